@@ -1,0 +1,1 @@
+"""Federated hospital simulation for multi-site mammography studies."""

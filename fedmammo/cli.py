@@ -1,0 +1,151 @@
+"""The commands: options in, tables out, exit codes; no logic.
+
+Exit codes: 0 done; 1 a fault of the software (see run.log); 2 bad input, nothing was written; 3 the study could not go
+on, finished rounds are kept; 130 interrupted, finished rounds are kept.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedmammo.errors import FedmammoError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Simulate a multi-hospital mammography study: centralised, local and federated, with one command.",
+    epilog="Exit codes: 0 done · 1 fault of the software · 2 bad input · 3 the study could not go on · 130 interrupted",
+)
+data = typer.Typer(no_args_is_help=True, help="Prepare and look at cohorts.")
+sites = typer.Typer(no_args_is_help=True, help="Look at hospitals.")
+app.add_typer(data, name="data")
+app.add_typer(sites, name="sites")
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, a YAML file; see `configs/`.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, for instance federation.rounds=3."),
+]
+
+
+@data.command(epilog="Example: fedmammo data prepare /data/CBIS-DDSM cohort --csv /data/CBIS-DDSM/csv")
+def prepare(
+    source: Annotated[Path, typer.Argument(help="A classic TCIA tree, or a folder of patches.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the prepared cohort; new or empty.")],
+    csv: Annotated[Path | None, typer.Option(help="Folder of the case descriptions, if not in SOURCE.")] = None,
+) -> None:
+    """Turn mammograms into a cohort: patches, a manifest, and what could not be read with its reason."""
+    from fedmammo import display
+    from fedmammo.cohort.prepare import prepare as prepare_cohort
+
+    with display.working(f"preparing {source}"):
+        cohort = prepare_cohort(source, out, csv)
+    display.cohort(cohort)
+
+
+@data.command(epilog="Example: fedmammo data phantom tree --patients 100 --seed 1")
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder of the tree; new or empty.")],
+    patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed draws the same patients.")] = 0,
+) -> None:
+    """Draw patients by rule, and write them as a classic TCIA tree: DICOM files, masks, crops and CSVs."""
+    from fedmammo import display
+    from fedmammo.phantom.tree import write_tree
+
+    with display.working(f"drawing {patients} patients"):
+        write_tree(out, patients, seed)
+    typer.echo(f"{out}: {patients} drawn patients; next: fedmammo data prepare {out} COHORT")
+
+
+@data.command(epilog="Example: fedmammo data show cohort")
+def show(folder: Annotated[Path, typer.Argument(metavar="COHORT", help="Folder of a prepared cohort.")]) -> None:
+    """Show how many patients and images a cohort holds, of what kind, and what is in quarantine."""
+    from fedmammo import display
+    from fedmammo.cohort.store import Cohort
+
+    display.cohort(Cohort.open(folder))
+
+
+@sites.command("show", epilog="Example: fedmammo sites show configs/quickstart.yaml --set hospitals.seed=1")
+def show_sites(config: Config, overrides: Overrides = None) -> None:
+    """Show which hospital holds what, asked against achieved, and how far hospitals differ."""
+    from fedmammo import display
+    from fedmammo.cohort.store import Cohort
+    from fedmammo.config import load
+
+    study = load(config, overrides)
+    display.hospitals(Cohort.open(Path(study.cohort.path)), study)
+
+
+@app.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; an unfinished run of the same study goes on there.")
+    ] = None,
+) -> None:
+    """Run a study: all arms, settings and seeds; then compare them.
+
+    The same command with the same --out continues after the last finished round.
+    """
+    from fedmammo import display, engine
+    from fedmammo.config import load
+
+    study = load(config, overrides)
+    folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        with display.Progress(study) as progress:
+            engine.run(study, folder, progress.update)
+    except KeyboardInterrupt:
+        command = " ".join(["fedmammo run", str(config), *(f"--set {item}" for item in overrides or [])])
+        raise Interrupted(f"interrupted; finished rounds are kept, {command} --out {folder} continues") from None
+    display.comparison(folder)
+
+
+class Interrupted(FedmammoError):
+    """The user pressed Ctrl-C."""
+
+    exit_code = 130
+
+
+@app.command(epilog="Example: fedmammo evaluate runs/first --cohort other --split test > elsewhere.csv")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    cohort: Annotated[Path, typer.Option(help="Folder of a prepared cohort.")],
+    split: Annotated[str, typer.Option(help="Split of that cohort.")],
+) -> None:
+    """Score the models of a finished run on another cohort; prints rows like results.csv."""
+    from fedmammo import display
+    from fedmammo.rescore import rescore
+
+    with display.working(f"scoring {folder}") as report:
+        table = rescore(folder, cohort, split, report)
+    sys.stdout.write(table.to_csv(index=False))
+
+
+@app.command(epilog="Example: fedmammo schema > study.schema.json")
+def schema() -> None:
+    """Print what a study's YAML file may say, as JSON schema."""
+    from fedmammo.config import StudyConfig
+
+    typer.echo(json.dumps(StudyConfig.model_json_schema(), indent=2))
+
+
+def main() -> None:
+    """Run a command; a foreseen fault is one line on standard error and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except FedmammoError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"fedmammo: {error}", markup=False, style="red")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,356 @@
+"""The study's schema: what a YAML file may say, checked before anything runs.
+
+Every field carries its description; `fedmammo schema` prints them all as JSON schema.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from fedmammo.errors import InputError
+from fedmammo.federation.strategies import STRATEGIES, FedAvg, Strategy
+from fedmammo.schema import Section
+
+ARMS = ("centralized", "local", "federated")
+Arm = Literal["centralized", "local", "federated"]
+Setting = Literal["real"]
+
+
+class CohortConfig(Section):
+    """The patients of the study."""
+
+    path: str = Field(
+        description="Folder made by `fedmammo data prepare`; ${VARIABLES} of the environment are filled in."
+    )
+
+
+class ByProfiles(Section):
+    """Patients are dealt to hospitals by the profiles' share and case mix."""
+
+    by: Literal["profiles"] = "profiles"
+    profiles: list[str] = Field(
+        min_length=1, description="Names of profiles in `sites/`, or paths of YAML files; one hospital each."
+    )
+
+
+class ByChance(Section):
+    """Patients are dealt at random, equally many to each hospital."""
+
+    by: Literal["uniform"]
+    count: int = Field(ge=1, description="Number of hospitals.")
+
+
+class BySize(Section):
+    """Patients are dealt at random to hospitals of different size."""
+
+    by: Literal["size_skew"]
+    count: int = Field(ge=1, description="Number of hospitals.")
+    ratio: float = Field(default=2.0, ge=1, description="Each hospital has this many times the patients of the next.")
+
+
+class ByDirichlet(Section):
+    """Benign and malignant patients are dealt in shares drawn from a Dirichlet distribution (label skew)."""
+
+    by: Literal["dirichlet"]
+    count: int = Field(ge=1, description="Number of hospitals.")
+    alpha: float = Field(default=0.5, gt=0, description="Concentration: small values make hospitals more different.")
+
+
+class ByAttribute(Section):
+    """Patients are dealt by what is recorded of them: one hospital for each value."""
+
+    by: Literal["attribute"]
+    attribute: Literal["density"] = Field(
+        default="density", description="A column of the cohort that is constant per patient."
+    )
+
+
+Assignment = Annotated[ByProfiles | ByChance | BySize | ByDirichlet | ByAttribute, Field(discriminator="by")]
+
+
+class HospitalsConfig(Section):
+    """Who holds which patients."""
+
+    assignment: Assignment = Field(description="The rule by which patients are dealt to hospitals.")
+    seed: int = Field(default=0, ge=0, description="Seed of the assignment and of the validation patients.")
+    validation_fraction: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="Fraction of each hospital's training patients that is kept to set decision thresholds.",
+    )
+
+
+class AugmentationConfig(Section):
+    """The fixed set of views of an image: flips, and crops of each flip."""
+
+    flips: Literal["none", "horizontal", "both"] = Field(
+        default="horizontal", description="Mirror images: none, left-right, or left-right and top-bottom."
+    )
+    crops: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="Crops of 7/8 of the side beside the whole image: 4 corners, then the centre.",
+    )
+    views_per_step: int = Field(
+        default=1,
+        ge=1,
+        description="Views of each image that a training step averages over (at most all of them).",
+    )
+
+
+class OptimizerConfig(Section):
+    """The hospital's optimiser; its state stays at the hospital and lives on between rounds."""
+
+    name: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum.")
+    learning_rate: float = Field(gt=0, description="Step size.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled (adamw) or L2 (sgd) weight decay.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd; adamw ignores it.")
+
+
+class DiagnosisConfig(Section):
+    """The classifier of lesions: benign or malignant."""
+
+    network: str = Field(description="Name of a transformer in timm.")
+    weights: str = Field(
+        default="hub",
+        description="`hub` (timm downloads them), `none` (random), or the path of a safetensors file.",
+    )
+    image_size: int = Field(ge=16, description="Side of the network's input in pixels.")
+    features: Literal["pooled"] | list[int] = Field(
+        default="pooled",
+        description="What the head reads: the network's pooled output, or for each block listed (1 = the first) its "
+        "class token and the mean and standard deviation of its patch tokens.",
+    )
+    train: str = Field(
+        default="head",
+        pattern=r"^(head|bias|all|last_blocks:[1-9][0-9]*)$",
+        description="What is trained: `head`, `last_blocks:N` (and the head), `bias` (all biases and the head), `all`.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Arithmetic of the frozen part of the network."
+    )
+    augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig, description="Views of an image.")
+    optimizer: OptimizerConfig = Field(description="How a hospital steps.")
+    patient_fraction: float = Field(
+        default=1.0, gt=0, le=1, description="Fraction q of the holder's training patients in one step."
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Labels become s/2 and 1 - s/2.")
+
+    @field_validator("features")
+    @classmethod
+    def _blocks_ascend(cls, value: str | list[int]) -> str | list[int]:
+        if isinstance(value, list) and (not value or min(value) < 1 or value != sorted(set(value))):
+            raise ValueError("block numbers start at 1, ascend and do not repeat")
+        return value
+
+
+class FederationConfig(Section):
+    """Rounds of training: every arm takes rounds x local_steps steps."""
+
+    rounds: int = Field(ge=1, description="Rounds of training.")
+    local_steps: int = Field(ge=1, description="Steps that each hospital takes in a round.")
+    strategy: Strategy = Field(
+        default=FedAvg(), description="How the federated arm combines models: a name and its parameters."
+    )
+    min_hospitals: int = Field(
+        default=1,
+        ge=1,
+        description="A round with fewer answers than this (or than all, if fewer take part) ends the study.",
+    )
+
+
+class EngineConfig(Section):
+    """Where hospitals compute. Results do not depend on name, address or timeout."""
+
+    name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
+    address: str | None = Field(default=None, description="Address of an existing Ray cluster; none starts one here.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where hospitals compute.")
+    threads_per_hospital: int = Field(default=1, ge=1, description="Processor threads (and Ray CPUs) of a hospital.")
+    gpus_per_hospital: float = Field(default=0.0, ge=0, description="Share of a GPU that Ray reserves for a hospital.")
+    timeout: float = Field(
+        default=3600.0, gt=0, description="Seconds that the server waits for the answers of a round."
+    )
+
+
+class EvaluationConfig(Section):
+    """How models are scored."""
+
+    test: str = Field(default="test", description="Split of the cohort whose patients are tested on.")
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="With 2 or more: k-fold cross-validation over the patients of all splits, instead of `test`.",
+    )
+    resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of patients and seeds.")
+
+    @field_validator("folds")
+    @classmethod
+    def _not_one(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("0 (no folds) or at least 2")
+        return value
+
+
+class StudyConfig(Section):
+    """A study: arms x settings x seeds, all walking the same path."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the study, and of its folder.")
+    cohort: CohortConfig = Field(description="The patients.")
+    hospitals: HospitalsConfig = Field(description="Who holds which patients.")
+    diagnosis: DiagnosisConfig = Field(description="The classifier.")
+    federation: FederationConfig = Field(description="Rounds and strategy.")
+    engine: EngineConfig = Field(default_factory=EngineConfig, description="Where hospitals compute.")
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How models are scored.")
+    arms: dict[Arm, dict[str, Any]] = Field(
+        default={"centralized": {}, "local": {}, "federated": {}},
+        description="Arms to run, as a list, or with overrides: `federated: {diagnosis.optimizer.learning_rate: .01}`.",
+    )
+    settings: list[Setting] = Field(default=["real"], min_length=1, description="What is learned from.")
+    seeds: list[int] = Field(
+        default_factory=lambda: [0],
+        min_length=1,
+        description="Seeds of the classifier and of the order of patients.",
+    )
+
+    @field_validator("arms", mode="before")
+    @classmethod
+    def _arms_as_list(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            if not all(isinstance(arm, str) for arm in value):
+                raise ValueError("a list of names, or names with overrides")
+            return {arm: {} for arm in value}
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, value: list[int]) -> list[int]:
+        if len(set(value)) != len(value) or min(value) < 0:
+            raise ValueError("seeds are different numbers from 0 up")
+        return value
+
+    @model_validator(mode="after")
+    def _arms_are_valid(self) -> "StudyConfig":
+        if not self.arms:
+            raise ValueError("arms: name at least one of " + ", ".join(ARMS))
+        for arm in self.arms:
+            self.for_arm(arm)
+        return self
+
+    def for_arm(self, arm: Arm) -> "StudyConfig":
+        """Return the study as this arm runs it: its overrides applied, of `diagnosis` and `federation` only.
+
+        Raises ValueError where an override names another section or a key that does not exist.
+        """
+        if not self.arms[arm]:
+            return self
+        content = self.model_dump()
+        content["arms"] = {arm: {}}
+        for key, value in self.arms[arm].items():
+            if key.split(".")[0] not in ("diagnosis", "federation"):
+                raise ValueError(f"arms.{arm}: {key} cannot differ between arms, only diagnosis.* and federation.* can")
+            set_key(content, key, value)
+        try:
+            return StudyConfig.model_validate(content)
+        except ValidationError as error:
+            raise ValueError(f"arms.{arm}: {_one_line(error)}") from error
+
+    def without_engine(self) -> dict[str, Any]:
+        """Return what determines the results: everything but where hospitals compute."""
+        content = self.model_dump(mode="json")
+        for key in ("name", "address", "timeout", "gpus_per_hospital"):
+            del content["engine"][key]
+        return content
+
+
+def set_key(content: dict[str, Any], key: str, value: Any) -> None:
+    """Set the dotted `key` in nested dictionaries, making what is missing; a wrong key is found by validation."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = content.get(parent)
+        if not isinstance(child, dict):
+            child = content[parent] = {}
+        content = child
+    content[last] = value
+
+
+def _one_line(error: ValidationError) -> str:
+    """Say the first fault of a validation in one line."""
+    faults = error.errors(include_url=False)
+    fault = faults[0]
+    tags = {"profiles", "uniform", "size_skew", "dirichlet", "attribute", *STRATEGIES}
+    path = [str(part) for part in fault["loc"]]
+    where = ".".join(part for place, part in enumerate(path) if part not in tags or place + 1 == len(path))
+    if fault["type"] == "extra_forbidden":
+        text = "unknown key"
+    elif fault["type"] == "missing":
+        text = "is missing"
+    else:
+        text = fault["msg"].removeprefix("Value error, ")
+        if not isinstance(fault["input"], dict | list):
+            text += f", not {fault['input']!r}"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return (f"{where}: {text}" if where else text).replace("\n", " ") + more
+
+
+def _fill_in(value: Any, key: str) -> Any:
+    """Replace ${NAME} by the environment's value, in every string."""
+    if isinstance(value, dict):
+        return {name: _fill_in(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_fill_in(item, key) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise InputError(f"{key}: the environment has no {match[1]}; set it, or give --set {key}=...")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)
+
+
+def parse(content: Any, source: str) -> StudyConfig:
+    """Check a study given as nested dictionaries.
+
+    Raises InputError with one line that names `source` and the key.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{source}: expected a YAML mapping of keys, found {type(content).__name__}")
+    try:
+        return StudyConfig.model_validate(_fill_in(content, ""))
+    except ValidationError as error:
+        raise InputError(f"{source}: {_one_line(error)}") from error
+
+
+def load(path: Path, overrides: list[str] | None = None) -> StudyConfig:
+    """Read a study from a YAML file and apply `key=value` overrides, whose values are YAML too.
+
+    Raises InputError, in one line, for a missing file, bad YAML, an unknown key or a value of the wrong kind.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        source = str(path)
+        for override in overrides or []:
+            key, separator, value = override.partition("=")
+            if not separator or not key.strip():
+                raise InputError(f"--set {override}: expected key=value, such as federation.rounds=3")
+            if isinstance(content, dict):
+                set_key(content, key.strip(), yaml.safe_load(value))
+            source = f"{path} with --set"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"{path}: cannot be read ({reason}); give the path of a study's YAML file") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    return parse(content, source)
+
+
+def dump(config: StudyConfig) -> str:
+    """Write a study as YAML, all defaults filled in."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,135 @@
+"""What the terminal shows: tables and live progress. Everything goes to standard error but tables."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from fedmammo.cohort.show import summary
+from fedmammo.cohort.store import Cohort
+from fedmammo.config import StudyConfig
+from fedmammo.hospitals.holder import hospital_of_patients
+from fedmammo.hospitals.summary import distances, holdings
+
+out = Console(highlight=False)
+status = Console(stderr=True, highlight=False)
+
+
+def table(frame: pd.DataFrame, title: str) -> None:
+    """Print a frame as a table: numbers right, at most three digits after the point, empty cells empty."""
+    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    for column in frame.columns:
+        numeric = pd.api.types.is_numeric_dtype(frame[column])
+        shown.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
+    for row in frame.itertuples(index=False):
+        shown.add_row(*(_cell(value) for value in row))
+    out.print(shown)
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or value != value:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.0f}" if value == int(value) else f"{value:.3f}"
+    return str(value)
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Show that something is being done; what it yields changes the text."""
+    with status.status(text) as shown:
+        yield shown.update
+
+
+def cohort(shown: Cohort) -> None:
+    """Print what a cohort holds."""
+    tables = summary(shown)
+    table(tables["splits"].T.reset_index(names=""), f"{shown.folder}")
+    if not tables["quarantine"].empty:
+        table(tables["quarantine"], "quarantine (quarantine.csv has every row)")
+    out.print(f"{len(shown.quarantine)} rows in quarantine")
+
+
+def hospitals(shown: Cohort, config: StudyConfig) -> None:
+    """Print who holds what, and how far hospitals differ."""
+    hospital_of = hospital_of_patients(shown, config)
+    held = holdings(shown.patients, hospital_of, config.hospitals)
+    for split, part in held.groupby("split", sort=False):
+        table(part.drop(columns="split").set_index("hospital").T.reset_index(names=""), f"who holds what: {split}")
+    table(distances(shown.patients, hospital_of), "distance from all patients together (Jensen-Shannon, 0 to 1)")
+
+
+def comparison(run: Path) -> None:
+    """Print the arms side by side, what joining buys, and where the results lie."""
+    results = pd.read_csv(run / "results.csv", dtype={"seed": str}, keep_default_na=False, na_values=[""])
+    whole = results[(results["seed"] == "all") & (results["trained_at"] == "all") & (results["tested_at"] == "all")]
+    arms = whole.assign(value=[_interval(*row) for row in whole[["value", "ci_low", "ci_high"]].to_numpy()])
+    arms["arm"] += "" if arms["setting"].nunique() == 1 else ", " + arms["setting"]
+    order = list(dict.fromkeys(arms["metric"])), list(dict.fromkeys(arms["arm"]))
+    wide = arms.pivot(index="metric", columns="arm", values="value").reindex(index=order[0], columns=order[1])
+    table(wide.reset_index(), "all test patients, mean over seeds (95 % interval over patients and seeds)")
+    comparisons = pd.read_csv(run / "comparisons.csv")
+    gains = comparisons[comparisons["metric"].isin(["auroc"])].drop(columns="metric")
+    if not gains.empty:
+        table(gains, "difference in AUROC, same patients (p adjusted over hospitals by Holm)")
+    out.print(f"results: {run}/results.csv, comparisons.csv, predictions.csv, rounds.csv, models/", soft_wrap=True)
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return "undefined" if pd.isna(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+class Progress:
+    """Live progress of a study: deployments done, and arm, seed, round and hospitals of the one at work."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        self._rounds = config.federation.rounds
+        self._cells = len(config.arms) * len(config.settings) * len(config.seeds) * max(1, config.evaluation.folds)
+        self._seen: set[Any] = set()
+        columns: list[ProgressColumn] = [
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+        ]
+        columns += [TimeElapsedColumn(), TextColumn("{task.fields[detail]}")]
+        self._bars = Bars(*columns, console=status, transient=True)
+
+    def __enter__(self) -> "Progress":
+        """Start showing."""
+        self._bars.start()
+        self._study = self._bars.add_task("study", total=self._cells, detail="")
+        self._round = self._bars.add_task("starting", total=None, detail="")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop showing."""
+        self._bars.stop()
+
+    def update(self, event: dict[str, Any]) -> None:
+        """Take up one report of the server (fedmammo.federation.server)."""
+        cell = event["cell"]
+        self._seen.add(cell)
+        fold = f" · fold {cell.fold + 1}" if cell.fold else ""
+        states = event["hospitals"]
+        failed = [f"{name} {state}" for name, state in states.items() if state != "ok"]
+        for text in failed:
+            status.print(
+                f"{cell.arm}, seed {cell.seed}, {event['stage']} {event['round']}: {text}",
+                style="yellow",
+                soft_wrap=True,
+            )
+        self._bars.update(self._study, completed=len(self._seen) - 1)
+        self._bars.update(
+            self._round,
+            description=f"{cell.arm} · {cell.setting} · seed {cell.seed}{fold} · {event['stage']}",
+            completed=event["round"],
+            total=event["rounds"] or None,
+            detail=f"{len(states) - len(failed)}/{len(states)} hospitals: {', '.join(states)}"[:80],
+        )

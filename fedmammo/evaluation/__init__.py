@@ -1,0 +1,1 @@
+"""Metrics, statistics over patients, and the tables that a study leaves behind."""

@@ -1,0 +1,150 @@
+"""Checks a table of predictions and lays it out as arrays in which all models see the same images in one order."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fedmammo.errors import InputError
+from fedmammo.evaluation.metrics import Floats, Integers, Thresholds, choose_thresholds
+
+ALL = "all"
+ARMS = ("centralized", "local", "federated")
+VALIDATION = "validation"
+COLUMNS = (
+    "arm",
+    "setting",
+    "seed",
+    "fold",
+    "trained_at",
+    "split",
+    "hospital",
+    "patient",
+    "image",
+    "label",
+    "score",
+)
+
+
+class Series(NamedTuple):
+    """What is repeated over seeds and folds: an arm in a setting, trained at a hospital or `all`."""
+
+    arm: str
+    setting: str
+    trained_at: str
+
+
+class Model(NamedTuple):
+    """One trained model on the test images of its fold: `score` (images,) and its validation's cuts."""
+
+    score: Floats
+    thresholds: Thresholds
+
+
+@dataclass(frozen=True)
+class Images:
+    """The test images of one fold, sorted by patient, then image; all arrays are (images,).
+
+    `patient` indexes the study's test patients, `hospital` holds the name of the patient's hospital.
+    """
+
+    patient: Integers
+    hospital: np.ndarray
+    label: Integers
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A study's predictions: every series has a model for every seed and fold."""
+
+    split: str
+    patients: int
+    hospitals: list[str]
+    seeds: list[int]
+    images: dict[int, Images]  # by fold
+    series: list[Series]  # arms in the order of ARMS, then as they appear
+    models: dict[tuple[Series, int, int], Model]  # by series, seed, fold
+
+
+def _refuse(rows: pd.DataFrame, expected: str) -> None:
+    """Raises an error that names the first of `rows`, if there is any."""
+    if len(rows):
+        row = ", ".join(f"{column} {rows.iloc[0][column]}" for column in COLUMNS)
+        raise InputError(f"predictions, row ({row}): {expected}")
+
+
+def _check(used: pd.DataFrame) -> None:
+    _refuse(used[used[list(COLUMNS)].isna().any(axis=1)], "expected a value in every column")
+    _refuse(used[~used["arm"].isin(ARMS)], f"expected an arm of {', '.join(ARMS)}")
+    _refuse(used[~used["label"].isin([0, 1])], "expected label 0 or 1")
+    _refuse(used[~used["score"].between(0, 1)], "expected a score in [0, 1]: a probability, not a logit")
+    _refuse(used[used["hospital"] == ALL], f"'{ALL}' is reserved: rename the hospital")
+    alone = used["arm"] == "local"
+    _refuse(used[alone == (used["trained_at"] == ALL)], "expected trained_at a hospital in the local arm, else 'all'")
+    foreign = alone & (used["split"] == VALIDATION) & (used["hospital"] != used["trained_at"])
+    _refuse(used[foreign], "expected validation patients of the hospital that trained the local model")
+    identity = ["arm", "setting", "seed", "fold", "trained_at", "split", "patient", "image"]
+    _refuse(used[used.duplicated(identity)], "expected each image once per model: remove the repeated row")
+
+
+def _check_patients_whole(test: pd.DataFrame) -> None:
+    for column in ("hospital", "fold"):
+        places = test.groupby("patient")[column].transform("nunique")
+        _refuse(test[places > 1], f"expected a patient's test images in one {column}: assign the patient whole")
+
+
+def _name(model: tuple[object, ...]) -> str:
+    fold, arm, setting, trained_at, seed = model
+    return f"arm {arm}, setting {setting}, trained_at {trained_at}, seed {seed}, fold {fold}"
+
+
+def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
+    """Lays out the rows of `test_split`, and of `validation` for the thresholds; other splits are left out.
+
+    `predictions` has the columns of COLUMNS. Raises InputError for a missing column, an impossible value, a
+    patient who is not whole, or models that were not all tested on the same images: what the arms are compared
+    on must be the same.
+    """
+    missing = [column for column in COLUMNS if column not in predictions]
+    if missing:
+        raise InputError(f"predictions: columns {', '.join(missing)} are missing; expected {', '.join(COLUMNS)}")
+    if test_split == VALIDATION or test_split not in set(predictions["split"]):
+        splits = ", ".join(str(split) for split in predictions["split"].unique() if split != VALIDATION)
+        raise InputError(f"predictions: no test split '{test_split}'; choose one of: {splits or 'none is there'}")
+    used = predictions[predictions["split"].isin([test_split, VALIDATION])]
+    _check(used)
+    test = used[used["split"] == test_split]
+    _check_patients_whole(test)
+    hospitals = list(test["hospital"].unique())
+    appeared = test[["arm", "setting", "trained_at"]].drop_duplicates().itertuples(index=False, name=None)
+    series = sorted((Series(*key) for key in appeared), key=lambda one: ARMS.index(one.arm))
+    test = test.sort_values(["patient", "image"], kind="stable")
+    patients = {name: index for index, name in enumerate(test["patient"].unique())}
+    seeds = sorted(test["seed"].unique())
+
+    by_model = ["fold", "arm", "setting", "trained_at", "seed"]
+    tested = dict(iter(test.groupby(by_model, sort=False)))
+    validated = dict(iter(used[used["split"] == VALIDATION].groupby(by_model, sort=False)))
+    nothing = used.iloc[:0]
+    identity = ["patient", "image", "hospital", "label"]
+    images, models = {}, {}
+    for fold in sorted(test["fold"].unique()):
+        first, reference = next((model, rows) for model, rows in tested.items() if model[0] == fold)
+        images[int(fold)] = Images(
+            reference["patient"].map(patients).to_numpy(np.int64),
+            reference["hospital"].to_numpy(),
+            reference["label"].to_numpy(np.int64),
+        )
+        for model in ((fold, *one, seed) for one in series for seed in seeds):
+            rows, validation = tested.get(model, nothing), validated.get(model, nothing)
+            if not np.array_equal(rows[identity].to_numpy(), reference[identity].to_numpy()):
+                raise InputError(
+                    f"predictions: model ({_name(model)}) has {len(rows)} images of '{test_split}', expected the "
+                    f"same {len(reference)} images and labels as of model ({_name(first)}): score every model on them"
+                )
+            models[Series(*model[1:4]), int(model[4]), int(fold)] = Model(
+                rows["score"].to_numpy(np.float64),
+                choose_thresholds(validation["label"].to_numpy(np.int64), validation["score"].to_numpy(np.float64)),
+            )
+    return Predictions(test_split, len(patients), hospitals, [int(seed) for seed in seeds], images, series, models)

@@ -1,0 +1,140 @@
+"""Scores every model on all test patients and on each hospital's, once, for the tables to read.
+
+The rules: a metric is averaged over folds (each patient is scored in its own fold), then over seeds inside each
+resample. The local arm's summary is the unweighted mean over its hospitals' models of the metric on all test
+patients. Scores of different models are never pooled.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fedmammo.evaluation.metrics import (
+    METRICS,
+    Floats,
+    Integers,
+    Scored,
+    Value,
+    average,
+    point_metrics,
+    weighted_metrics,
+)
+from fedmammo.evaluation.predictions import ALL, Predictions, Series, arrange
+from fedmammo.evaluation.statistics import Draw, draw_resamples, mean_over_seeds
+
+
+class Estimate(NamedTuple):
+    """A metric of one series: a value for each seed, and (resamples,) values averaged over seeds."""
+
+    seeds: dict[str, Value]
+    resampled: Floats
+
+    @property
+    def mean(self) -> Value:
+        """The mean over seeds."""
+        return average(self.seeds)
+
+
+class Tested(NamedTuple):
+    """Who was tested: numbers of patients and images, and the malignant fraction of the images."""
+
+    patients: int
+    images: int
+    prevalence: float
+
+
+class Group(NamedTuple):
+    """The images of one fold tested at one place: their rows, whose they are (0 ..), and those patients' weights."""
+
+    rows: Integers
+    patient: Integers
+    weights: Floats
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All that both tables read: estimates by series, tested_at and metric, from one draw of resamples."""
+
+    predictions: Predictions
+    tested: dict[str, Tested]
+    estimates: dict[tuple[Series, str, str], Estimate]
+
+    @property
+    def settings(self) -> list[str]:
+        """The settings, as they first appear."""
+        return list(dict.fromkeys(one.setting for one in self.predictions.series))
+
+    def trained_at(self, arm: str, setting: str) -> list[str]:
+        """Where `arm` was trained in `setting`; for the local arm its summary, then the hospitals."""
+        found = (one for one, _, _ in self.estimates if (one.arm, one.setting) == (arm, setting))
+        return sorted(dict.fromkeys(one.trained_at for one in found), key=lambda place: place != ALL)
+
+
+def _groups(predictions: Predictions, draw: Draw, tested_at: str) -> dict[int, Group]:
+    """The group tested at `tested_at` in each fold; it may be empty."""
+    groups = {}
+    for fold, images in predictions.images.items():
+        rows = np.flatnonzero((images.hospital == tested_at) | (tested_at == ALL))
+        patients, patient = np.unique(images.patient[rows], return_inverse=True)
+        groups[fold] = Group(rows, patient, draw.patients[:, patients])
+    return groups
+
+
+def _tested(predictions: Predictions, groups: dict[int, Group]) -> Tested:
+    labels = np.concatenate([predictions.images[fold].label[group.rows] for fold, group in groups.items()])
+    patients = sum(group.weights.shape[1] for group in groups.values())
+    return Tested(patients, len(labels), float(labels.mean()))
+
+
+def _estimates(
+    predictions: Predictions, series: Series, groups: dict[int, Group], seed_weights: Floats
+) -> dict[str, Estimate]:
+    """Every metric of one series on `groups`: averaged over folds, then over seeds."""
+    values: dict[str, dict[str, Value]] = {metric: {} for metric in METRICS}
+    resampled = {metric: np.zeros((len(predictions.seeds), len(seed_weights))) for metric in METRICS}
+    for index, seed in enumerate(predictions.seeds):
+        by_fold = {}
+        for fold, group in groups.items():
+            model = predictions.models[series, seed, fold]
+            scored = Scored(predictions.images[fold].label[group.rows], model.score[group.rows], group.patient)
+            by_fold[f"fold {fold}"] = point_metrics(scored, model.thresholds)
+            weighted = weighted_metrics(scored, model.thresholds, group.weights)
+            for metric in METRICS:
+                resampled[metric][index] += weighted[metric] / len(groups)
+        for metric in METRICS:
+            values[metric][str(seed)] = average({fold: found[metric] for fold, found in by_fold.items()})
+    return {metric: Estimate(values[metric], mean_over_seeds(resampled[metric], seed_weights)) for metric in METRICS}
+
+
+def _mean_over_models(models: dict[str, Estimate]) -> Estimate:
+    """The unweighted mean over `models` (by hospital) of one metric, seed by seed and resample by resample."""
+    seeds = {
+        seed: average({hospital: model.seeds[seed] for hospital, model in models.items()})
+        for seed in next(iter(models.values())).seeds
+    }
+    return Estimate(seeds, np.mean([model.resampled for model in models.values()], axis=0))
+
+
+def score(predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0) -> Scores:
+    """Scores every model of `predictions` on all test patients and on each hospital's, with `resamples`.
+
+    Columns and errors as in `predictions.arrange`; `seed` starts the generator of the resamples.
+    """
+    arranged = arrange(predictions, test_split)
+    draw = draw_resamples(arranged.patients, len(arranged.seeds), resamples, seed)
+    tested: dict[str, Tested] = {}
+    estimates: dict[tuple[Series, str, str], Estimate] = {}
+    for tested_at in (ALL, *arranged.hospitals):
+        groups = _groups(arranged, draw, tested_at)
+        tested[tested_at] = _tested(arranged, groups)
+        for series in arranged.series:
+            for metric, estimate in _estimates(arranged, series, groups, draw.seeds).items():
+                estimates[series, tested_at, metric] = estimate
+    for setting in dict.fromkeys(one.setting for one in arranged.series if one.arm == "local"):
+        alone = [one for one in arranged.series if one.arm == "local" and one.setting == setting]
+        for metric in METRICS:
+            models = {one.trained_at: estimates[one, ALL, metric] for one in alone}
+            estimates[Series("local", setting, ALL), ALL, metric] = _mean_over_models(models)
+    return Scores(arranged, tested, estimates)

@@ -1,0 +1,1 @@
+"""The frozen prefix of a network, computed once per image and view."""

@@ -1,0 +1,1 @@
+"""Flower apps, messages, strategies, grids; nothing here looks at an image."""

@@ -1,0 +1,1 @@
+"""Who holds which patients: profiles of hospitals, the rules that deal patients, what each then holds."""

@@ -1,0 +1,148 @@
+"""The classifier of lesions: a transformer cut into a frozen prefix and a trained rest, and a linear head.
+
+The prefix is everything before the first trained layer. Its output depends on the image alone and is computed once
+(fedmammo.features); training and scoring call the rest.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedmammo.config import DiagnosisConfig
+from fedmammo.errors import InputError
+from fedmammo.models.transformer import load_transformer
+from fedmammo.randomness import seed_of
+
+
+class Classifier(nn.Module):
+    """`prefix(images)` → what is computed once; `forward(that)` → one logit per image, positive where malignant.
+
+    Images are gray, (images, 1, rows, columns), values 0 to 1, of any size; the network sees them at `image_size`,
+    three times the same channel, under the model's own normalisation. Without a frozen prefix (`train: bias | all`)
+    `forward` takes the images themselves. What the head reads is first centred and scaled by constants that
+    `standardize` sets from public images.
+
+    Random tensors come from torch's global generator. Raises InputError for a configuration the network cannot have.
+    """
+
+    mean: Tensor
+    std: Tensor
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, config: DiagnosisConfig) -> None:
+        super().__init__()
+        self.image_size = config.image_size
+        self.half_precision = config.precision == "bfloat16"
+        self.chain = load_transformer(config.network, config.weights, config.image_size)
+        settings = self.chain.network.pretrained_cfg
+        self.register_buffer("mean", torch.tensor(settings["mean"]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(settings["std"]).view(1, 3, 1, 1), persistent=False)
+
+        self.read = () if config.features == "pooled" else tuple(config.features)
+        blocks = len(self.chain.blocks)
+        if self.read and self.read[-1] > blocks:
+            raise InputError(
+                f"diagnosis.features: block {self.read[-1]}, but {config.network} has {blocks} that can be read here"
+            )
+        self.depth = self.read[-1] if self.read else blocks
+        self.frozen = self.depth  # blocks in the prefix
+        if config.train.startswith("last_blocks"):
+            self.frozen -= int(config.train.partition(":")[2])
+            if self.frozen < 0:
+                raise InputError(
+                    f"diagnosis.train: {config.train}, but {self.depth} blocks of {config.network} are run"
+                )
+        self.has_prefix = config.train == "head" or config.train.startswith("last_blocks")
+
+        image = torch.zeros(1, 1, self.image_size, self.image_size)
+        with torch.no_grad():
+            tokens, _ = self._walk(self.chain.embed(self.normalize(image)), 0, self.frozen)
+            self.token_shape = tokens.shape[1:]
+            width = self.readout(self.prefix(image) if self.has_prefix else image).shape[1]
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.head = nn.Linear(width, 1)
+        self._freeze(image, only_bias=config.train == "bias")
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Resize gray images to the network's input and normalise: (images, 3, side, side)."""
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            images = functional.interpolate(images, size=size, mode="bicubic", antialias=True).clamp(0, 1)
+        return (images - self.mean) / self.std
+
+    def _walk(self, tokens: Tensor, start: int, stop: int) -> tuple[Tensor, list[Tensor]]:
+        """Run blocks start + 1 ... stop; return the tokens and the statistics of those that are read."""
+        statistics = []
+        for number in range(start + 1, stop + 1):
+            tokens = self.chain.blocks[number - 1](tokens)
+            if number in self.read:
+                statistics.append(self.chain.statistics(tokens))
+        return tokens, statistics
+
+    @torch.no_grad()
+    def prefix(self, images: Tensor) -> Tensor:
+        """Run the frozen part: (images, 1, rows, columns) → (images, length) float32.
+
+        Where only the head is trained, this is what the head reads; else the tokens at the cut, flat, followed by
+        the statistics of the blocks read before it.
+        """
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half_precision):
+            tokens, statistics = self._walk(self.chain.embed(self.normalize(images)), 0, self.frozen)
+            if self.frozen == self.depth:
+                return torch.cat(statistics, dim=1).float() if self.read else self.chain.pool(tokens).float()
+            return torch.cat([tokens.flatten(1), *statistics], dim=1).float()
+
+    def readout(self, inputs: Tensor) -> Tensor:
+        """Return what the head reads, (images, width), from the prefix's output, or from images without a prefix."""
+        if self.has_prefix and self.frozen == self.depth:
+            return inputs
+        if self.has_prefix:
+            length = self.token_shape.numel()
+            tokens, earlier = inputs[:, :length].unflatten(1, self.token_shape), [inputs[:, length:]]
+            tokens, later = self._walk(tokens, self.frozen, self.depth)
+        else:
+            earlier = []
+            tokens, later = self._walk(self.chain.embed(self.normalize(inputs)), 0, self.depth)
+        return torch.cat(earlier + later, dim=1) if self.read else self.chain.pool(tokens)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits, (images,), from the prefix's output, or from images where nothing is frozen."""
+        return self.head((self.readout(inputs) - self.center) / self.scale).squeeze(1)
+
+    def standardize(self, readout: Tensor) -> None:
+        """Set centre and scale from the readout (images, width) of public images; a constant column keeps scale 1."""
+        spread, mean = torch.std_mean(readout, dim=0)
+        self.center.copy_(mean)
+        self.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+
+    def _freeze(self, image: Tensor, only_bias: bool) -> None:
+        """Train what the part after the prefix uses and nothing else: a backward pass tells which tensors those are."""
+        self.train(False)
+        self(self.prefix(image) if self.has_prefix else image).sum().backward()
+        for name, parameter in self.named_parameters():
+            used = parameter.grad is not None and (not only_bias or name.endswith(".bias") or name.startswith("head."))
+            parameter.requires_grad_(used)
+            parameter.grad = None
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the trained tensors by name: all that travels."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def digest(self) -> str:
+        """SHA-256 over names and values of every tensor of the network without its head: names the backbone."""
+        state = hashlib.sha256()
+        for name, tensor in self.chain.state_dict().items():
+            state.update(name.encode())
+            state.update(tensor.cpu().numpy().tobytes())
+        return state.hexdigest()
+
+
+def initial_model(config: DiagnosisConfig, seed: int) -> dict[str, Tensor]:
+    """Return the trained tensors with which every arm of a study starts under this seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, "initial model"))
+        return {name: parameter.detach().clone() for name, parameter in Classifier(config).trained().items()}

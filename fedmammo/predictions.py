@@ -1,0 +1,51 @@
+"""Scores that hospitals answered, as the tidy table that the evaluation reads. Patients appear as pseudonyms."""
+
+import pandas as pd
+from torch import Tensor
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.config import StudyConfig
+from fedmammo.training.task import Cell
+
+COLUMNS = ("arm", "setting", "seed", "fold", "trained_at", "split", "hospital", "patient", "image", "label", "score")
+VALIDATION = "validation"  # the split of patients that set thresholds
+
+
+def tested_split(config: StudyConfig) -> str:
+    """Name the tested patients: the cohort's split, or `cross-validation`."""
+    return "cross-validation" if config.evaluation.folds else config.evaluation.test
+
+
+def tabulate(
+    cohort: Cohort, config: StudyConfig, cell: Cell, hospitals: list[str], answers: dict[int, dict[str, Tensor]]
+) -> pd.DataFrame:
+    """Return one row per model and image (`COLUMNS`), in the order of models, hospitals and images.
+
+    `answers`: by position of the hospital, as `fedmammo.training.hospital.work` gives them for `score`. A local model
+    sets its thresholds on its own hospital's patients alone, so its validation scores elsewhere are left out.
+    """
+    tables = []
+    for position, answer in answers.items():
+        rows = answer["rows"].numpy()
+        images = cohort.manifest.iloc[rows]
+        about = pd.DataFrame(
+            {
+                "arm": cell.arm,
+                "setting": cell.setting,
+                "seed": cell.seed,
+                "fold": cell.fold,
+                "split": [tested_split(config) if tested else VALIDATION for tested in answer["test"].tolist()],
+                "hospital": hospitals[position],
+                "patient": [cohort.pseudonym("patient", patient) for patient in images["patient"]],
+                "image": [cohort.pseudonym("image", image) for image in images["image"]],
+                "label": images["malignant"].astype(int).to_numpy(),
+            }
+        )
+        for name, scores in answer.items():
+            if name.startswith("score/"):
+                model = name.removeprefix("score/")
+                table = about.assign(trained_at=model, score=scores.double().numpy())
+                foreign = cell.arm == "local" and model != hospitals[position]
+                tables.append(table[table["split"] != VALIDATION] if foreign else table)
+    predictions = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+    return predictions.sort_values("trained_at", kind="stable", ignore_index=True)

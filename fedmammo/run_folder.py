@@ -1,0 +1,170 @@
+"""What a run leaves behind, and how it is continued: one folder, every file written beside and renamed."""
+
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+import yaml
+from torch import Tensor
+
+import fedmammo
+from fedmammo.config import StudyConfig, parse
+from fedmammo.errors import InputError
+from fedmammo.files import write_tensors, write_text
+from fedmammo.predictions import COLUMNS
+from fedmammo.training.task import Cell
+
+ROUND_COLUMNS = (
+    "arm", "setting", "seed", "fold", "stage", "round", "hospital", "status",
+    "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
+)  # fmt: skip
+LOCK_SECONDS = 15  # how long to wait for a run that was just killed to let go of its folder
+
+
+class RunFolder:
+    """The folder of a run.
+
+    `config.yaml`, then per cell `cells/<cell>/` (a checkpoint while it runs, its predictions and rounds when it is
+    finished), `models/*.safetensors`, `hospitals/<name>/` with each hospital's own state; at the end `results.csv`,
+    `comparisons.csv`, `predictions.csv`, `rounds.csv`. `timings.csv` and `run.log` may differ between equal runs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def opened(self, config: StudyConfig, digests: dict[str, str]) -> Iterator["RunFolder"]:
+        """Make the folder or take up an earlier run of the same study; nobody else may use it meanwhile.
+
+        Raises InputError where it holds something else, another study, or is in use.
+        """
+        known = self.path / "config.yaml"
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: is a file; name a folder with --out")
+        if known.exists():
+            self._check_same(config, digests)
+        elif self.path.exists() and any(item.name not in (".lock", "run.log") for item in self.path.iterdir()):
+            raise InputError(f"{self.path}: is not empty and holds no run; name another folder with --out")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot write there ({error.strerror}); name another folder with --out"
+            ) from error
+        with lock:
+            self._take(lock)
+            content = {**config.model_dump(mode="json"), "digests": digests}
+            write_text(known, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+            yield self
+
+    def _take(self, lock: IO[str]) -> None:
+        for _ in range(LOCK_SECONDS * 10):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.1)
+        raise InputError(f"{self.path}: another process runs this study; wait for it, or name another --out")
+
+    def _check_same(self, config: StudyConfig, digests: dict[str, str]) -> None:
+        before, digests_before = read_config(self.path)
+        old, new = before.without_engine(), config.without_engine()
+        differs = sorted(key for key in new if new[key] != old.get(key))
+        differs += sorted(f"the {name}" for name in digests if digests[name] != digests_before.get(name))
+        if differs:
+            raise InputError(
+                f"{self.path}: holds a run of another study ({', '.join(differs)} differ); name another --out"
+            )
+
+    def cell(self, cell: Cell) -> Path:
+        """Return the folder of a cell."""
+        return self.path / "cells" / cell.name
+
+    def checkpoint(self, cell: Cell) -> Path:
+        """Return the file that keeps a cell's last finished round."""
+        return self.cell(cell) / "checkpoint.safetensors"
+
+    def model(self, cell: Cell, trained_at: str) -> Path:
+        """Return the file of a finished model."""
+        return self.path / "models" / f"{cell.name}-{trained_at}.safetensors"
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether nothing is left to do for a cell."""
+        return (self.cell(cell) / "predictions.csv").exists()
+
+    def finish(
+        self,
+        cell: Cell,
+        models: dict[str, dict[str, Tensor]],
+        rounds: list[dict[str, Any]],
+        predictions: pd.DataFrame,
+        seconds: float,
+    ) -> None:
+        """Keep what a cell leaves behind; its predictions come last and mark it as finished."""
+        for trained_at, model in models.items():
+            about = {"arm": cell.arm, "setting": cell.setting, "seed": str(cell.seed), "trained_at": trained_at}
+            write_tensors(self.model(cell, trained_at), model, {"fedmammo": json.dumps(about)})
+        table = pd.DataFrame(rounds, columns=list(ROUND_COLUMNS))
+        write_text(self.cell(cell) / "rounds.csv", table.to_csv(index=False))
+        write_text(self.cell(cell) / "predictions.csv", predictions.to_csv(index=False))
+        self.checkpoint(cell).unlink()
+        timings = self.path / "timings.csv"
+        header = "" if timings.exists() else "arm,setting,seed,fold,seconds\n"
+        with timings.open("a") as file:
+            file.write(f"{header}{cell.arm},{cell.setting},{cell.seed},{cell.fold},{seconds:.2f}\n")
+
+    def collect(self, cells: list[Cell]) -> pd.DataFrame:
+        """Gather all cells' predictions and rounds into one table each; returns the predictions."""
+        for name in ("rounds", "predictions"):
+            parts = [(self.cell(cell) / f"{name}.csv").read_text().split("\n", 1) for cell in cells]
+            write_text(self.path / f"{name}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
+        return self.predictions()
+
+    def predictions(self) -> pd.DataFrame:
+        """Read the collected predictions.
+
+        Raises InputError where the run is not finished.
+        """
+        path = self.path / "predictions.csv"
+        if not path.exists():
+            raise InputError(f"{self.path}: holds no finished run; finish it with fedmammo run ... --out {self.path}")
+        names = dict.fromkeys(("arm", "setting", "trained_at", "split", "hospital", "patient", "image"), str)
+        return pd.read_csv(path, dtype=names, float_precision="round_trip", na_filter=False)[list(COLUMNS)]
+
+    def conclude(self, results: pd.DataFrame, comparisons: pd.DataFrame) -> None:
+        """Write the tables of results."""
+        write_text(self.path / "results.csv", results.to_csv(index=False))
+        write_text(self.path / "comparisons.csv", comparisons.to_csv(index=False))
+
+
+def read_config(folder: Path) -> tuple[StudyConfig, dict[str, str]]:
+    """Read the configuration and the digests that a run left in its folder.
+
+    Raises InputError where there is no run.
+    """
+    path = folder / "config.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        digests = content.pop("digests")
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path}: is not the configuration of a run; name the folder that fedmammo run made"
+        ) from error
+    return parse(content, str(path)), digests
+
+
+def digest_of_code() -> str:
+    """SHA-256 over this package's sources, in order of their paths."""
+    root = Path(fedmammo.__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(root.rglob("*.py")):
+        digest.update(str(source.relative_to(root)).encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""What one hospital does with a model and its patients; nothing here knows Flower."""

@@ -1,0 +1,53 @@
+"""A made-up study for the evaluation's tests: binormal scores, patients with several images."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def make_study(
+    *,
+    hospitals: int = 3,
+    patients: int = 24,
+    images: int = 2,
+    seeds: int = 2,
+    folds: int = 1,
+    arms: tuple[str, ...] = ("centralized", "local", "federated"),
+    generator: int = 0,
+) -> pd.DataFrame:
+    """Predictions of `patients` test patients with `images` images each, and as many for validation.
+
+    Patients go round the hospitals and folds, and alternate in label within a hospital and fold.
+    """
+    rng = np.random.default_rng(generator)
+    names = [f"H{number}" for number in range(hospitals)]
+    rows = []
+    for arm in arms:
+        for trained_at in names if arm == "local" else ["all"]:
+            for seed in range(seeds):
+                for patient in range(patients):
+                    hospital, fold = names[patient % hospitals], patient // hospitals % folds
+                    label = patient // (hospitals * folds) % 2
+                    for image in range(images):
+                        score = 1 / (1 + np.exp(-rng.normal(1.2 * label)))
+                        one = (arm, "real", seed, fold, trained_at, "test", hospital, f"p{patient:04d}", image)
+                        rows.append((*one, label, score))
+                        if arm != "local" or hospital == trained_at:
+                            for other in range(folds):
+                                score = 1 / (1 + np.exp(-rng.normal(1.2 * label)))
+                                one = (arm, "real", seed, other, trained_at, "validation", hospital)
+                                rows.append((*one, f"v{patient:04d}", image, label, score))
+    columns = [
+        *("arm", "setting", "seed", "fold", "trained_at", "split"),
+        *("hospital", "patient", "image", "label", "score"),
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(image=table["patient"] + "-" + table["image"].astype(str))
+
+
+@pytest.fixture(scope="session")
+def study() -> Callable[..., pd.DataFrame]:
+    """See `make_study`."""
+    return make_study

@@ -1,0 +1,109 @@
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedmammo.errors import InputError
+from fedmammo.evaluation.predictions import COLUMNS, Series, arrange
+
+Study = Callable[..., pd.DataFrame]
+
+
+def test_models_see_the_same_images_whatever_the_order_of_rows(study: Study) -> None:
+    table = study(folds=2)
+    arranged = arrange(table, "test")
+    shuffled = arrange(table.sample(frac=1, random_state=3), "test")
+    assert arranged.patients == shuffled.patients == 24
+    assert arranged.seeds == [0, 1] and sorted(arranged.images) == [0, 1]
+    for fold, images in arranged.images.items():
+        assert np.array_equal(images.patient, shuffled.images[fold].patient)
+        for (series, seed, at), model in arranged.models.items():
+            if at == fold:
+                assert model.score.shape == images.label.shape
+                assert np.array_equal(model.score, shuffled.models[series, seed, at].score)
+                assert model.thresholds == shuffled.models[series, seed, at].thresholds
+    together = np.concatenate([images.patient for images in arranged.images.values()])
+    assert sorted(set(together)) == list(range(24))
+
+
+def test_a_score_stays_with_its_image(study: Study) -> None:
+    table = study()
+    arranged = arrange(table, "test")
+    rows = table[(table.arm == "local") & (table.trained_at == "H1") & (table.seed == 1) & (table.split == "test")]
+    expected = rows.sort_values(["patient", "image"])
+    assert arranged.models[Series("local", "real", "H1"), 1, 0].score.tolist() == expected.score.tolist()
+    assert arranged.images[0].label.tolist() == expected.label.tolist()
+
+
+def test_arms_have_an_order_and_the_rest_is_as_it_appears(study: Study) -> None:
+    table = study(arms=("federated", "local", "centralized"))
+    both = pd.concat([table.assign(setting="synthetic"), table])
+    arms = list(dict.fromkeys((one.arm, one.setting) for one in arrange(both, "test").series))
+    expected = [(arm, s) for arm in ("centralized", "local", "federated") for s in ("synthetic", "real")]
+    assert arms == expected
+
+
+def test_thresholds_are_of_the_same_model_and_of_validation_only(study: Study) -> None:
+    table = study()
+    before = arrange(table, "test").models
+    changed = table.copy()
+    of_one = (changed.arm == "local") & (changed.trained_at == "H1") & (changed.seed == 0)
+    changed.loc[of_one & (changed.split == "validation"), "score"] /= 2
+    changed.loc[changed.split == "test", "score"] /= 3
+    after = arrange(changed, "test").models
+    differ = {key for key, model in after.items() if model.thresholds != before[key].thresholds}
+    assert differ == {(Series("local", "real", "H1"), 0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("arm", "centralised", "expected an arm of centralized, local, federated"),
+        ("label", 2, "expected label 0 or 1"),
+        ("score", 1.5, r"expected a score in \[0, 1\]"),
+        ("score", np.nan, "expected a value in every column"),
+        ("trained_at", "H0", "expected trained_at a hospital in the local arm, else 'all'"),
+        ("hospital", "all", "'all' is reserved"),
+        ("hospital", "H2", "expected a patient's test images in one hospital"),
+        ("fold", 7, "expected a patient's test images in one fold"),
+        ("image", "p0000-1", "expected each image once per model"),
+        ("label", 1, r"same 48 images and labels as of model \(arm centralized"),
+    ],
+)
+def test_a_wrong_row_is_named(study: Study, column: str, value: object, message: str) -> None:
+    table = study().reset_index(drop=True)
+    row = table.index[(table.arm == "centralized") & (table.image == "p0000-0")][-1]
+    table.loc[row, column] = value  # type: ignore[call-overload]
+    with pytest.raises(InputError, match=message) as caught:
+        arrange(table, "test")
+    assert "\n" not in str(caught.value)
+    if column != "label" or value != 1:
+        assert "seed" in str(caught.value) and "p0000" in str(caught.value)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_missing_column_is_named(study: Study, column: str) -> None:
+    with pytest.raises(InputError, match=f"columns {column} are missing"):
+        arrange(study().drop(columns=column), "test")
+
+
+@pytest.mark.parametrize("split", ["validation", "val"])
+def test_a_missing_split_names_the_ones_that_are_there(study: Study, split: str) -> None:
+    with pytest.raises(InputError, match=f"no test split '{split}'; choose one of: test"):
+        arrange(study(), split)
+
+
+def test_a_missing_model_is_named(study: Study) -> None:
+    table = study()
+    gone = (table.arm == "local") & (table.trained_at == "H2") & (table.seed == 1) & (table.split == "test")
+    with pytest.raises(InputError, match=r"arm local, setting real, trained_at H2, seed 1, fold 0.* has 0 images"):
+        arrange(table[~gone], "test")
+
+
+def test_a_local_model_may_not_set_its_thresholds_elsewhere(study: Study) -> None:
+    table = study()
+    of_h1 = (table.arm == "local") & (table.trained_at == "H1") & (table.split == "validation")
+    table.loc[of_h1, "hospital"] = "H0"
+    with pytest.raises(InputError, match="expected validation patients of the hospital that trained"):
+        arrange(table, "test")

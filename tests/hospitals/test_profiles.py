@@ -1,0 +1,99 @@
+"""Profiles are found by name and by path, checked, and travel with the package."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedmammo.errors import InputError
+from fedmammo.hospitals.profiles import Profile, load_profile, load_profiles
+
+ROOT = Path(__file__).parents[2]
+NAMES = ["rural_clinic", "screening_centre", "university_hospital"]
+
+
+def write(folder: Path, **content: object) -> str:
+    path = folder / "profile.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_profile_is_found_by_its_name_and_carries_it(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.prevalence is not None
+    assert profile.density is not None
+
+
+def test_the_folder_holds_these_three_profiles_and_they_differ() -> None:
+    assert sorted(path.stem for path in (ROOT / "sites").iterdir()) == NAMES
+    profiles = load_profiles(NAMES)
+    for values in zip(
+        *[(p.share, p.prevalence, p.density, p.uplink_megabits_per_second) for p in profiles], strict=True
+    ):
+        assert len(set(values)) == 3
+
+
+def test_a_profile_is_found_by_path(tmp_path: Path) -> None:
+    assert load_profile(write(tmp_path, name="here", share=2)) == Profile(name="here", share=2)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(InputError) as error:
+        load_profile("rural")
+    assert str(error.value).startswith(f"profile 'rural' is not known; expected one of {', '.join(NAMES)}")
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ({"name": "a", "shares": 1}, "shares"),
+        ({"share": 1}, "name"),
+        ({"name": "all"}, "stands for all hospitals"),
+        ({"name": "../a"}, "name"),
+        ({"name": "a", "share": 0}, "share"),
+        ({"name": "a", "prevalence": 1.2}, "prevalence"),
+        ({"name": "a", "density": [0.5, 0.5, 0.5, 0]}, "sum to 1.5"),
+        ({"name": "a", "density": [0.5, 0.5]}, "density"),
+        ({"name": "a", "images_per_second": 0}, "images_per_second"),
+    ],
+)
+def test_bad_content_is_one_line_with_file_and_key(tmp_path: Path, content: dict[str, object], part: str) -> None:
+    path = write(tmp_path, **content)
+    with pytest.raises(InputError) as error:
+        load_profile(path)
+    assert path in str(error.value)
+    assert part in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"name: [", b"", b"- a", b"\xff\xfe"])
+def test_a_broken_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        load_profile(str(path))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(InputError, match=r"nowhere/a\.yaml: cannot be read"):
+        load_profile("nowhere/a.yaml")
+
+
+def test_two_hospitals_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="second hospital named rural_clinic"):
+        load_profiles(["rural_clinic", "rural_clinic"])
+
+
+def test_the_package_lists_every_folder_of_code_and_the_profiles() -> None:
+    """`pip install .` takes exactly what pyproject.toml lists, so a room that is not listed would be missing."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "fedmammo").rglob("*.py")}
+    rooms = {".".join(folder.parts) for folder in folders}
+    assert rooms | {"fedmammo.sites"} <= set(settings["packages"])
+    assert settings["package-dir"] == {"fedmammo.sites": "sites"}
+    assert settings["package-data"]["fedmammo.sites"] == ["*.yaml"]

@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from fedmammo.phantom.patients import Patient, draw_patient
+
+PATIENTS = 2000
+
+
+@pytest.fixture(scope="module")
+def patients() -> list[Patient]:
+    return [draw_patient(number, seed=8) for number in range(1, PATIENTS + 1)]
+
+
+def test_a_patient_depends_on_number_and_seed_only(patients):
+    assert draw_patient(77, 8) == patients[76]
+    assert draw_patient(77, 9) != patients[76]
+
+
+def test_density_and_malignancy_have_their_rates(patients):
+    """The standard error of a rate of .44 among 2000 is .011; .045 is four of them."""
+    for density, rate in ((1, 0.18), (2, 0.44), (3, 0.28), (4, 0.10)):
+        assert np.mean([p.density == density for p in patients]) == pytest.approx(rate, abs=0.045)
+    assert np.mean([p.malignant for p in patients]) == pytest.approx(0.45, abs=0.045)
+
+
+def test_rows_per_patient_resemble_the_original(patients):
+    """The training CSV has 1318 rows of 691 patients, 1.9 a patient, most of them with two."""
+    rows = [sum(len(b.views) * len(b.findings) for b in p.breasts) for p in patients]
+    assert np.mean(rows) == pytest.approx(1.9, abs=0.15)
+    assert min(rows) == 1 and max(rows) <= 8
+    assert np.bincount(rows).argmax() == 2
+
+
+def test_verdicts_agree_with_the_masses(patients):
+    allowed = {"BENIGN": {2, 3, 4}, "BENIGN_WITHOUT_CALLBACK": {2}, "MALIGNANT": {3, 4, 5}}
+    findings = [f for p in patients for b in p.breasts for f in b.findings]
+    for finding in findings:
+        assert finding.assessment in allowed[finding.pathology]
+        assert finding.lesion.malignant == (finding.pathology == "MALIGNANT")
+    assert {f.pathology for f in findings} == set(allowed)
+
+
+def test_some_malignant_patients_hold_a_benign_mass_too_but_few(patients):
+    mixed = [p for p in patients if len({f.lesion.malignant for b in p.breasts for f in b.findings}) == 2]
+    assert 0 < len(mixed) < 0.1 * PATIENTS
+
+
+def test_sides_and_views_are_in_order_and_not_repeated(patients):
+    for patient in patients:
+        assert [b.side for b in patient.breasts] in (["LEFT"], ["RIGHT"], ["LEFT", "RIGHT"])
+        assert all(b.views in (("CC",), ("MLO",), ("CC", "MLO")) for b in patient.breasts)
