@@ -136,7 +136,7 @@ class RunFolder:
         if not path.exists():
             raise InputError(f"{self.path}: holds no finished run; finish it with fedmammo run ... --out {self.path}")
         names = dict.fromkeys(("arm", "setting", "trained_at", "split", "hospital", "patient", "image"), str)
-        return pd.read_csv(path, dtype=names, float_precision="round_trip", na_filter=False)[list(COLUMNS)]
+        return pd.read_csv(path, dtype=names, na_filter=False)[list(COLUMNS)]
 
     def conclude(self, results: pd.DataFrame, comparisons: pd.DataFrame) -> None:
         """Write the tables of results."""

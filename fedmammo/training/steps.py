@@ -10,9 +10,6 @@ from torch.nn import functional
 from fedmammo.config import DiagnosisConfig, OptimizerConfig
 from fedmammo.features.inputs import Inputs
 
-SCORED_AT_ONCE = 32  # images; bounds the memory of scoring
-
-
 def make_optimizer(config: OptimizerConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Build the hospital's optimiser."""
     if config.name == "sgd":
@@ -117,17 +114,16 @@ def _draw_images(
 
 @torch.no_grad()
 def score(inputs: Inputs, rows: np.ndarray, incoming: dict[str, Tensor]) -> np.ndarray:
-    """Return each image's probability of malignancy, float32 (len(rows),): logits averaged over the uncropped views."""
+    """Return each image's probability of malignancy, float32 (len(rows),): logits averaged over the uncropped views.
+
+    Images go through the network one by one, so that a score depends on the image and the model alone.
+    """
     classifier = inputs.classifier
     _load(classifier.trained(), incoming)
     classifier.train(False)
-    whole = [number for number, view in enumerate(inputs.views) if not view.crop]
-    scores = [np.empty(0, dtype=np.float32)]
-    for start in range(0, len(rows), SCORED_AT_ONCE):
-        some = rows[start : start + SCORED_AT_ONCE]
-        logits = [classifier(inputs.read(some, np.full(len(some), view))) for view in whole]
-        scores.append(torch.stack(logits).mean(dim=0).sigmoid().cpu().numpy())
-    return np.concatenate(scores)
+    whole = np.array([number for number, view in enumerate(inputs.views) if not view.crop])
+    scores = [classifier(inputs.read(np.repeat(row, len(whole)), whole)).mean().sigmoid().item() for row in rows]
+    return np.array(scores, dtype=np.float32)
 
 
 @torch.no_grad()

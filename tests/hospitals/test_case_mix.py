@@ -115,6 +115,12 @@ def test_extreme_targets_and_a_single_label() -> None:
     assert fit(two_labels(0, 0), hospitals((1, None), (None, None))).sum() == 0
 
 
+def test_hospitals_that_all_ask_for_one_label_share_the_other_by_size() -> None:
+    """Sizes 4 and 12 of 8 benign and 8 malignant patients: equal targets leave equal prevalences."""
+    profiles = [Profile(name="a", share=1, prevalence=1), Profile(name="b", share=3, prevalence=1)]
+    assert fit(two_labels(8, 8), profiles).sum(2).tolist() == [[2, 2], [6, 6]]
+
+
 fractions = st.none() | st.floats(0, 1)
 mixes = st.none() | st.sampled_from([(1, 0, 0, 0), (0.25, 0.25, 0.25, 0.25), (0.1, 0.2, 0.3, 0.4), (0, 0.5, 0.5, 0)])
 
