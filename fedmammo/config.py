@@ -57,7 +57,9 @@ class ByDirichlet(Section):
 
     by: Literal["dirichlet"]
     count: int = Field(ge=1, description="Number of hospitals.")
-    alpha: float = Field(default=0.5, gt=0, description="Concentration: small values make hospitals more different.")
+    alpha: float = Field(
+        default=0.5, gt=0, le=1e6, description="Concentration: small values make hospitals more different."
+    )
 
 
 class ByAttribute(Section):
@@ -142,11 +144,12 @@ class DiagnosisConfig(Section):
     )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Labels become s/2 and 1 - s/2.")
 
-    @field_validator("features")
+    @field_validator("features", mode="before")
     @classmethod
-    def _blocks_ascend(cls, value: str | list[int]) -> str | list[int]:
-        if isinstance(value, list) and (not value or min(value) < 1 or value != sorted(set(value))):
-            raise ValueError("block numbers start at 1, ascend and do not repeat")
+    def _pooled_or_blocks(cls, value: Any) -> Any:
+        blocks = isinstance(value, list) and bool(value) and all(type(number) is int for number in value)
+        if value != "pooled" and not (blocks and value[0] >= 1 and value == sorted(set(value))):
+            raise ValueError("expected pooled, or a list of block numbers that start at 1, ascend and do not repeat")
         return value
 
 
@@ -284,7 +287,7 @@ def _one_line(error: ValidationError) -> str:
     faults = error.errors(include_url=False)
     fault = faults[0]
     tags = {"profiles", "uniform", "size_skew", "dirichlet", "attribute", *STRATEGIES}
-    path = [str(part) for part in fault["loc"]]
+    path = [str(part) for part in fault["loc"] if part != "[key]"]
     where = ".".join(part for place, part in enumerate(path) if part not in tags or place + 1 == len(path))
     if fault["type"] == "extra_forbidden":
         text = "unknown key"
@@ -295,15 +298,20 @@ def _one_line(error: ValidationError) -> str:
         if not isinstance(fault["input"], dict | list):
             text += f", not {fault['input']!r}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return (f"{where}: {text}" if where else text).replace("\n", " ") + more
+    return " ".join((f"{where}: {text}" if where else text).split()) + more
 
 
 def _fill_in(value: Any, key: str) -> Any:
-    """Replace ${NAME} by the environment's value, in every string."""
+    """Replace ${NAME} by the environment's value, in every string.
+
+    No key takes a truth value, YAML's yes and no: pydantic would take them for the numbers 1 and 0.
+    """
     if isinstance(value, dict):
         return {name: _fill_in(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
     if isinstance(value, list):
         return [_fill_in(item, key) for item in value]
+    if isinstance(value, bool):
+        raise InputError(f"{key}: expected another kind of value than yes or no, true or false")
     if not isinstance(value, str):
         return value
 
@@ -343,12 +351,12 @@ def load(path: Path, overrides: list[str] | None = None) -> StudyConfig:
             if isinstance(content, dict):
                 set_key(content, key.strip(), yaml.safe_load(value))
             source = f"{path} with --set"
+        return parse(content, source)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{path}: cannot be read ({reason}); give the path of a study's YAML file") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-99-99; endless nesting
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
-    return parse(content, source)
 
 
 def dump(config: StudyConfig) -> str:

@@ -66,23 +66,39 @@ def hospitals(shown: Cohort, config: StudyConfig) -> None:
 
 
 def comparison(run: Path) -> None:
-    """Print the arms side by side, what joining buys, and where the results lie."""
+    """Print the arms side by side, what joining buys each hospital, and where the results lie."""
     results = pd.read_csv(run / "results.csv", dtype={"seed": str}, keep_default_na=False, na_values=[""])
     whole = results[(results["seed"] == "all") & (results["trained_at"] == "all") & (results["tested_at"] == "all")]
-    arms = whole.assign(value=[_interval(*row) for row in whole[["value", "ci_low", "ci_high"]].to_numpy()])
-    arms["arm"] += "" if arms["setting"].nunique() == 1 else ", " + arms["setting"]
-    order = list(dict.fromkeys(arms["metric"])), list(dict.fromkeys(arms["arm"]))
-    wide = arms.pivot(index="metric", columns="arm", values="value").reindex(index=order[0], columns=order[1])
-    table(wide.reset_index(), "all test patients, mean over seeds (95 % interval over patients and seeds)")
-    comparisons = pd.read_csv(run / "comparisons.csv")
-    gains = comparisons[comparisons["metric"].isin(["auroc"])].drop(columns="metric")
-    if not gains.empty:
-        table(gains, "difference in AUROC, same patients (p adjusted over hospitals by Holm)")
-    out.print(f"results: {run}/results.csv, comparisons.csv, predictions.csv, rounds.csv, models/", soft_wrap=True)
+    for setting, part in whole.groupby("setting", sort=False):
+        cells = {
+            (row["metric"], row["arm"]): _estimate(row["value"], row["ci_low"], row["ci_high"], ".3f")
+            for row in part.to_dict("records")
+        }
+        _grid(cells, f"{setting}: all test patients, mean over seeds (95 % interval)", "metric")
+
+    comparisons = pd.read_csv(run / "comparisons.csv", keep_default_na=False, na_values=[""])
+    for setting, part in comparisons[comparisons["metric"] == "auroc"].groupby("setting", sort=False):
+        cells = {
+            (row["tested_at"], f"{row['arm']} − {row['against']}"): _estimate(
+                row["difference"], row["ci_low"], row["ci_high"], "+.3f"
+            )
+            + ("" if pd.isna(row["p"]) else f"\np {row['p']:.3f}")
+            for row in part.to_dict("records")
+        }
+        _grid(cells, f"{setting}: difference in AUROC, paired (p adjusted over hospitals by Holm)", "tested at")
+    out.print(f"{run}: results.csv, comparisons.csv, predictions.csv, rounds.csv, models/", soft_wrap=True)
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    return "undefined" if pd.isna(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+def _grid(cells: dict[tuple[str, str], str], title: str, corner: str) -> None:
+    """Print cells by row and column, in order of appearance."""
+    rows, columns = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
+    frame = pd.DataFrame([[cells.get((row, column), "") for column in columns] for row in rows], columns=columns)
+    frame.insert(0, corner, [row.replace("_", " ") for row in rows])
+    table(frame, title)
+
+
+def _estimate(value: float, low: float, high: float, form: str) -> str:
+    return "undefined" if pd.isna(value) else f"{value:{form}}\n({low:{form}} to {high:{form}})"
 
 
 class Progress:

@@ -25,8 +25,13 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors as safetensors, beside and renamed; the same tensors give the same bytes."""
-    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata))
+    """Write named tensors as safetensors, beside and renamed; the same tensors give the same bytes.
+
+    With more than one entry of `metadata` they may not: safetensors writes those in any order. A tensor may appear
+    under several names: each gets a copy, because safetensors refuses tensors that share memory.
+    """
+    copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(copies, metadata))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

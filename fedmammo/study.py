@@ -18,7 +18,7 @@ from fedmammo.federation.arms import groups_of
 from fedmammo.federation.server import Report, Server
 from fedmammo.hospitals.holder import holders, names
 from fedmammo.hospitals.profiles import profiles_of
-from fedmammo.models.classifier import Classifier, initial_model
+from fedmammo.models.classifier import build_classifier, initial_model
 from fedmammo.predictions import tabulate, tested_split
 from fedmammo.run_folder import RunFolder, digest_of_code
 from fedmammo.training.hospital import pick_device
@@ -44,7 +44,7 @@ def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     for fold in range(max(1, config.evaluation.folds)):
         holders(cohort, config, config.seeds[0], fold)
     pick_device(config.engine.device)
-    backbones = [Classifier(config.for_arm(arm).diagnosis).digest() for arm in config.arms]
+    backbones = [build_classifier(config.for_arm(arm).diagnosis).digest() for arm in config.arms]
     digests = {"code": digest_of_code(), "weights": " ".join(dict.fromkeys(backbones)), "cohort": cohort.digest}
     return names(cohort, config), digests
 

@@ -1,9 +1,18 @@
 """What several rooms' tests share."""
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: sums depend on the number of threads
+
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from fedmammo.cohort.prepare import prepare
+from fedmammo.cohort.store import Cohort
+from fedmammo.phantom.tree import write_tree
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +22,44 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"the real patches are not here: set FEDMAMMO_SHARED (looked in {folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
+    """24 drawn patients with 46 images: 20 in `train`, 10 of them malignant, and 4 in `test`; not to be altered."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_tree(folder / "tree", patients=24, seed=0)
+    return prepare(folder / "tree", folder / "cohort")
+
+
+@pytest.fixture
+def own_cohort(phantom_cohort: Cohort, tmp_path: Path) -> Cohort:
+    """A copy of the phantom cohort without any computed features, for one test."""
+    shutil.copytree(phantom_cohort.folder, tmp_path / "cohort", ignore=shutil.ignore_patterns("features"))
+    return Cohort.open(tmp_path / "cohort")
+
+
+@pytest.fixture
+def small_study() -> dict[str, Any]:
+    """A valid study as YAML would give it, to be changed at will: a random tiny ViT on three equal hospitals."""
+    return {
+        "name": "small",
+        "cohort": {"path": "nowhere"},
+        "hospitals": {"assignment": {"by": "uniform", "count": 3}},
+        "diagnosis": {
+            "network": "test_vit",
+            "weights": "none",
+            "image_size": 32,
+            "optimizer": {"learning_rate": 0.01},
+        },
+        "federation": {"rounds": 2, "local_steps": 2},
+        "engine": {"name": "inline", "device": "cpu"},
+        "evaluation": {"resamples": 100},
+    }
+
+
+@pytest.fixture
+def phantom_study(small_study: dict[str, Any], phantom_cohort: Cohort) -> dict[str, Any]:
+    """The small study on the phantom cohort."""
+    small_study["cohort"]["path"] = str(phantom_cohort.folder)
+    return small_study

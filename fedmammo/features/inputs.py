@@ -16,7 +16,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.views import View, views_of
 from fedmammo.files import read_tensors, write_tensors
-from fedmammo.models.classifier import Classifier
+from fedmammo.models.classifier import build_classifier
 from fedmammo.phantom.draw import draw_patches
 
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
@@ -35,11 +35,10 @@ class Inputs:
         self.cohort = cohort
         self.device = device
         self.views = views_of(config.augmentation)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # random frozen weights are part of the configuration, not of a seed
-            self.classifier = Classifier(config).to(device)
+        self.classifier = build_classifier(config).to(device)
         prefix = {
             "backbone": self.classifier.digest(),
+            "network": config.network,  # the same weights may come with another normalisation
             "read": self.classifier.read,
             "depth": self.classifier.depth,
             "frozen": self.classifier.frozen if self.classifier.has_prefix else None,
@@ -87,6 +86,7 @@ class Inputs:
         for view in self.views:
             features, done = self._files(view)
             todo = rows[done[rows] == 0]
+            self.classifier.train(False)  # a training that raised may have left it on
             for row in todo:
                 features[row] = self._encode(view.of(self.cohort.patches[row])).cpu().numpy()
             features.flush()

@@ -35,17 +35,19 @@ class Checkpoint:
         }
         for group, arrays in self.strategies.items():
             tensors |= {f"strategy|{group}|{name}": torch.from_numpy(array) for name, array in arrays.items()}
-        write_tensors(path, tensors, {"round": str(self.round), "rows": json.dumps(self.rows)})
+        about = {"round": self.round, "rows": self.rows, "order": list(tensors)}
+        write_tensors(path, tensors, {"checkpoint": json.dumps(about)})
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":
-        """Read what `write` wrote."""
+        """Read what `write` wrote, tensors in the same order: FedAvgM of Flower goes by it."""
         tensors, metadata = read_tensors(path)
-        found = cls({}, {}, int(metadata["round"]), json.loads(metadata["rows"]))
-        for key, tensor in tensors.items():
+        about = json.loads(metadata["checkpoint"])
+        found = cls({}, {}, about["round"], about["rows"])
+        for key in about["order"]:
             kind, group, name = key.split("|")
             if kind == "model":
-                found.models.setdefault(group, {})[name] = tensor
+                found.models.setdefault(group, {})[name] = tensors[key]
             else:
-                found.strategies.setdefault(group, {})[name] = tensor.numpy()
+                found.strategies.setdefault(group, {})[name] = tensors[key].numpy()
         return found

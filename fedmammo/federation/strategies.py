@@ -81,7 +81,7 @@ def state_of(strategy: FedAvg, made: "FlowerStrategy", names: list[str]) -> dict
     for attribute in strategy.state:
         value: Any = getattr(made, attribute) or {}
         items = value if isinstance(value, dict) else dict(zip(names, value, strict=True))
-        arrays.update({f"{attribute}/{name}": array for name, array in items.items()})
+        arrays.update({f"{attribute}/{name}": np.asarray(array) for name, array in items.items()})
     return arrays
 
 

@@ -54,20 +54,26 @@ def holders(cohort: Cohort, config: StudyConfig, seed: int, fold: int) -> dict[s
     patients of all splits are dealt to folds, stratified by malignancy, anew for each study seed: fold `fold` is
     tested and all others train.
 
-    Raises InputError where nobody is left to train or to test on.
+    Raises InputError where nobody is left to train or to test on, and for more folds than benign or malignant patients.
     """
     patients = cohort.patients
     if config.evaluation.folds:
+        fewest = int(patients["malignant"].value_counts().min())
+        if config.evaluation.folds > fewest:
+            raise InputError(
+                f"evaluation.folds: {config.evaluation.folds}, but only {fewest} patients are of the rarer kind, "
+                "benign or malignant; every fold needs one"
+            )
         dealer = StratifiedKFold(config.evaluation.folds, shuffle=True, random_state=seed_of("folds", seed) % 2**32)
         tested = patients.index[list(dealer.split(patients.index, patients["malignant"]))[fold][1]]
         trained = patients.index.difference(tested)
     else:
         tested = patients.index[patients["split"] == config.evaluation.test]
-        trained = patients.index[patients["split"] == "train"]
+        trained = patients.index[patients["split"] == "train"].difference(tested)
     splits = ", ".join(sorted(patients["split"].unique()))
     if tested.empty:
         raise InputError(f"evaluation.test: the cohort has no split {config.evaluation.test!r}; it has {splits}")
-    if trained.empty or config.evaluation.test == "train":
+    if trained.empty:
         raise InputError(f"evaluation.test: no patients are left to train on; the cohort has {splits}")
 
     hospital_of = hospital_of_patients(cohort, config)
@@ -86,4 +92,9 @@ def holders(cohort: Cohort, config: StudyConfig, seed: int, fold: int) -> dict[s
             validation=rows(own[own.isin(validation)]),
             test=rows(own.intersection(tested)),
         )
+        if not found[name].training:
+            raise InputError(
+                f"evaluation.folds: fold {fold} of seed {seed} tests all patients of {name} and leaves it none to "
+                "train on; use fewer hospitals, more folds or another hospitals.seed"
+            )
     return found

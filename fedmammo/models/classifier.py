@@ -58,10 +58,19 @@ class Classifier(nn.Module):
         self.has_prefix = config.train == "head" or config.train.startswith("last_blocks")
 
         image = torch.zeros(1, 1, self.image_size, self.image_size)
-        with torch.no_grad():
-            tokens, _ = self._walk(self.chain.embed(self.normalize(image)), 0, self.frozen)
-            self.token_shape = tokens.shape[1:]
-            width = self.readout(self.prefix(image) if self.has_prefix else image).shape[1]
+        try:
+            with torch.no_grad():
+                tokens, _ = self._walk(self.chain.embed(self.normalize(image)), 0, self.frozen)
+                self.token_shape = tokens.shape[1:]
+                readout = self.readout(self.prefix(image) if self.has_prefix else image)
+        except AssertionError as error:  # timm checks the image against its patches when it meets one
+            raise InputError(f"diagnosis.image_size: {config.network} says: {error}") from error
+        if not readout.isfinite().all():
+            raise InputError(
+                f"diagnosis.image_size: {self.image_size} leaves a block of {config.network} a single patch, which has "
+                "no standard deviation; take a larger one, or features: pooled"
+            )
+        width = readout.shape[1]
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.head = nn.Linear(width, 1)
@@ -141,8 +150,17 @@ class Classifier(nn.Module):
         return state.hexdigest()
 
 
-def initial_model(config: DiagnosisConfig, seed: int) -> dict[str, Tensor]:
-    """Return the trained tensors with which every arm of a study starts under this seed."""
+def build_classifier(config: DiagnosisConfig, seed: int = 0) -> Classifier:
+    """Build a classifier whose random tensors come from this seed.
+
+    Frozen random tensors are part of the configuration: every process builds with the default seed.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, "initial model"))
-        return {name: parameter.detach().clone() for name, parameter in Classifier(config).trained().items()}
+        torch.manual_seed(seed)
+        return Classifier(config)
+
+
+def initial_model(config: DiagnosisConfig, seed: int) -> dict[str, Tensor]:
+    """Return the trained tensors with which every arm of a study starts under this study seed."""
+    trained = build_classifier(config, seed_of(seed, "initial model")).trained()
+    return {name: parameter.detach().clone() for name, parameter in trained.items()}

@@ -114,12 +114,12 @@ def load_transformer(name: str, weights: str, image_size: int) -> Chain:
     unreadable or of another network.
     """
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:5])
+        near = ", ".join(timm.list_models(f"{name.split('_')[0]}*")[:5])
         raise InputError(f"diagnosis.network: timm knows no {name!r}" + (f"; near: {near}" if near else ""))
     options: dict[str, Any] = {"num_classes": 0, "img_size": image_size}
     try:
         network = timm.create_model(name, pretrained=weights == "hub", **options)
-    except (AssertionError, TypeError, ValueError) as error:
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"diagnosis: {name} at image_size {image_size}: {_flat(error)}") from error
     except Exception as error:  # whatever the hub's client raises: no network, no such file
         if weights != "hub":
@@ -140,7 +140,10 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         raise InputError(f"diagnosis.weights: {path} cannot be read as safetensors: {_flat(error)}") from error
     module = __import__(type(network).__module__, fromlist=["checkpoint_filter_fn"])
     if hasattr(module, "checkpoint_filter_fn"):
-        state = module.checkpoint_filter_fn(state, network)
+        try:
+            state = module.checkpoint_filter_fn(state, network)
+        except Exception as error:  # whatever the filter raises on tensors that it does not expect
+            raise InputError(f"diagnosis.weights: {path} does not fit the network: {_flat(error)}") from error
     wanted = network.state_dict()
     missing = sorted(wanted.keys() - state.keys())
     wrong = sorted(name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape)

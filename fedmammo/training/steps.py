@@ -10,6 +10,7 @@ from torch.nn import functional
 from fedmammo.config import DiagnosisConfig, OptimizerConfig
 from fedmammo.features.inputs import Inputs
 
+
 def make_optimizer(config: OptimizerConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Build the hospital's optimiser."""
     if config.name == "sgd":

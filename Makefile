@@ -1,0 +1,34 @@
+# make demo: the whole path on drawn patients, in minutes. make test: the tests. Both set up what they need.
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test test-long lint clean
+
+demo: $(VENV)/installed
+	rm -rf demo
+	$(BIN)/fedmammo data phantom demo/tree --patients 200 --seed 1
+	$(BIN)/fedmammo data prepare demo/tree demo/cohort
+	$(BIN)/fedmammo sites show configs/quickstart.yaml
+	$(BIN)/fedmammo run configs/quickstart.yaml --out demo/run
+
+test: $(VENV)/installed lint
+	$(BIN)/python -m pytest
+
+test-long: $(VENV)/installed
+	$(BIN)/python -m pytest -m long
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or 3.12 is needed and was not found" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info

@@ -1,0 +1,268 @@
+"""Features are what the network computes, whoever computed them, when and in whatever order."""
+
+import multiprocessing
+import shutil
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.config import DiagnosisConfig
+from fedmammo.features.inputs import STAND_INS, Inputs
+from fedmammo.features.views import View
+from fedmammo.phantom.draw import draw_patches
+
+CPU = torch.device("cpu")
+SWIN = "swin_tiny_patch4_window7_224"
+ALL_VIEWS = {"flips": "both", "crops": 5}
+Make = Callable[..., Inputs]
+
+
+def diagnosis(**keys: Any) -> DiagnosisConfig:
+    defaults = {"network": "test_vit", "weights": "none", "image_size": 32, "optimizer": {"learning_rate": 0.01}}
+    return DiagnosisConfig.model_validate(defaults | keys)
+
+
+@pytest.fixture
+def inputs(own_cohort: Cohort) -> Make:
+    def make(**keys: Any) -> Inputs:
+        with torch.enable_grad():  # a classifier asks a backward pass what is trained
+            return Inputs(own_cohort, diagnosis(**keys), CPU)
+
+    return make
+
+
+def stored(inputs: Inputs) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(inputs.folder.iterdir())}
+
+
+def rows_of(inputs: Inputs) -> np.ndarray:
+    return np.arange(len(inputs.cohort.manifest))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("train", ["head", "last_blocks:1"])
+def test_features_are_what_the_prefix_computes(inputs: Make, train: str) -> None:
+    """Every view of three images, against the prefix of the image alone."""
+    made = inputs(train=train, features=[2, 5], augmentation=ALL_VIEWS)
+    rows = np.array([3, 0, 45])
+    made.compute(rows)
+    assert len(made.views) == 24
+    for number, view in enumerate(made.views):
+        found = made.read(rows, np.full(3, number))
+        for row, features in zip(rows, found, strict=True):
+            expected = made.classifier.prefix(view.of(made.cohort.patches[row]))[0]
+            assert torch.equal(features, expected)
+
+
+def test_rows_and_views_may_be_read_in_any_order_and_again(inputs: Make) -> None:
+    made = inputs()
+    made.compute(rows_of(made))
+    rows, views = np.array([7, 2, 7, 7]), np.array([1, 0, 0, 1])
+    found = made.read(rows, views)
+    one_by_one = [made.read(np.array([row]), np.array([view])) for row, view in zip(rows, views, strict=True)]
+    assert torch.equal(found, torch.cat(one_by_one))
+    assert torch.equal(found[0], found[3])
+    assert not torch.equal(found[0], found[2]), "a mirrored image has other features"
+
+
+def test_a_row_depends_on_its_image_alone(inputs: Make) -> None:
+    """All at once, against one after the other from the last to the first, half of them before a restart."""
+    made = inputs()
+    rows = rows_of(made)
+    made.compute(rows)
+    expected = stored(made)
+    shutil.rmtree(made.folder)
+
+    for process in (0, 1):
+        again = inputs()
+        assert again.folder == made.folder
+        for row in rows[::-1][process::2]:
+            again.compute(np.array([row]))
+    assert stored(again) == expected
+
+
+def test_nothing_is_computed_twice(inputs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = inputs()
+    made.compute(np.arange(5))
+    assert made.missing(np.array([9, 4, 0, 7])).tolist() == [9, 7]
+    computed = []
+    prefix = made.classifier.prefix
+    monkeypatch.setattr(made.classifier, "prefix", lambda image: computed.append(1) or prefix(image))
+    made.compute(np.arange(7))
+    assert len(computed) == 2 * len(made.views)
+    assert made.missing(rows_of(made)).tolist() == list(range(7, 46))
+
+
+def test_what_an_interruption_left_is_computed_again(inputs: Make) -> None:
+    """It ended after some of a step's rows were written and before they were marked, in one of two views."""
+    made = inputs()
+    made.compute(rows_of(made))
+    expected = stored(made)
+    features, done = (np.load(made.folder / name, mmap_mode="r+") for name in ("whole-lr.npy", "whole-lr.done.npy"))
+    features[4], features[5], done[4:6] = 7, 0, 0
+    features.flush()
+    done.flush()
+    again = inputs()
+    assert again.missing(rows_of(again)).tolist() == [4, 5]
+    again.compute(rows_of(again))
+    assert stored(again) == expected
+
+
+def test_a_failure_marks_no_row(inputs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = inputs()
+    made.compute(np.array([0]))
+    prefix, calls = made.classifier.prefix, []
+
+    def fails(image: torch.Tensor) -> torch.Tensor:
+        calls.append(image)
+        if len(calls) == 3:
+            raise MemoryError
+        return prefix(image)
+
+    monkeypatch.setattr(made.classifier, "prefix", fails)
+    with pytest.raises(MemoryError):
+        made.compute(np.arange(5))
+    assert made.missing(np.arange(5)).tolist() == [1, 2, 3, 4]
+
+
+def test_features_that_were_never_computed(inputs: Make) -> None:
+    made = inputs()
+    made.compute(np.array([0, 1]))
+    with pytest.raises(KeyError, match=r"features in .* are incomplete"):
+        made.read(np.array([0, 2]), np.array([0, 0]))
+
+
+def compute_all(folder: Path, keys: dict[str, Any], step: int, together: Barrier) -> None:
+    together.wait()
+    made = Inputs(Cohort.open(folder), diagnosis(**keys), CPU)
+    together.wait()
+    rows = rows_of(made)[::step]
+    for start in range(0, len(rows), 8):
+        made.compute(rows[start : start + 8])
+
+
+def test_two_processes_at_once_leave_correct_files(inputs: Make) -> None:
+    """Both begin together with no file there; one computes all rows forwards, the other all rows backwards."""
+    keys = {"augmentation": {"flips": "both"}}
+    made = inputs(**keys)
+    made.compute(rows_of(made))
+    expected = stored(made)
+    shutil.rmtree(made.folder)
+    processes = multiprocessing.get_context("fork")
+    together = processes.Barrier(2)
+    workers = [
+        processes.Process(target=compute_all, args=(made.cohort.folder, keys, step, together)) for step in (1, -1)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(timeout=60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert stored(made) == expected
+
+
+# The key
+
+
+def test_the_key_is_that_of_the_prefix(inputs: Make) -> None:
+    """How the head is trained, and in which views, is not part of it: all of a study's arms share the features."""
+    folder = inputs().folder
+    for same in (
+        {},
+        {"optimizer": {"name": "sgd", "learning_rate": 1.0, "weight_decay": 0.1}},
+        {"patient_fraction": 0.5},
+        {"label_smoothing": 0.1},
+        {"augmentation": ALL_VIEWS},
+    ):
+        assert inputs(**same).folder == folder
+    others = [
+        {"image_size": 48},
+        {"precision": "bfloat16"},
+        {"features": [6]},
+        {"features": [5, 6]},
+        {"train": "last_blocks:1"},
+        {"train": "last_blocks:2"},
+        {"network": "test_vit2"},
+    ]
+    folders = {inputs(**keys).folder for keys in others}
+    assert len(folders | {folder}) == 1 + len(others)
+
+
+def test_the_key_names_weights_and_normalisation(inputs: Make, tmp_path: Path) -> None:
+    """One file of weights for two networks that differ in their normalisation only, and another one."""
+    import timm
+
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        weights = timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=0).state_dict()
+        save_file(weights, tmp_path / f"{seed}.safetensors")
+    first, other = (str(tmp_path / f"{seed}.safetensors") for seed in (0, 1))
+    plain = inputs(network="vit_tiny_patch16_224", weights=first)
+    imagenet = inputs(network="deit_tiny_patch16_224", weights=first)
+    assert plain.classifier.digest() == imagenet.classifier.digest()
+    assert plain.folder != imagenet.folder
+    assert inputs(network="vit_tiny_patch16_224", weights=other).folder != plain.folder
+
+
+def test_the_key_names_the_cohort(phantom_cohort: Cohort, own_cohort: Cohort) -> None:
+    """A copy has the same features; another preparation of the same images has its own key, and so other names."""
+    first, copy = (Inputs(cohort, diagnosis(), CPU).folder for cohort in (phantom_cohort, own_cohort))
+    assert first.name == copy.name
+    assert first.parent == phantom_cohort.folder / "features"
+
+
+# Standardisation
+
+
+@torch.no_grad()
+def test_the_head_reads_features_centred_and_scaled_by_phantoms(inputs: Make) -> None:
+    """Mean and standard deviation (n - 1) over drawn patches, a column at a time; no patient takes part."""
+    made = inputs(features=[1, 4])
+    patches, _ = draw_patches(STAND_INS, seed=0)
+    readout = torch.cat([made.classifier.prefix(View().of(patch)) for patch in patches]).double()
+    assert torch.allclose(made.classifier.center.double(), readout.mean(dim=0), atol=1e-5)
+    assert torch.allclose(made.classifier.scale.double(), readout.std(dim=0), rtol=1e-4, atol=1e-6)
+    again = inputs(features=[1, 4])
+    assert torch.equal(again.classifier.center, made.classifier.center)
+    assert torch.equal(again.classifier.scale, made.classifier.scale)
+
+
+@torch.no_grad()
+def test_features_do_not_depend_on_a_training_that_failed(inputs: Make) -> None:
+    """Swin drops paths at random while it trains; a training that raised leaves the network in that mode."""
+    made = inputs(network=SWIN, image_size=32)
+    expected = made.classifier.prefix(View().of(made.cohort.patches[0]))
+    made.classifier.train(True)
+    made.compute(np.array([0]))
+    assert torch.equal(made.read(np.array([0]), np.array([0])), expected)
+
+
+# Without a frozen prefix
+
+
+def test_images_where_nothing_is_frozen(inputs: Make) -> None:
+    """Images as they are, crops resized to what the network sees; nothing is stored of them."""
+    made = inputs(train="all", augmentation={"flips": "horizontal", "crops": 1}, image_size=128)
+    rows = np.array([5, 2, 5])
+    made.compute(rows)
+    assert len(made.missing(rows)) == 0
+    assert [path.name for path in made.folder.iterdir()] == ["standardization.safetensors"]
+    images = made.read(rows, np.array([0, 1, 2]))
+    assert images.shape == (3, 1, 128, 128)
+    patch = torch.from_numpy(made.cohort.patches[5].astype(np.float32)) / 65535
+    assert torch.equal(images[0, 0], patch)
+    mirrored = torch.from_numpy(made.cohort.patches[2].astype(np.float32)[:, ::-1].copy()) / 65535
+    assert torch.equal(images[1, 0], mirrored)
+    crop = torch.nn.functional.interpolate(patch[None, None, :112, :112], (128, 128), mode="bicubic", antialias=True)
+    assert torch.equal(images[2], crop[0].clamp(0, 1))
+
+
+def test_images_are_given_at_the_networks_size(inputs: Make) -> None:
+    assert inputs(train="bias").read(np.array([0, 1]), np.array([0, 1])).shape == (2, 1, 32, 32)

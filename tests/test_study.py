@@ -1,0 +1,155 @@
+"""The centralised arm is ordinary training: the whole path against a plain torch loop, bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.config import StudyConfig, parse
+from fedmammo.federation.client_app import app
+from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.files import read_tensors
+from fedmammo.hospitals.holder import ALL, holders
+from fedmammo.models.classifier import initial_model
+from fedmammo.phantom.draw import draw_patches
+from fedmammo.randomness import generator_of
+from fedmammo.run_folder import RunFolder
+from fedmammo.study import check, run
+
+
+def run_inline(config: StudyConfig, out: Path) -> Path:
+    """Run a study on the inline grid, as the engine's child does; returns the folder of the run."""
+    hospitals, digests = check(config)
+    with RunFolder(out).opened(config, digests) as folder:
+        run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
+    return out
+
+
+class Plain(nn.Module):
+    """A timm network, the constants that centre and scale its output, and a linear head; gray images go in."""
+
+    def __init__(self, name: str, side: int) -> None:
+        import timm  # fedmammo.models, imported above, makes this possible everywhere
+
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = timm.create_model(name, num_classes=0, img_size=side)
+        self.head = nn.Linear(self.network.num_features, 1)
+        patches, _ = draw_patches(64, seed=0)
+        with torch.no_grad():
+            outputs = torch.cat([self.network.eval()(self.normalized(as_tensor(patch), side)) for patch in patches])
+        self.scale, self.center = torch.std_mean(outputs, dim=0)
+        self.side = side
+
+    @staticmethod
+    def normalized(images: Tensor, side: int) -> Tensor:
+        """At the network's size, three channels, mean and standard deviation 0.5 (test_vit's own)."""
+        images = functional.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
+        return (images.expand(-1, 3, -1, -1) - 0.5) / 0.5
+
+    def forward(self, images: Tensor) -> Tensor:
+        output = self.network(self.normalized(images, self.side))
+        return self.head((output - self.center) / self.scale)[:, 0]
+
+
+def as_tensor(patch: np.ndarray) -> Tensor:
+    return torch.from_numpy(patch.astype(np.float32) / 65535)[None, None]
+
+
+def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tensor]:
+    """Train on all hospitals' training patients: one optimiser for all rounds x local steps steps.
+
+    From the house come the initial model, the list of training patients and the names of the random streams.
+    """
+    diagnosis, federation = config.diagnosis, config.federation
+    model = Plain(diagnosis.network, diagnosis.image_size)
+    names = {"head.weight": "head.weight", "head.bias": "head.bias"} | {
+        f"chain.network.{name}": f"network.{name}" for name, _ in model.network.named_parameters()
+    }
+    parameters = dict(model.named_parameters())
+    trained = {}
+    for name, value in initial_model(diagnosis, seed).items():
+        trained[name] = parameters[names[name]]
+        trained[name].data = value
+    if diagnosis.optimizer.name == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(
+            trained.values(), diagnosis.optimizer.learning_rate, diagnosis.optimizer.momentum
+        )
+    else:
+        optimizer = torch.optim.AdamW(
+            trained.values(), diagnosis.optimizer.learning_rate, weight_decay=diagnosis.optimizer.weight_decay
+        )
+    patients = holders(cohort, config, seed, fold=0)[ALL].training
+    labels = cohort.manifest["malignant"].to_numpy(np.float32)
+    a_step = round(diagnosis.patient_fraction * len(patients))
+    smoothing = diagnosis.label_smoothing
+
+    for number in range(1, federation.rounds + 1):
+        generator = generator_of(seed, "centralized", "real", 0, "train", number, ALL)
+        generator.integers(2**63)  # the seed of dropout, which this network has none of
+        order: list[int] = []
+        for _ in range(federation.local_steps):
+            if len(order) < a_step:
+                order = generator.permutation(len(patients)).tolist()
+            batch, order = [patients[patient] for patient in order[:a_step]], order[a_step:]
+            rows = np.concatenate(batch)
+            mirrored = generator.permuted(np.tile([0, 1], (len(rows), 1)), axis=1)[:, 0]
+            images = [cohort.patches[row][:, :: -1 if flip else 1] for row, flip in zip(rows, mirrored, strict=True)]
+            weights = np.concatenate([np.full(len(own), 1 / (len(batch) * len(own))) for own in batch])
+            loss = functional.binary_cross_entropy_with_logits(
+                model(torch.cat([as_tensor(image) for image in images])),
+                torch.from_numpy(labels[rows] * (1 - smoothing) + smoothing / 2),
+                torch.from_numpy(weights.astype(np.float32)),
+                reduction="sum",
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return {name: parameter.detach() for name, parameter in trained.items()}
+
+
+@pytest.mark.parametrize(
+    "diagnosis",
+    [
+        {"train": "head", "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}},
+        {"train": "last_blocks:1", "optimizer": {"learning_rate": 0.001, "weight_decay": 0.05}, "label_smoothing": 0.1},
+        {"train": "all", "optimizer": {"learning_rate": 0.001, "weight_decay": 0.05}},
+    ],
+    ids=lambda diagnosis: diagnosis["train"],
+)
+def test_the_centralised_arm_is_a_plain_torch_loop(
+    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path, diagnosis: dict[str, Any]
+) -> None:
+    """Three rounds of three steps on a third of the patients, two seeds: the same weights to the last bit."""
+    phantom_study |= {"arms": ["centralized"], "seeds": [0, 5], "federation": {"rounds": 3, "local_steps": 3}}
+    phantom_study["diagnosis"] |= {"patient_fraction": 1 / 3, **diagnosis}
+    config = parse(phantom_study, "small")
+    out = run_inline(config, tmp_path / "run")
+    for seed in config.seeds:
+        found, _ = read_tensors(out / "models" / f"centralized-real-seed{seed}-fold0-all.safetensors")
+        expected = plain_loop(config, phantom_cohort, seed)
+        assert found.keys() == expected.keys()
+        different = [name for name in found if not torch.equal(found[name], expected[name])]
+        assert not different
+        initial = initial_model(config.diagnosis, seed)
+        assert not any(torch.equal(found[name], initial[name]) for name in found)
+
+
+def test_an_arm_of_one_hospital_is_the_same_in_all_three(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+    """One hospital that holds everybody, all patients in every step: arms then differ in the order of a sum alone."""
+    phantom_study["hospitals"]["assignment"]["count"] = 1
+    phantom_study["diagnosis"]["augmentation"] = {"flips": "none"}
+    out = run_inline(parse(phantom_study, "small"), tmp_path / "run")
+    predictions = pd.read_csv(out / "predictions.csv")
+    scores = {
+        arm: table.set_index(["split", "image"])["score"].sort_index() for arm, table in predictions.groupby("arm")
+    }
+    assert scores.keys() == {"centralized", "local", "federated"}
+    for arm in ("local", "federated"):
+        pd.testing.assert_series_equal(scores[arm], scores["centralized"], atol=1e-5, rtol=0)
