@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
@@ -23,7 +24,7 @@ status = Console(stderr=True, highlight=False)
 
 def table(frame: pd.DataFrame, title: str) -> None:
     """Print a frame as a table: numbers right, at most three digits after the point, empty cells empty."""
-    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for column in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[column])
         shown.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
@@ -98,7 +99,7 @@ def _grid(cells: dict[tuple[str, str], str], title: str, corner: str) -> None:
 
 
 def _estimate(value: float, low: float, high: float, form: str) -> str:
-    return "undefined" if pd.isna(value) else f"{value:{form}}\n({low:{form}} to {high:{form}})"
+    return "undefined" if pd.isna(value) else f"{value:{form}}\n({low:{form}}, {high:{form}})"
 
 
 class Progress:

@@ -24,7 +24,7 @@ ROUND_COLUMNS = (
     "arm", "setting", "seed", "fold", "stage", "round", "hospital", "status",
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
 )  # fmt: skip
-LOCK_SECONDS = 15  # how long to wait for a run that was just killed to let go of its folder
+LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
 
 
 class RunFolder:
@@ -65,7 +65,7 @@ class RunFolder:
             yield self
 
     def _take(self, lock: IO[str]) -> None:
-        for _ in range(LOCK_SECONDS * 10):
+        for _ in range(int(LOCK_SECONDS * 10)):
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return

@@ -152,6 +152,12 @@ def test_dirichlet_has_a_concentration_that_can_be_drawn_from(small_study: dict[
     assert fault(small_study).startswith("study.yaml: hospitals.assignment.alpha: ")
 
 
+def test_an_unknown_arm_is_named(small_study: dict[str, Any]) -> None:
+    expected = "study.yaml: arms.hybrid: Input should be 'centralized', 'local' or 'federated', not 'hybrid'"
+    assert fault(small_study | {"arms": ["local", "hybrid"]}) == expected
+    assert fault(small_study | {"arms": {"hybrid": {}}}) == expected
+
+
 def test_several_faults_are_counted(small_study: dict[str, Any]) -> None:
     content = changed(changed(small_study, "federation.rounds", 0), "seeds", [])
     assert fault(content).endswith(" (and 1 more)")

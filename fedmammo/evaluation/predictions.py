@@ -62,7 +62,7 @@ class Predictions:
     patients: int
     hospitals: list[str]
     seeds: list[int]
-    images: dict[int, Images]  # by fold
+    images: dict[tuple[int, int], Images]  # by seed and fold: repeated cross-validation deals anew for each seed
     series: list[Series]  # arms in the order of ARMS, then as they appear
     models: dict[tuple[Series, int, int], Model]  # by series, seed, fold
 
@@ -89,13 +89,13 @@ def _check(used: pd.DataFrame) -> None:
 
 
 def _check_patients_whole(test: pd.DataFrame) -> None:
-    for column in ("hospital", "fold"):
-        places = test.groupby("patient")[column].transform("nunique")
+    for column, within in (("hospital", ["patient"]), ("fold", ["seed", "patient"])):
+        places = test.groupby(within)[column].transform("nunique")
         _refuse(test[places > 1], f"expected a patient's test images in one {column}: assign the patient whole")
 
 
 def _name(model: tuple[object, ...]) -> str:
-    fold, arm, setting, trained_at, seed = model
+    seed, fold, arm, setting, trained_at = model
     return f"arm {arm}, setting {setting}, trained_at {trained_at}, seed {seed}, fold {fold}"
 
 
@@ -123,27 +123,31 @@ def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
     patients = {name: index for index, name in enumerate(test["patient"].unique())}
     seeds = sorted(test["seed"].unique())
 
-    by_model = ["fold", "arm", "setting", "trained_at", "seed"]
+    by_model = ["seed", "fold", "arm", "setting", "trained_at"]
     tested = dict(iter(test.groupby(by_model, sort=False)))
     validated = dict(iter(used[used["split"] == VALIDATION].groupby(by_model, sort=False)))
     nothing = used.iloc[:0]
     identity = ["patient", "image", "hospital", "label"]
     images, models = {}, {}
-    for fold in sorted(test["fold"].unique()):
-        first, reference = next((model, rows) for model, rows in tested.items() if model[0] == fold)
-        images[int(fold)] = Images(
+    folds = sorted(test["fold"].unique())
+    for part in ((seed, fold) for seed in seeds for fold in folds):
+        first, reference = next(((model, rows) for model, rows in tested.items() if model[:2] == part), (None, nothing))
+        if first is None:
+            raise InputError(f"predictions: seed {part[0]}, fold {part[1]} has no test images; expected all folds")
+        images[int(part[0]), int(part[1])] = Images(
             reference["patient"].map(patients).to_numpy(np.int64),
             reference["hospital"].to_numpy(),
             reference["label"].to_numpy(np.int64),
         )
-        for model in ((fold, *one, seed) for one in series for seed in seeds):
+        for one in series:
+            model = (*part, *one)
             rows, validation = tested.get(model, nothing), validated.get(model, nothing)
             if not np.array_equal(rows[identity].to_numpy(), reference[identity].to_numpy()):
                 raise InputError(
                     f"predictions: model ({_name(model)}) has {len(rows)} images of '{test_split}', expected the "
                     f"same {len(reference)} images and labels as of model ({_name(first)}): score every model on them"
                 )
-            models[Series(*model[1:4]), int(model[4]), int(fold)] = Model(
+            models[one, int(part[0]), int(part[1])] = Model(
                 rows["score"].to_numpy(np.float64),
                 choose_thresholds(validation["label"].to_numpy(np.int64), validation["score"].to_numpy(np.float64)),
             )

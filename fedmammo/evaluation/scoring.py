@@ -72,37 +72,39 @@ class Scores:
         return sorted(dict.fromkeys(one.trained_at for one in found), key=lambda place: place != ALL)
 
 
-def _groups(predictions: Predictions, draw: Draw, tested_at: str) -> dict[int, Group]:
-    """The group tested at `tested_at` in each fold; it may be empty."""
+def _groups(predictions: Predictions, draw: Draw, tested_at: str) -> dict[tuple[int, int], Group]:
+    """The group tested at `tested_at` for each seed and fold; it may be empty."""
     groups = {}
-    for fold, images in predictions.images.items():
+    for part, images in predictions.images.items():
         rows = np.flatnonzero((images.hospital == tested_at) | (tested_at == ALL))
         patients, patient = np.unique(images.patient[rows], return_inverse=True)
-        groups[fold] = Group(rows, patient, draw.patients[:, patients])
+        groups[part] = Group(rows, patient, draw.patients[:, patients])
     return groups
 
 
-def _tested(predictions: Predictions, groups: dict[int, Group]) -> Tested:
-    labels = np.concatenate([predictions.images[fold].label[group.rows] for fold, group in groups.items()])
-    patients = sum(group.weights.shape[1] for group in groups.values())
+def _tested(predictions: Predictions, groups: dict[tuple[int, int], Group]) -> Tested:
+    once = {part: group for part, group in groups.items() if part[0] == predictions.seeds[0]}
+    labels = np.concatenate([predictions.images[part].label[group.rows] for part, group in once.items()])
+    patients = sum(group.weights.shape[1] for group in once.values())
     return Tested(patients, len(labels), float(labels.mean()))
 
 
 def _estimates(
-    predictions: Predictions, series: Series, groups: dict[int, Group], seed_weights: Floats
+    predictions: Predictions, series: Series, groups: dict[tuple[int, int], Group], seed_weights: Floats
 ) -> dict[str, Estimate]:
     """Every metric of one series on `groups`: averaged over folds, then over seeds."""
     values: dict[str, dict[str, Value]] = {metric: {} for metric in METRICS}
     resampled = {metric: np.zeros((len(predictions.seeds), len(seed_weights))) for metric in METRICS}
     for index, seed in enumerate(predictions.seeds):
         by_fold = {}
-        for fold, group in groups.items():
+        folds = {fold: group for (of_seed, fold), group in groups.items() if of_seed == seed}
+        for fold, group in folds.items():
             model = predictions.models[series, seed, fold]
-            scored = Scored(predictions.images[fold].label[group.rows], model.score[group.rows], group.patient)
+            scored = Scored(predictions.images[seed, fold].label[group.rows], model.score[group.rows], group.patient)
             by_fold[f"fold {fold}"] = point_metrics(scored, model.thresholds)
             weighted = weighted_metrics(scored, model.thresholds, group.weights)
             for metric in METRICS:
-                resampled[metric][index] += weighted[metric] / len(groups)
+                resampled[metric][index] += weighted[metric] / len(folds)
         for metric in METRICS:
             values[metric][str(seed)] = average({fold: found[metric] for fold, found in by_fold.items()})
     return {metric: Estimate(values[metric], mean_over_seeds(resampled[metric], seed_weights)) for metric in METRICS}

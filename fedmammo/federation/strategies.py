@@ -25,7 +25,7 @@ class FedAvg(Section):
         import flwr.serverapp.strategy as flower  # only the server needs Flower; the schema is read without it
 
         parameters = self.model_dump(exclude={"name"})
-        return getattr(flower, self.name)(min_train_nodes=1, min_available_nodes=1, fraction_evaluate=0.0, **parameters)
+        return getattr(flower, self.name)(min_train_nodes=1, min_available_nodes=1, **parameters)
 
 
 class FedProx(FedAvg):

@@ -15,13 +15,13 @@ def test_models_see_the_same_images_whatever_the_order_of_rows(study: Study) -> 
     arranged = arrange(table, "test")
     shuffled = arrange(table.sample(frac=1, random_state=3), "test")
     assert arranged.patients == shuffled.patients == 24
-    assert arranged.seeds == [0, 1] and sorted(arranged.images) == [0, 1]
-    for fold, images in arranged.images.items():
-        assert np.array_equal(images.patient, shuffled.images[fold].patient)
-        for (series, seed, at), model in arranged.models.items():
-            if at == fold:
+    assert arranged.seeds == [0, 1] and sorted(arranged.images) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for part, images in arranged.images.items():
+        assert np.array_equal(images.patient, shuffled.images[part].patient)
+        for (series, *trained), model in arranged.models.items():
+            if tuple(trained) == part:
                 assert model.score.shape == images.label.shape
-                assert np.array_equal(model.score, shuffled.models[series, seed, at].score)
+                assert np.array_equal(model.score, shuffled.models[series, *part].score)
                 assert model.thresholds == shuffled.models[series, seed, at].thresholds
     together = np.concatenate([images.patient for images in arranged.images.values()])
     assert sorted(set(together)) == list(range(24))
@@ -33,7 +33,7 @@ def test_a_score_stays_with_its_image(study: Study) -> None:
     rows = table[(table.arm == "local") & (table.trained_at == "H1") & (table.seed == 1) & (table.split == "test")]
     expected = rows.sort_values(["patient", "image"])
     assert arranged.models[Series("local", "real", "H1"), 1, 0].score.tolist() == expected.score.tolist()
-    assert arranged.images[0].label.tolist() == expected.label.tolist()
+    assert arranged.images[0, 0].label.tolist() == expected.label.tolist()
 
 
 def test_arms_have_an_order_and_the_rest_is_as_it_appears(study: Study) -> None:

@@ -101,16 +101,17 @@ def test_nothing_is_computed_twice(inputs: Make, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_an_interruption_left_is_computed_again(inputs: Make) -> None:
-    """It ended after some of a step's rows were written and before they were marked, in one of two views."""
+    """It ended after some of a step's rows were written and before they were marked, in one view or the other."""
     made = inputs()
     made.compute(rows_of(made))
     expected = stored(made)
-    features, done = (np.load(made.folder / name, mmap_mode="r+") for name in ("whole-lr.npy", "whole-lr.done.npy"))
-    features[4], features[5], done[4:6] = 7, 0, 0
-    features.flush()
-    done.flush()
+    for view, rows in (("whole", [6]), ("whole-lr", [4, 5])):
+        for name, value in ((f"{view}.npy", 7), (f"{view}.done.npy", 0)):
+            array = np.load(made.folder / name, mmap_mode="r+")
+            array[rows] = value
+            array.flush()
     again = inputs()
-    assert again.missing(rows_of(again)).tolist() == [4, 5]
+    assert again.missing(rows_of(again)).tolist() == [4, 5, 6]
     again.compute(rows_of(again))
     assert stored(again) == expected
 
@@ -193,6 +194,13 @@ def test_the_key_is_that_of_the_prefix(inputs: Make) -> None:
     ]
     folders = {inputs(**keys).folder for keys in others}
     assert len(folders | {folder}) == 1 + len(others)
+
+
+def test_the_key_names_the_size_of_images(inputs: Make) -> None:
+    """Also where no tensor's shape tells: images of 33 and 34 px both have 8 x 8 whole patches of 4 px."""
+    first, other = (inputs(network=SWIN, image_size=side) for side in (33, 34))
+    assert first.classifier.digest() == other.classifier.digest()
+    assert first.folder != other.folder
 
 
 def test_the_key_names_weights_and_normalisation(inputs: Make, tmp_path: Path) -> None:

@@ -50,6 +50,15 @@ def test_statistics_of_a_vision_transformer() -> None:
 
 
 @torch.no_grad()
+def test_statistics_leave_out_other_tokens_that_are_no_patches() -> None:
+    """A distilled DeiT has a second token, here 7, between class token and patches: it is not read."""
+    chain = load_transformer("deit_tiny_distilled_patch16_224", "none", 32)
+    tokens = torch.tensor([9.0, 7.0, 1.0, 4.0])[None, :, None].expand(1, 4, 192)
+    expected = torch.tensor([9.0, 2.5, 2.1213203]).repeat_interleave(192)
+    assert torch.allclose(chain.statistics(tokens), expected[None])
+
+
+@torch.no_grad()
 def test_statistics_of_a_network_without_class_token() -> None:
     """Swin's patches 1 and 4 in a row: mean 2.5, standard deviation 2.1213, no class token."""
     chain = load_transformer(SWIN, "none", 64)

@@ -1,0 +1,117 @@
+"""The server with real hospitals on the inline grid: combining, failing hospitals, too few of them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.config import parse
+from fedmammo.errors import StudyError
+from fedmammo.federation.client_app import app
+from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.files import read_tensors
+from fedmammo.hospitals.holder import holders
+from fedmammo.run_folder import RunFolder
+from fedmammo.study import check, run
+
+FEDERATED = "federated-real-seed0-fold0"
+
+
+def go(study: dict[str, Any], out: Path, spoil: str | None = None) -> RunFolder:
+    """Run a study inline; `spoil` is a hospital that cannot keep its state (a file lies where its folder should be)."""
+    config = parse(study, "test")
+    names, digests = check(config)
+    folder = RunFolder(out)
+    with folder.opened(config, digests):
+        if spoil:
+            (out / "hospitals").mkdir(exist_ok=True)
+            (out / "hospitals" / spoil).write_text("in the way")
+        run(config, folder, InlineGrid(app, len(names)), lambda _: None)
+    return folder
+
+
+def test_one_round_of_fedavg_is_the_mean_of_local_models_weighted_by_patients(
+    phantom_study: dict[str, Any], tmp_path: Path
+) -> None:
+    """After one round, federated = sum n_h x local_h / sum n_h, if both arms draw the same patients.
+
+    With all patients in every step, one view and no dropout nothing is drawn but the order of a sum's terms, so the
+    equation holds to rounding.
+    """
+    phantom_study["federation"] = {"rounds": 1, "local_steps": 2}
+    phantom_study["diagnosis"]["augmentation"] = {"flips": "none"}
+    phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 0.01}
+    phantom_study["arms"] = ["local", "federated"]
+    folder = go(phantom_study, tmp_path / "run")
+    config = parse(phantom_study, "test")
+    found = holders(Cohort.open(Path(config.cohort.path)), config, 0, 0)
+    weights = {name: len(holder.training) for name, holder in found.items() if name != "all"}
+    local = {
+        name: read_tensors(folder.path / f"models/local-real-seed0-fold0-{name}.safetensors")[0] for name in weights
+    }
+    federated, _ = read_tensors(folder.path / f"models/{FEDERATED}-all.safetensors")
+    for tensor, value in federated.items():
+        expected = sum(weights[name] * local[name][tensor].double() for name in weights) / sum(weights.values())
+        np.testing.assert_allclose(value.numpy(), expected.numpy(), atol=1e-6, err_msg=tensor)
+
+
+def test_a_failing_hospital_is_recorded_and_the_others_go_on(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+    phantom_study["arms"] = ["federated"]
+    folder = go(phantom_study, tmp_path / "run", spoil="hospital-2")
+    rounds = pd.read_csv(folder.path / "rounds.csv")
+    failed = rounds[rounds["hospital"] == "hospital-2"]
+    assert len(failed) == 2
+    assert failed["status"].str.startswith("failed: ").all()
+    assert (failed["bytes_up"] == 0).all()
+    assert set(rounds[rounds["hospital"] != "hospital-2"]["status"]) == {"ok"}
+    assert (folder.path / "results.csv").exists()
+
+
+def test_too_few_answers_end_the_study_and_it_continues_when_the_hospital_is_well(
+    phantom_study: dict[str, Any], tmp_path: Path
+) -> None:
+    phantom_study["federation"]["min_hospitals"] = 3
+    phantom_study["arms"] = ["federated"]
+    with pytest.raises(StudyError, match=r"round 1: 2 of 3 hospitals answered, 3 are needed; hospital-2 failed: "):
+        go(phantom_study, tmp_path / "run", spoil="hospital-2")
+    assert not (tmp_path / "run/results.csv").exists()
+    (tmp_path / "run/hospitals/hospital-2").unlink()
+    continued = go(phantom_study, tmp_path / "run")
+    undisturbed = go(phantom_study, tmp_path / "other")
+    for name in ("results.csv", "predictions.csv", "rounds.csv", f"models/{FEDERATED}-all.safetensors"):
+        assert (continued.path / name).read_bytes() == (undisturbed.path / name).read_bytes(), name
+
+
+def test_a_model_that_is_not_finite_is_a_failure(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+    """A step size of 3e38 makes every hospital's model infinite or NaN within two steps; nobody is left."""
+    phantom_study["arms"] = ["federated"]
+    phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 3e38}
+    with pytest.raises(StudyError, match="its model is not finite"):
+        go(phantom_study, tmp_path / "run")
+
+
+def test_only_a_federated_model_travels(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+    """test_vit's head alone: 64 weights and a bias, 260 bytes of float32 and two small array headers, each way."""
+    phantom_study["diagnosis"]["train"] = "head"
+    folder = go(phantom_study, tmp_path / "run")
+    rounds = pd.read_csv(folder.path / "rounds.csv")
+    travelled = rounds.groupby("arm")[["bytes_up", "bytes_down"]].max()
+    assert (travelled.loc[["centralized", "local"]] == 0).all(axis=None)
+    assert travelled.loc["federated"].between(260, 260 + 2 * 256).all()
+    assert (rounds["simulated_seconds"] > 0).all()
+
+
+def test_folds_test_every_patient_once_for_each_seed(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+    phantom_study["evaluation"]["folds"] = 2
+    phantom_study["seeds"] = [0, 1]
+    phantom_study["arms"] = ["centralized"]
+    phantom_study["diagnosis"]["train"] = "head"
+    folder = go(phantom_study, tmp_path / "run")
+    tested = folder.predictions().query("split == 'cross-validation'")
+    counts = tested.groupby(["seed", "patient"])["fold"].nunique()
+    assert (counts == 1).all()
+    assert counts.groupby("seed").size().tolist() == [24, 24]
+    assert tested.groupby("seed").size().tolist() == [46, 46]

@@ -1,0 +1,187 @@
+"""The engine with real processes: Ray, a cluster of two nodes, Ctrl-C, SIGKILL; always the same bytes."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fedmammo.cohort.store import Cohort
+
+EXEMPT = {"timings.csv", "run.log", ".lock", "config.yaml"}  # config.yaml names the engine
+COMMAND = Path(sys.executable).with_name("fedmammo")
+
+
+def digests(run: Path) -> dict[str, str]:
+    """SHA-256 of every file that must be the same in equal runs, hospitals' states among them."""
+    files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name not in EXEMPT]
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+class Run:
+    """`fedmammo run` as a process of its own, whose whole tree is found again by a mark in the environment."""
+
+    def __init__(self, study: Path, out: Path, *overrides: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self.log = out.with_suffix(".log").open("w")
+        options = [word for override in overrides for word in ("--set", override)]
+        self.process = subprocess.Popen(
+            [str(COMMAND), "run", str(study), "--out", str(out), *options],
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "FEDMAMMO_TEST_MARK": self.mark},
+        )
+
+    def tree(self) -> list[int]:
+        """Return all living processes that this run started."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            try:
+                if folder.name.isdigit() and self.mark.encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    def until(self, happened: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something happened, or the process ended, or time is up."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None and not happened():
+            time.sleep(0.02)
+        return happened()
+
+    def finish(self) -> int:
+        code = self.process.wait(timeout=300)
+        assert self.until_gone(), f"processes are left: {self.tree()}"
+        return code
+
+    def until_gone(self) -> bool:
+        end = time.monotonic() + 20
+        while time.monotonic() < end and self.tree():
+            time.sleep(0.1)
+        return not self.tree()
+
+    def said(self) -> str:
+        return Path(self.log.name).read_text()
+
+
+@pytest.fixture(scope="module")
+def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of three arms with rounds enough to be interrupted in, and a strategy with state."""
+    content = {
+        "name": "small",
+        "cohort": {"path": str(phantom_cohort.folder)},
+        "hospitals": {"assignment": {"by": "uniform", "count": 3}},
+        "diagnosis": {
+            "network": "test_vit",
+            "weights": "none",
+            "image_size": 32,
+            "features": [2],
+            "train": "last_blocks:1",
+            "optimizer": {"learning_rate": 0.01},
+        },
+        "federation": {"rounds": 8, "local_steps": 3, "strategy": {"name": "FedAvgM"}},
+        "engine": {"name": "inline", "device": "cpu"},
+        "evaluation": {"resamples": 100},
+    }
+    path = tmp_path_factory.mktemp("engine") / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture(scope="module")
+def inline(study: Path) -> dict[str, str]:
+    """What the study leaves behind on the inline grid."""
+    run = Run(study, study.parent / "inline")
+    assert run.finish() == 0, run.said()
+    return digests(study.parent / "inline")
+
+
+def test_the_same_command_gives_the_same_bytes(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
+    run = Run(study, tmp_path / "again")
+    assert run.finish() == 0, run.said()
+    assert digests(tmp_path / "again") == inline
+
+
+def test_ray_gives_the_bytes_of_the_inline_grid(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
+    run = Run(study, tmp_path / "ray", "engine.name=ray")
+    assert run.finish() == 0, run.said()
+    assert "Ray" in (tmp_path / "ray/run.log").read_text() or "raylet" in (tmp_path / "ray/run.log").read_text()
+    assert digests(tmp_path / "ray") == inline
+
+
+def kill(study: Path, out: Path, arm: str) -> None:
+    """Run on Ray until the arm's first round is kept, then SIGKILL the command; its child and Ray end by themselves."""
+    run = Run(study, out, "engine.name=ray")
+    assert run.until((out / f"cells/{arm}-real-seed0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    run.process.send_signal(signal.SIGKILL)
+    assert run.process.wait() == -signal.SIGKILL
+    assert run.until_gone()
+    assert not (out / "results.csv").exists()
+
+
+def test_a_run_killed_in_mid_round_and_continued_gives_the_same_bytes(
+    study: Path, tmp_path: Path, inline: dict[str, str]
+) -> None:
+    kill(study, tmp_path / "killed", "federated")
+    run = Run(study, tmp_path / "killed", "engine.name=ray")
+    assert run.finish() == 0, run.said()
+    assert digests(tmp_path / "killed") == inline
+
+
+@pytest.mark.long
+def test_a_run_killed_in_every_arm_gives_the_same_bytes(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
+    for arm in ("centralized", "local", "federated"):
+        kill(study, tmp_path / "killed", arm)
+    run = Run(study, tmp_path / "killed")
+    assert run.finish() == 0, run.said()
+    assert digests(tmp_path / "killed") == inline
+
+
+def test_ctrl_c_ends_cleanly_within_seconds(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
+    out = tmp_path / "interrupted"
+    run = Run(study, out, "engine.name=ray")
+    assert run.until((out / "cells/local-real-seed0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    started = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    assert run.finish() == 130
+    assert time.monotonic() - started < 15
+    assert "Traceback" not in run.said()
+    assert f"--out {out} continues" in run.said().replace("\n", "")
+    again = Run(study, out)
+    assert again.finish() == 0, again.said()
+    assert digests(out) == inline
+
+
+@pytest.mark.long
+def test_a_killed_ray_worker_is_replaced_and_nothing_changes(
+    study: Path, tmp_path: Path, inline: dict[str, str]
+) -> None:
+    out = tmp_path / "worker"
+    run = Run(study, out, "engine.name=ray")
+    assert run.until((out / "cells/centralized-real-seed0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    workers = [pid for pid in run.tree() if b"ray::ClientAppActor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    os.kill(workers[0], signal.SIGKILL)
+    assert run.finish() == 0, run.said()
+    assert digests(out) == inline
+
+
+def test_a_cluster_of_two_nodes_gives_the_same_bytes(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        run = Run(study, tmp_path / "cluster", "engine.name=ray", f"engine.address={cluster.address}")
+        assert run.finish() == 0, run.said()
+    finally:
+        cluster.shutdown()
+    assert digests(tmp_path / "cluster") == inline
