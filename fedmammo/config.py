@@ -272,12 +272,15 @@ class StudyConfig(Section):
 
 
 def set_key(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set the dotted `key` in nested dictionaries, making what is missing; a wrong key is found by validation."""
+    """Set the dotted `key` in nested dictionaries, making what is missing; a wrong key is found by validation.
+
+    Raises InputError where the key leads into something that is there and is no dictionary.
+    """
     *parents, last = key.split(".")
     for parent in parents:
-        child = content.get(parent)
+        child = content.setdefault(parent, {})
         if not isinstance(child, dict):
-            child = content[parent] = {}
+            raise InputError(f"{key}: {parent} is {child!r}, which has no keys; set {parent} as a whole")
         content = child
     content[last] = value
 
@@ -359,6 +362,6 @@ def load(path: Path, overrides: list[str] | None = None) -> StudyConfig:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
-def dump(config: StudyConfig) -> str:
-    """Write a study as YAML, all defaults filled in."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def dump(config: StudyConfig, **more: Any) -> str:
+    """Write a study as YAML, all defaults filled in, with more keys at its end."""
+    return yaml.safe_dump({**config.model_dump(mode="json"), **more}, sort_keys=False, allow_unicode=True)

@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ import yaml
 from torch import Tensor
 
 import fedmammo
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config import StudyConfig, dump, parse
 from fedmammo.errors import InputError
 from fedmammo.files import write_tensors, write_text
 from fedmammo.predictions import COLUMNS
@@ -60,8 +61,7 @@ class RunFolder:
             ) from error
         with lock:
             self._take(lock)
-            content = {**config.model_dump(mode="json"), "digests": digests}
-            write_text(known, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+            write_text(known, dump(config, digests=digests))
             yield self
 
     def _take(self, lock: IO[str]) -> None:
@@ -107,7 +107,10 @@ class RunFolder:
         predictions: pd.DataFrame,
         seconds: float,
     ) -> None:
-        """Keep what a cell leaves behind; its predictions come last and mark it as finished."""
+        """Keep what a cell leaves behind, and drop what only continuing it needed.
+
+        The predictions are written last but for that, and mark the cell as finished.
+        """
         for trained_at, model in models.items():
             about = {"arm": cell.arm, "setting": cell.setting, "seed": str(cell.seed), "trained_at": trained_at}
             write_tensors(self.model(cell, trained_at), model, {"fedmammo": json.dumps(about)})
@@ -115,6 +118,8 @@ class RunFolder:
         write_text(self.cell(cell) / "rounds.csv", table.to_csv(index=False))
         write_text(self.cell(cell) / "predictions.csv", predictions.to_csv(index=False))
         self.checkpoint(cell).unlink()
+        for state in self.path.glob(f"hospitals/*/{cell.name}"):
+            shutil.rmtree(state)
         timings = self.path / "timings.csv"
         header = "" if timings.exists() else "arm,setting,seed,fold,seconds\n"
         with timings.open("a") as file:

@@ -41,8 +41,8 @@ def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     whatever the study asks for that is not there or cannot be.
     """
     cohort = Cohort.open(Path(config.cohort.path))
-    for fold in range(max(1, config.evaluation.folds)):
-        holders(cohort, config, config.seeds[0], fold)
+    for seed, fold in {(cell.seed, cell.fold) for cell in cells(config)}:
+        holders(cohort, config, seed, fold)
     pick_device(config.engine.device)
     backbones = [build_classifier(config.for_arm(arm).diagnosis).digest() for arm in config.arms]
     digests = {"code": digest_of_code(), "weights": " ".join(dict.fromkeys(backbones)), "cohort": cohort.digest}

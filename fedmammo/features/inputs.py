@@ -54,9 +54,9 @@ class Inputs:
 
     def _standardize(self) -> None:
         """Centre and scale what the head reads by the statistics of phantom patches, drawn by a fixed seed."""
-        path = self.folder / "standardization.safetensors"
+        patches, _ = draw_patches(STAND_INS, seed=0)
+        path = self.folder / f"standardization-{hashlib.sha256(patches.tobytes()).hexdigest()[:16]}.safetensors"
         if not path.exists():
-            patches, _ = draw_patches(STAND_INS, seed=0)
             with torch.no_grad():
                 readouts = [self.classifier.readout(self._encode(View().of(patch))) for patch in patches]
             self.classifier.standardize(torch.cat(readouts))

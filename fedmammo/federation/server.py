@@ -129,17 +129,17 @@ class Server:
                 arrays = pack(checkpoint.models[group.name])
                 messages += strategies[group.name].configure_train(number, arrays, task, members)
             answers = self._ask("train", messages, cell, number, rounds)
-            received = {message.metadata.dst_node_id: message for message in messages}
+            sent = {message.metadata.dst_node_id: _size(message) for message in messages}
             for group in groups:
+                for position in group.members:  # before aggregation, which may take the tensors out of the replies
+                    row = self._row(cell, number, group, position, sent[self.node_of[position]], answers[position])
+                    checkpoint.rows.append(row)
                 good = [answers[position] for position in group.members if isinstance(answers[position], Message)]
                 if good:
                     combined, _ = strategies[group.name].aggregate_train(number, good)  # type: ignore[arg-type]
                     checkpoint.models[group.name] = _like(initial, unpack(combined or ArrayRecord()))
                     state = state_of(group.strategy, strategies[group.name], list(initial))
                     checkpoint.strategies[group.name] = state
-                for position in group.members:
-                    sent = received[self.node_of[position]]
-                    checkpoint.rows.append(self._row(cell, number, group, position, sent, answers[position]))
             self._enough(answers, min(config.federation.min_hospitals, len(answers)), number)
             checkpoint.round = number
             checkpoint.write(path)
@@ -174,14 +174,17 @@ class Server:
             )
 
     def _row(
-        self, cell: Cell, number: int, group: Group, position: int, sent: Message, answer: Message | str
+        self, cell: Cell, number: int, group: Group, position: int, sent: int, answer: Message | str
     ) -> dict[str, Any]:
-        """Describe what one hospital did in a round. Only a federated model travels, so only it has bytes."""
+        """Describe what one hospital did in a round. Only a federated model travels, so only it has bytes.
+
+        `sent`: bytes of the model that went to the hospital.
+        """
         hospital = Profile(name="pooled") if group.pooled else self.hospitals[position]
         numbers = _numbers(answer) if isinstance(answer, Message) else {}
         travels = cell.arm == "federated"
-        down = size(sent.content.array_records["arrays"]) if travels else 0
-        up = size(answer.content.array_records["arrays"]) if travels and isinstance(answer, Message) else 0
+        down = sent if travels else 0
+        up = _size(answer) if travels and isinstance(answer, Message) else 0
         seconds = 8e-6 * (up + down) / hospital.uplink_megabits_per_second
         seconds += numbers.get("images", 0.0) / hospital.images_per_second
         return {
@@ -217,6 +220,10 @@ def _like(initial: dict[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, T
 
 def _numbers(answer: Message) -> dict[str, float]:
     return {name: float(value) for name, value in answer.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
+
+
+def _size(message: Message) -> int:
+    return size(message.content.array_records["arrays"])
 
 
 def _status(answer: Message | str) -> str:

@@ -65,7 +65,12 @@ class FedTrimmedAvg(FedAvg):
     """Coordinate-wise mean without the extremes (Yin et al. 2018, arXiv 1803.01498)."""
 
     name: Literal["FedTrimmedAvg"]  # type: ignore[assignment]
-    beta: float = Field(default=0.2, ge=0, lt=0.5, description="Fraction of hospitals cut at each end.")
+    beta: float = Field(
+        default=0.2,
+        ge=0,
+        lt=0.5,
+        description="Fraction of hospitals cut at each end; .2 cuts nobody of four hospitals, one of five.",
+    )
 
 
 Strategy = Annotated[FedAvg | FedProx | FedAvgM | FedAdam | FedMedian | FedTrimmedAvg, Field(discriminator="name")]

@@ -131,7 +131,8 @@ class Classifier(nn.Module):
     def _freeze(self, image: Tensor, only_bias: bool) -> None:
         """Train what the part after the prefix uses and nothing else: a backward pass tells which tensors those are."""
         self.train(False)
-        self(self.prefix(image) if self.has_prefix else image).sum().backward()
+        with torch.enable_grad():
+            self(self.prefix(image) if self.has_prefix else image).sum().backward()
         for name, parameter in self.named_parameters():
             used = parameter.grad is not None and (not only_bias or name.endswith(".bias") or name.startswith("head."))
             parameter.requires_grad_(used)

@@ -22,7 +22,7 @@ def test_models_see_the_same_images_whatever_the_order_of_rows(study: Study) -> 
             if tuple(trained) == part:
                 assert model.score.shape == images.label.shape
                 assert np.array_equal(model.score, shuffled.models[series, *part].score)
-                assert model.thresholds == shuffled.models[series, seed, at].thresholds
+                assert model.thresholds == shuffled.models[series, *part].thresholds
     together = np.concatenate([images.patient for images in arranged.images.values()])
     assert sorted(set(together)) == list(range(24))
 
