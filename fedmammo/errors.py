@@ -6,6 +6,9 @@ class FedmammoError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a name that the user gave may hold a line break
+
 
 class InputError(FedmammoError):
     """Something that the user gave is wrong: a file, a row, a key, a value. Nothing was written."""

@@ -283,7 +283,7 @@ def test_overrides_are_yaml_and_the_last_wins(written: Path) -> None:
         ("federation.rounds=", "study.yaml with --set: federation.rounds: Input should be a valid integer, not None"),
         ("federation.rounds=yes", "federation.rounds: expected another kind of value than yes or no"),
         ("seeds.0=3", "study.yaml with --set: seeds: Input should be a valid list"),
-        ("name.first=a", "study.yaml with --set: name: Input should be a valid string"),
+        ("name.first=a", "name.first: name is 'small', which has no keys; set name as a whole"),
         ("name=[", "study.yaml: not valid YAML"),
         ("name=2020-99-99", "study.yaml: not valid YAML: month must be in 1..12"),
     ],
