@@ -84,12 +84,13 @@ def _child(study: str, out: str, pipe: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: _leave())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     try:
-        from fedmammo.federation.grids import on_grid  # heavy: torch, Flower
+        from fedmammo.federation.grids import check_fits, on_grid  # heavy: torch, Flower
         from fedmammo.run_folder import RunFolder
         from fedmammo.study import check
         from fedmammo.study import run as run_study
 
         config = StudyConfig.model_validate_json(study)
+        check_fits(config.engine)
         hospitals, digests = check(config)
         with RunFolder(Path(out)).opened(config, digests) as folder:
             _send_output_to(folder.path / "run.log")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
@@ -15,15 +16,26 @@ from fedmammo.federation.inline_grid import InlineGrid
 def on_grid(engine: EngineConfig, hospitals: int, run: Callable[[Grid], None]) -> None:
     """Call `run` with a grid of one node for each hospital; one Ray runtime serves the whole call.
 
-    Raises InputError where this machine has fewer processors than one hospital asks for, and whatever `run` raises.
+    Raises whatever `run` raises.
     """
     if engine.name == "inline":
         run(InlineGrid(client_app, hospitals))
         return
-    processors = os.cpu_count() or 1
-    if engine.address is None and engine.threads_per_hospital > processors:
-        raise InputError(f"engine.threads_per_hospital: {engine.threads_per_hospital}, but there are {processors} here")
     _simulate(engine, hospitals, run)
+
+
+def check_fits(engine: EngineConfig) -> None:
+    """Refuse what this machine does not have: Ray would wait for it for ever.
+
+    Raises InputError where one hospital asks for more threads or GPUs than there are.
+    """
+    if engine.name == "inline" or engine.address is not None:
+        return
+    here = {"threads": os.cpu_count() or 1, "gpus": torch.cuda.device_count()}
+    for kind, there_are in here.items():
+        wanted = getattr(engine, f"{kind}_per_hospital")
+        if wanted > there_are:
+            raise InputError(f"engine.{kind}_per_hospital: {wanted:g}, but this machine has {there_are}; set less")
 
 
 def _simulate(engine: EngineConfig, hospitals: int, run: Callable[[Grid], None]) -> None:
