@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from fedmammo.cohort.show import summary
 from fedmammo.cohort.store import Cohort
@@ -103,50 +105,37 @@ def _estimate(value: float, low: float, high: float, form: str) -> str:
 
 
 class Progress:
-    """Live progress of a study: deployments done, and arm, seed, round and hospitals of the one at work."""
+    """Live progress of a study: deployments done; arm, seed, stage and round of the one at work; its hospitals."""
 
     def __init__(self, config: StudyConfig) -> None:
-        self._rounds = config.federation.rounds
-        self._cells = len(config.arms) * len(config.settings) * len(config.seeds) * max(1, config.evaluation.folds)
+        cells = len(config.arms) * len(config.settings) * len(config.seeds) * max(1, config.evaluation.folds)
         self._seen: set[Any] = set()
-        columns: list[ProgressColumn] = [
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-        ]
-        columns += [TimeElapsedColumn(), TextColumn("{task.fields[detail]}")]
-        self._bars = Bars(*columns, console=status, transient=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
+        self._bars = Bars(*columns, TimeElapsedColumn())
+        self._study = self._bars.add_task("study", total=cells)
+        self._round = self._bars.add_task("starting", total=None)
+        self._hospitals = Text(style="dim", overflow="ellipsis", no_wrap=True)
+        self._live = Live(Group(self._bars, self._hospitals), console=status, transient=True)
 
     def __enter__(self) -> "Progress":
         """Start showing."""
-        self._bars.start()
-        self._study = self._bars.add_task("study", total=self._cells, detail="")
-        self._round = self._bars.add_task("starting", total=None, detail="")
+        self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop showing."""
-        self._bars.stop()
+        self._live.stop()
 
     def update(self, event: dict[str, Any]) -> None:
         """Take up one report of the server (fedmammo.federation.server)."""
-        cell = event["cell"]
+        cell, states = event["cell"], event["hospitals"]
         self._seen.add(cell)
         fold = f" · fold {cell.fold + 1}" if cell.fold else ""
-        states = event["hospitals"]
-        failed = [f"{name} {state}" for name, state in states.items() if state != "ok"]
-        for text in failed:
-            status.print(
-                f"{cell.arm}, seed {cell.seed}, {event['stage']} {event['round']}: {text}",
-                style="yellow",
-                soft_wrap=True,
-            )
+        where = f"{cell.arm} · {cell.setting} · seed {cell.seed}{fold} · {event['stage']}"
+        for name, state in states.items():
+            if state != "ok":
+                status.print(f"{where} {event['round']}: {name} {state}", style="yellow", soft_wrap=True)
         self._bars.update(self._study, completed=len(self._seen) - 1)
-        self._bars.update(
-            self._round,
-            description=f"{cell.arm} · {cell.setting} · seed {cell.seed}{fold} · {event['stage']}",
-            completed=event["round"],
-            total=event["rounds"] or None,
-            detail=f"{len(states) - len(failed)}/{len(states)} hospitals: {', '.join(states)}"[:80],
-        )
+        self._bars.update(self._round, description=where, completed=event["round"], total=event["rounds"] or None)
+        answered = sum(state == "ok" for state in states.values())
+        self._hospitals.plain = f"{answered}/{len(states)} answered: {', '.join(states)}"

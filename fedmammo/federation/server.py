@@ -83,7 +83,9 @@ class Server:
                 answers[position] = "failed: its model is not finite"
             else:
                 answers[position] = reply
-        status = {self.hospitals[position].name: _status(answer) for position, answer in answers.items()}
+        pooled = cell.arm == "centralized" and stage == "train"
+        names = {position: ALL if pooled else self.hospitals[position].name for position in answers}
+        status = {names[position]: _status(answer) for position, answer in answers.items()}
         self.report({"cell": cell, "stage": stage, "round": number, "rounds": of, "hospitals": status})
         return answers
 
