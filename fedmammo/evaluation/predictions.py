@@ -44,7 +44,7 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True)
 class Images:
-    """The test images of one fold, sorted by patient, then image; all arrays are (images,).
+    """The test images of one fold, by patient, then image, as they first appear; all arrays are (images,).
 
     `patient` indexes the study's test patients, `hospital` holds the name of the patient's hospital.
     """
@@ -119,8 +119,10 @@ def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
     hospitals = list(test["hospital"].unique())
     appeared = test[["arm", "setting", "trained_at"]].drop_duplicates().itertuples(index=False, name=None)
     series = sorted((Series(*key) for key in appeared), key=lambda one: ARMS.index(one.arm))
-    test = test.sort_values(["patient", "image"], kind="stable")
-    patients = {name: index for index, name in enumerate(test["patient"].unique())}
+    # In order of appearance: pseudonyms change when a cohort is prepared anew, and resamples must not.
+    patients, order = ({name: at for at, name in enumerate(test[kind].unique())} for kind in ("patient", "image"))
+    places = {"patient": test["patient"].map(patients), "image": test["image"].map(order)}
+    test = test.iloc[np.lexsort((places["image"], places["patient"]))]
     seeds = sorted(test["seed"].unique())
 
     by_model = ["seed", "fold", "arm", "setting", "trained_at"]

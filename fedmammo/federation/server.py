@@ -22,6 +22,9 @@ from fedmammo.training.task import Cell, Stage, Task
 Report = Callable[[dict[str, Any]], None]
 
 
+ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
+
+
 class Members:
     """The part of a grid that a strategy of Flower looks at: the nodes of one group."""
 
@@ -54,12 +57,12 @@ class Server:
 
     def _find_nodes(self) -> dict[int, int]:
         """Ask every node which hospital it is; returns node by position."""
-        questions = [Message(RecordDict(), node, f"{MessageType.QUERY}.hospital") for node in self.grid.get_node_ids()]
-        answers = [reply for reply in self._send(questions) if not reply.has_error()]
-        found = {
-            int(answer.content.metric_records["metrics"]["position"]): answer.metadata.src_node_id  # type: ignore[arg-type]
-            for answer in answers
-        }
+        found: dict[int, int] = {}
+        for _ in range(ATTEMPTS):
+            silent = set(self.grid.get_node_ids()) - set(found.values())
+            for answer in self._send([Message(RecordDict(), node, f"{MessageType.QUERY}.hospital") for node in silent]):
+                if not answer.has_error():
+                    found[int(_numbers(answer)["position"])] = answer.metadata.src_node_id
         missing = [hospital.name for position, hospital in enumerate(self.hospitals) if position not in found]
         if missing:
             raise StudyError(f"no node answered as {', '.join(missing)}; the study needs one node for each hospital")
@@ -104,10 +107,8 @@ class Server:
         waiting, number = list(range(len(self.hospitals))), 0
         while waiting:
             number += 1
-            messages = [Message(content, self.node_of[p], f"{MessageType.QUERY}.features") for p in waiting]
-            answers = self._ask("features", messages, cell, number, 0)
-            remaining = {p: _numbers(answer)["remaining"] for p, answer in self._all_of("features", answers).items()}
-            waiting = [position for position in waiting if remaining[position]]
+            answers = self._ask_all("features", content, f"{MessageType.QUERY}.features", waiting, cell, number)
+            waiting = [position for position in waiting if _numbers(answers[position])["remaining"]]
 
     def train(
         self, cell: Cell, config: StudyConfig, groups: list[Group], initial: dict[str, Tensor], path: Path
@@ -142,7 +143,7 @@ class Server:
                     checkpoint.models[group.name] = _like(initial, unpack(combined or ArrayRecord()))
                     state = state_of(group.strategy, strategies[group.name], list(initial))
                     checkpoint.strategies[group.name] = state
-            self._enough(answers, min(config.federation.min_hospitals, len(answers)), number)
+            self._enough(answers, min(config.federation.min_hospitals, len(answers)), f"round {number}")
             checkpoint.round = number
             checkpoint.write(path)
         return checkpoint
@@ -156,19 +157,25 @@ class Server:
         """
         content = RecordDict({name: pack(model) for name, model in models.items()})
         content["config"] = self._task("score", cell, config)
-        messages = [Message(content, node, MessageType.EVALUATE) for node in self.node_of.values()]
-        answers = self._all_of("score", self._ask("score", messages, cell, 1, 1))
+        answers = self._ask_all("score", content, MessageType.EVALUATE, list(range(len(self.hospitals))), cell, 1)
         return {position: unpack(answer.content.array_records["arrays"]) for position, answer in answers.items()}
 
-    def _all_of(self, stage: str, answers: dict[int, Message | str]) -> dict[int, Message]:
-        good = {position: answer for position, answer in answers.items() if isinstance(answer, Message)}
-        self._enough(answers, len(answers), 0, stage)
-        return good
+    def _ask_all(
+        self, stage: str, content: RecordDict, kind: str, positions: list[int], cell: Cell, number: int
+    ) -> dict[int, Message]:
+        """Ask hospitals of which every one must answer; those that fail are asked again."""
+        answers: dict[int, Message | str] = {}
+        for _ in range(ATTEMPTS):
+            failed = [position for position in positions if not isinstance(answers.get(position), Message)]
+            if failed:
+                messages = [Message(content, self.node_of[position], kind) for position in failed]
+                answers |= self._ask(stage, messages, cell, number, 0)
+        self._enough(answers, len(positions), f"stage {stage}")
+        return {position: answer for position, answer in answers.items() if isinstance(answer, Message)}
 
-    def _enough(self, answers: dict[int, Message | str], needed: int, number: int, stage: str = "train") -> None:
+    def _enough(self, answers: dict[int, Message | str], needed: int, where: str) -> None:
         failed = {self.hospitals[p].name: answer for p, answer in answers.items() if isinstance(answer, str)}
         if len(answers) - len(failed) < needed:
-            where = f"round {number}" if number else f"stage {stage}"
             first = next(iter(failed))
             raise StudyError(
                 f"{where}: {len(answers) - len(failed)} of {len(answers)} hospitals answered, {needed} are needed; "

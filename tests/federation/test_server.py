@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import parse
 from fedmammo.errors import StudyError
-from fedmammo.federation.client_app import app
+from fedmammo.federation.client_app import answer, app, introduce
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
@@ -20,7 +22,7 @@ from fedmammo.study import check, run
 FEDERATED = "federated-real-seed0-fold0"
 
 
-def go(study: dict[str, Any], out: Path, spoil: str | None = None) -> RunFolder:
+def go(study: dict[str, Any], out: Path, spoil: str | None = None, app: ClientApp = app) -> RunFolder:
     """Run a study inline; `spoil` is a hospital that cannot keep its state (a file lies where its folder should be)."""
     config = parse(study, "test")
     names, digests = check(config)
@@ -83,6 +85,43 @@ def test_too_few_answers_end_the_study_and_it_continues_when_the_hospital_is_wel
     undisturbed = go(phantom_study, tmp_path / "other")
     for name in ("results.csv", "predictions.csv", "rounds.csv", f"models/{FEDERATED}-all.safetensors"):
         assert (continued.path / name).read_bytes() == (undisturbed.path / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(("losses", "enough"), [(2, True), (3, False)])
+def test_a_message_lost_with_its_worker_is_sent_three_times(
+    phantom_study: dict[str, Any], tmp_path: Path, losses: int, enough: bool
+) -> None:
+    """Introductions, features and scores are needed from every hospital; hospital-2 loses the first of each kind."""
+    lossy, lost = ClientApp(), {"hospital": 0, "features": 0, "score": 0}
+
+    def lose(kind: str, context: Context) -> None:
+        if context.node_config["partition-id"] == 1 and lost[kind] < losses:
+            lost[kind] += 1
+            raise ConnectionError("the worker is gone")
+
+    @lossy.query("hospital")
+    def lossy_introduction(message: Message, context: Context) -> Message:
+        lose("hospital", context)
+        return introduce(message, context)
+
+    @lossy.query("features")
+    def lossy_features(message: Message, context: Context) -> Message:
+        lose("features", context)
+        return answer(message, context)
+
+    @lossy.evaluate()
+    def lossy_score(message: Message, context: Context) -> Message:
+        lose("score", context)
+        return answer(message, context)
+
+    lossy.train()(answer)
+    phantom_study["arms"] = ["federated"]
+    if enough:
+        go(phantom_study, tmp_path / "run", app=lossy)
+        assert lost == {"hospital": 2, "features": 2, "score": 2}
+    else:
+        with pytest.raises(StudyError, match="no node answered as hospital-2"):
+            go(phantom_study, tmp_path / "run", app=lossy)
 
 
 def test_a_model_that_is_not_finite_is_a_failure(phantom_study: dict[str, Any], tmp_path: Path) -> None:
