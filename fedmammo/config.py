@@ -16,6 +16,7 @@ from fedmammo.federation.strategies import STRATEGIES, FedAvg, Strategy
 from fedmammo.schema import Section
 
 ARMS = ("centralized", "local", "federated")
+ALL = "all"  # stands for every hospital together, where a hospital's name could stand
 Arm = Literal["centralized", "local", "federated"]
 Setting = Literal["real"]
 
@@ -261,7 +262,7 @@ class StudyConfig(Section):
         try:
             return StudyConfig.model_validate(content)
         except ValidationError as error:
-            raise ValueError(f"arms.{arm}: {_one_line(error)}") from error
+            raise ValueError(f"arms.{arm}: {first_fault(error)}") from error
 
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute."""
@@ -285,7 +286,7 @@ def set_key(content: dict[str, Any], key: str, value: Any) -> None:
     content[last] = value
 
 
-def _one_line(error: ValidationError) -> str:
+def first_fault(error: ValidationError) -> str:
     """Say the first fault of a validation in one line."""
     faults = error.errors(include_url=False)
     fault = faults[0]
@@ -336,7 +337,7 @@ def parse(content: Any, source: str) -> StudyConfig:
     try:
         return StudyConfig.model_validate(_fill_in(content, ""))
     except ValidationError as error:
-        raise InputError(f"{source}: {_one_line(error)}") from error
+        raise InputError(f"{source}: {first_fault(error)}") from error
 
 
 def load(path: Path, overrides: list[str] | None = None) -> StudyConfig:

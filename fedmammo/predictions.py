@@ -5,10 +5,8 @@ from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import StudyConfig
+from fedmammo.evaluation.predictions import COLUMNS, VALIDATION
 from fedmammo.training.task import Cell
-
-COLUMNS = ("arm", "setting", "seed", "fold", "trained_at", "split", "hospital", "patient", "image", "label", "score")
-VALIDATION = "validation"  # the split of patients that set thresholds
 
 
 def tested_split(config: StudyConfig) -> str:
@@ -19,7 +17,7 @@ def tested_split(config: StudyConfig) -> str:
 def tabulate(
     cohort: Cohort, config: StudyConfig, cell: Cell, hospitals: list[str], answers: dict[int, dict[str, Tensor]]
 ) -> pd.DataFrame:
-    """Return one row per model and image (`COLUMNS`), in the order of models, hospitals and images.
+    """Return one row per model and image, in the order of models, hospitals and images, with the columns `COLUMNS`.
 
     `answers`: by position of the hospital, as `fedmammo.training.hospital.work` gives them for `score`. A local model
     sets its thresholds on its own hospital's patients alone, so its validation scores elsewhere are left out.

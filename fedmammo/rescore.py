@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 
 from fedmammo.errors import InputError
+from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import hospital_of_patients, names
-from fedmammo.predictions import VALIDATION, tabulate
+from fedmammo.predictions import tabulate
 from fedmammo.run_folder import RunFolder, read_config
 from fedmammo.study import cells
 from fedmammo.training.hospital import FEATURES_AT_ONCE, open_site

@@ -17,8 +17,8 @@ from torch import Tensor
 import fedmammo
 from fedmammo.config import StudyConfig, dump, parse
 from fedmammo.errors import InputError
+from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.files import write_tensors, write_text
-from fedmammo.predictions import COLUMNS
 from fedmammo.training.task import Cell
 
 ROUND_COLUMNS = (

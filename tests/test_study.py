@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config import ALL, StudyConfig, parse
 from fedmammo.federation.client_app import app
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.files import read_tensors
-from fedmammo.hospitals.holder import ALL, holders
+from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
 from fedmammo.phantom.draw import draw_patches
 from fedmammo.randomness import generator_of

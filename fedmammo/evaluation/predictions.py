@@ -6,11 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from fedmammo.config import ALL, ARMS
 from fedmammo.errors import InputError
 from fedmammo.evaluation.metrics import Floats, Integers, Thresholds, choose_thresholds
 
-ALL = "all"
-ARMS = ("centralized", "local", "federated")
 VALIDATION = "validation"
 COLUMNS = (
     "arm",

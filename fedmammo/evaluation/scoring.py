@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from fedmammo.config import ALL
 from fedmammo.evaluation.metrics import (
     METRICS,
     Floats,
@@ -21,7 +22,7 @@ from fedmammo.evaluation.metrics import (
     point_metrics,
     weighted_metrics,
 )
-from fedmammo.evaluation.predictions import ALL, Predictions, Series, arrange
+from fedmammo.evaluation.predictions import Predictions, Series, arrange
 from fedmammo.evaluation.statistics import Draw, draw_resamples, mean_over_seeds
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from fedmammo.config import ALL, ARMS
 from fedmammo.evaluation.metrics import METRICS
-from fedmammo.evaluation.predictions import ALL, ARMS, Series
+from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import Scores, score
 from fedmammo.evaluation.statistics import Interval, holm, paired_difference, percentile_interval
 

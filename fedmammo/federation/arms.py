@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from fedmammo.config import Arm
+from fedmammo.config import ALL, Arm
 from fedmammo.federation.strategies import FedAvg
-from fedmammo.hospitals.holder import ALL
 
 
 @dataclass(frozen=True)

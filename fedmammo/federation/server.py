@@ -9,13 +9,12 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmammo.config import StudyConfig
+from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.federation.arms import Group
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.messages import pack, size, unpack
 from fedmammo.federation.strategies import restore, state_of
-from fedmammo.hospitals.holder import ALL
 from fedmammo.hospitals.profiles import Profile
 from fedmammo.training.task import Cell, Stage, Task
 

@@ -7,12 +7,10 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig
+from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import assign, hospital_names, validation_patients
 from fedmammo.randomness import seed_of
-
-ALL = "all"
 
 
 @dataclass(frozen=True)

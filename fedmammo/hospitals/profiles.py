@@ -8,7 +8,7 @@ from typing import Annotated
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from fedmammo.config import ByProfiles, HospitalsConfig, Section
+from fedmammo.config import ByProfiles, HospitalsConfig, Section, first_fault
 from fedmammo.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -82,10 +82,7 @@ def load_profile(name_or_path: str) -> Profile:
     except yaml.YAMLError as error:
         raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in fault["loc"]) or "the file"
-        text = fault["msg"].removeprefix("Value error, ")
-        raise InputError(f"{source}: {key}: {text}; see the profiles in sites/ for an example") from error
+        raise InputError(f"{source}: {first_fault(error)}; see the profiles in sites/ for an example") from error
 
 
 def load_profiles(names_or_paths: list[str]) -> list[Profile]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig
+from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import InputError
 from fedmammo.features.inputs import Inputs
 from fedmammo.files import read_tensors, write_tensors
-from fedmammo.hospitals.holder import ALL, Holder, holders, names
+from fedmammo.hospitals.holder import Holder, holders, names
 from fedmammo.randomness import generator_of
 from fedmammo.training import steps
 from fedmammo.training.task import Task

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from fedmammo.config import ALL
 from fedmammo.evaluation.metrics import METRICS, choose_thresholds
-from fedmammo.evaluation.predictions import ALL, Series
+from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import Scores, score
 from fedmammo.evaluation.statistics import draw_resamples, percentile_interval
 

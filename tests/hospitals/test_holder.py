@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config import ALL, StudyConfig, parse
 from fedmammo.errors import InputError
-from fedmammo.hospitals.holder import ALL, Holder, holders, hospital_of_patients, names
+from fedmammo.hospitals.holder import Holder, holders, hospital_of_patients, names
 
 Row = tuple[bool, int, str]
 
