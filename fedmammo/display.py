@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedmammo.cohort.show import summary
-from fedmammo.cohort.store import Cohort
+from fedmammo.cohort.store import SPLITS, Cohort
 from fedmammo.config import StudyConfig
 from fedmammo.hospitals.holder import hospital_of_patients
 from fedmammo.hospitals.summary import distances, holdings
@@ -63,7 +63,8 @@ def hospitals(shown: Cohort, config: StudyConfig) -> None:
     """Print who holds what, and how far hospitals differ."""
     hospital_of = hospital_of_patients(shown, config)
     held = holdings(shown.patients, hospital_of, config.hospitals)
-    for split, part in held.groupby("split", sort=False):
+    for split in (split for split in SPLITS if split in set(held["split"])):
+        part = held[held["split"] == split]
         table(part.drop(columns="split").set_index("hospital").T.reset_index(names=""), f"who holds what: {split}")
     table(distances(shown.patients, hospital_of), "distance from all patients together (Jensen-Shannon, 0 to 1)")
 
