@@ -14,6 +14,7 @@ from fedmammo.config import parse
 from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import answer, app, introduce
 from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.federation.strategies import STRATEGIES
 from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
 from fedmammo.run_folder import RunFolder
@@ -141,6 +142,23 @@ def test_only_a_federated_model_travels(phantom_study: dict[str, Any], tmp_path:
     assert (travelled.loc[["centralized", "local"]] == 0).all(axis=None)
     assert travelled.loc["federated"].between(260, 260 + 2 * 256).all()
     assert (rounds["simulated_seconds"] > 0).all()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_trains_and_is_measured(phantom_study: dict[str, Any], tmp_path: Path, name: str) -> None:
+    """Two rounds end in a model of their own kind: only FedAvg's equals FedAvg's."""
+    phantom_study["diagnosis"]["train"] = "head"
+    phantom_study["arms"] = ["federated"]
+    models = {}
+    for strategy in (name, "FedAvg"):
+        phantom_study["federation"]["strategy"] = {"name": strategy}
+        folder = go(phantom_study, tmp_path / strategy)
+        models[strategy] = read_tensors(folder.path / f"models/{FEDERATED}-all.safetensors")[0]["head.weight"]
+        rounds = pd.read_csv(folder.path / "rounds.csv")
+        assert len(rounds) == 6
+        assert (rounds[["bytes_up", "bytes_down"]] > 0).all(axis=None)
+    assert models[name].dtype == models["FedAvg"].dtype
+    assert models[name].equal(models["FedAvg"]) == (name == "FedAvg")
 
 
 def test_folds_test_every_patient_once_for_each_seed(phantom_study: dict[str, Any], tmp_path: Path) -> None:
