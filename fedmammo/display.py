@@ -102,7 +102,9 @@ def _grid(cells: dict[tuple[str, str], str], title: str, corner: str) -> None:
 
 
 def _estimate(value: float, low: float, high: float, form: str) -> str:
-    return "undefined" if pd.isna(value) else f"{value:{form}}\n({low:{form}}, {high:{form}})"
+    if pd.isna(value):
+        return "undefined"
+    return f"{value:{form}}\n" + ("no interval" if pd.isna(low) else f"({low:{form}}, {high:{form}})")
 
 
 class Progress:
