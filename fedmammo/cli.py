@@ -5,15 +5,17 @@ on, finished rounds are kept; 130 interrupted, finished rounds are kept.
 """
 
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 from rich.console import Console
 
-from fedmammo.errors import FedmammoError
+from fedmammo.errors import FedmammoError, InputError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,10 +23,15 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Simulate a multi-hospital mammography study: centralised, local and federated, with one command.",
-    epilog="Exit codes: 0 done · 1 fault of the software · 2 bad input · 3 the study could not go on · 130 interrupted",
+    epilog="Example: fedmammo run configs/quickstart.yaml\n\n"
+    "Exit codes: 0 done · 1 fault of the software · 2 bad input · 3 the study could not go on · 130 interrupted",
 )
-data = typer.Typer(no_args_is_help=True, help="Prepare and look at cohorts.")
-sites = typer.Typer(no_args_is_help=True, help="Look at hospitals.")
+data = typer.Typer(
+    no_args_is_help=True, help="Prepare and look at cohorts.", epilog="Example: fedmammo data show demo/cohort"
+)
+sites = typer.Typer(
+    no_args_is_help=True, help="Look at hospitals.", epilog="Example: fedmammo sites show configs/quickstart.yaml"
+)
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
 
@@ -106,8 +113,9 @@ def run(
         with display.Progress(study) as progress:
             engine.run(study, folder, progress.update)
     except KeyboardInterrupt:
-        command = " ".join(["fedmammo run", str(config), *(f"--set {item}" for item in overrides or [])])
-        raise Interrupted(f"interrupted; finished rounds are kept, {command} --out {folder} continues") from None
+        settings = [word for override in overrides or [] for word in ("--set", override)]
+        command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
+        raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
     display.comparison(folder)
 
 
@@ -143,9 +151,22 @@ def schema() -> None:
 def main() -> None:
     """Run a command; a foreseen fault is one line on standard error and an exit code."""
     try:
-        app(standalone_mode=True)
+        raise SystemExit(app(standalone_mode=False))
+    except click.UsageError as error:  # its text is empty where it is the help that was shown
+        if text := error.format_message():
+            _say(f"{text.rstrip('.')}; see {error.ctx.command_path if error.ctx else 'fedmammo'} --help")
+        raise SystemExit(InputError.exit_code) from None
     except FedmammoError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"fedmammo: {error}", markup=False, style="red")
+        _say(str(error))
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        _say(f"{error.filename}: {error.strerror}; name another place, or make this one fit")
+        raise SystemExit(InputError.exit_code) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        raise SystemExit(Interrupted.exit_code) from None
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, highlight=False, emoji=False, soft_wrap=True).print(
+        f"fedmammo: {text}", markup=False, style="red"
+    )

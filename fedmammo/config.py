@@ -42,14 +42,14 @@ class ByChance(Section):
     """Patients are dealt at random, equally many to each hospital."""
 
     by: Literal["uniform"]
-    count: int = Field(ge=1, description="Number of hospitals.")
+    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
 
 
 class BySize(Section):
     """Patients are dealt at random to hospitals of different size."""
 
     by: Literal["size_skew"]
-    count: int = Field(ge=1, description="Number of hospitals.")
+    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
     ratio: float = Field(default=2.0, ge=1, description="Each hospital has this many times the patients of the next.")
 
 
@@ -57,7 +57,7 @@ class ByDirichlet(Section):
     """Benign and malignant patients are dealt in shares drawn from a Dirichlet distribution (label skew)."""
 
     by: Literal["dirichlet"]
-    count: int = Field(ge=1, description="Number of hospitals.")
+    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
     alpha: float = Field(
         default=0.5, gt=0, le=1e6, description="Concentration: small values make hospitals more different."
     )
@@ -124,7 +124,7 @@ class DiagnosisConfig(Section):
         default="hub",
         description="`hub` (timm downloads them), `none` (random), or the path of a safetensors file.",
     )
-    image_size: int = Field(ge=16, description="Side of the network's input in pixels.")
+    image_size: int = Field(ge=16, le=2048, description="Side of the network's input in pixels.")
     features: Literal["pooled"] | list[int] = Field(
         default="pooled",
         description="What the head reads: the network's pooled output, or for each block listed (1 = the first) its "
@@ -170,7 +170,7 @@ class FederationConfig(Section):
 
 
 class EngineConfig(Section):
-    """Where hospitals compute. Results do not depend on name, address or timeout."""
+    """Where hospitals compute. Results do not depend on name and address, nor on timeout while all answer in time."""
 
     name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
     address: str | None = Field(default=None, description="Address of an existing Ray cluster; none starts one here.")
@@ -345,22 +345,22 @@ def load(path: Path, overrides: list[str] | None = None) -> StudyConfig:
 
     Raises InputError, in one line, for a missing file, bad YAML, an unknown key or a value of the wrong kind.
     """
+    source = str(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        source = str(path)
         for override in overrides or []:
             key, separator, value = override.partition("=")
             if not separator or not key.strip():
                 raise InputError(f"--set {override}: expected key=value, such as federation.rounds=3")
+            source = f"--set {override}"
             if isinstance(content, dict):
                 set_key(content, key.strip(), yaml.safe_load(value))
-            source = f"{path} with --set"
-        return parse(content, source)
+        return parse(content, f"{path} with --set" if overrides else str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"{path}: cannot be read ({reason}); give the path of a study's YAML file") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-99-99; endless nesting
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def dump(config: StudyConfig, **more: Any) -> str:

@@ -20,8 +20,8 @@ from fedmammo.config import StudyConfig
 from fedmammo.hospitals.holder import hospital_of_patients
 from fedmammo.hospitals.summary import distances, holdings
 
-out = Console(highlight=False)
-status = Console(stderr=True, highlight=False)
+# names may hold [brackets] and :colons:, which are no markup here
+out, status = (Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
 
 
 def table(frame: pd.DataFrame, title: str) -> None:
@@ -46,8 +46,8 @@ def _cell(value: Any) -> str:
 @contextmanager
 def working(text: str) -> Iterator[Callable[[str], None]]:
     """Show that something is being done; what it yields changes the text."""
-    with status.status(text) as shown:
-        yield shown.update
+    with status.status(Text(text)) as shown:
+        yield lambda text: shown.update(Text(text))
 
 
 def cohort(shown: Cohort) -> None:

@@ -1,7 +1,7 @@
 """Runs a study in a child process, so that it can be watched, interrupted and killed with everything it started.
 
-The child leads a session of its own: Ctrl-C reaches the parent alone, which ends the child and its Ray workers. A
-child whose parent dies ends too.
+The child ignores Ctrl-C and leads a session of its own: Ctrl-C reaches the parent alone, which ends the child and its
+Ray workers. A child whose parent dies ends too.
 """
 
 import contextlib
@@ -11,13 +11,13 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from fedmammo.config import StudyConfig
-from fedmammo.errors import FedmammoError
+from fedmammo.errors import FedmammoError, StudyError
 
 Event = dict[str, Any]
 ENVIRONMENT = {
@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "RAY_worker_niceness": "0",  # Ray runs workers at low priority unless told
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS": "0",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what deterministic sums need on a GPU
 }
 GRACE_SECONDS = 5.0
 
@@ -47,14 +48,15 @@ def run(config: StudyConfig, out: Path, on_event: Callable[[Event], None]) -> No
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_child, args=(config.model_dump_json(), str(out), theirs), daemon=False)
-    child.start()
+    with _ignoring_ctrl_c():  # which the child inherits
+        child.start()
     theirs.close()
     failure: tuple[str, int] | None = None
     try:
         while True:
             try:
                 event = ours.recv()
-            except EOFError:
+            except (EOFError, OSError):  # between two messages, or in the midst of one that a killed child sent
                 break
             if "failure" in event:
                 failure = (event["failure"], event["exit_code"])
@@ -66,23 +68,38 @@ def run(config: StudyConfig, out: Path, on_event: Callable[[Event], None]) -> No
     if failure:
         raise ChildError(*failure)
     if child.exitcode:
-        raise ChildError(f"the study's process ended with {child.exitcode}; see {out}/run.log", 1)
+        raise ChildError(
+            f"the study's process ended with {child.exitcode} (-9: it was killed, perhaps for want of memory); "
+            "finished rounds are kept, the same command with the same --out continues",
+            StudyError.exit_code,
+        )
+
+
+@contextlib.contextmanager
+def _ignoring_ctrl_c() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end(child: multiprocessing.process.BaseProcess) -> None:
-    """End the child and all that it started."""
-    if child.is_alive():
-        child.terminate()
-        child.join(GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid or 0, signal.SIGKILL)
-    child.join()
+    """End the child and all that it started; a second Ctrl-C must not keep it from that."""
+    with _ignoring_ctrl_c():
+        if child.is_alive():
+            child.terminate()
+            child.join(GRACE_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid or 0, signal.SIGKILL)
+        child.join()
 
 
 def _child(study: str, out: str, pipe: Connection) -> None:
     os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: _leave())
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    see = ""
     try:
         from fedmammo.federation.grids import check_fits, on_grid  # heavy: torch, Flower
         from fedmammo.run_folder import RunFolder
@@ -94,13 +111,18 @@ def _child(study: str, out: str, pipe: Connection) -> None:
         hospitals, digests = check(config)
         with RunFolder(Path(out)).opened(config, digests) as folder:
             _send_output_to(folder.path / "run.log")
+            see = f"; see {out}/run.log"
             on_grid(config.engine, len(hospitals), lambda grid: run_study(config, folder, grid, pipe.send))
     except FedmammoError as error:
         pipe.send({"failure": str(error), "exit_code": error.exit_code})
+    except OSError as error:  # a full disk, a cluster that went away
+        traceback.print_exc()
+        text = f"{error}; finished rounds are kept, the same command with the same --out continues{see}"
+        pipe.send({"failure": text, "exit_code": StudyError.exit_code})
     except Exception as error:
         traceback.print_exc()
         text = " ".join(str(error).split())
-        pipe.send({"failure": f"{type(error).__name__}: {text}; see {out}/run.log", "exit_code": 1})
+        pipe.send({"failure": f"{type(error).__name__}: {text}{see}", "exit_code": 1})
     pipe.close()
 
 

@@ -1,11 +1,14 @@
 """Files that are never half-written: written beside and renamed."""
 
+import hashlib
 import os
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from fedmammo.errors import InputError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -38,6 +41,24 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, st
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read named tensors and the file's metadata from safetensors."""
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    """Read named tensors and the file's metadata from safetensors.
+
+    Raises InputError where the file is missing or damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read as safetensors ({error}); restore the file") from error
+
+
+def digest_of_sources(*parts: str) -> str:
+    """SHA-256 over this package's sources, or over some of its folders and files, in order of their paths."""
+    root = Path(__file__).parent
+    found = [root / part for part in parts] or [root]
+    sources = [source for path in found for source in ([path] if path.is_file() else path.rglob("*.py"))]
+    digest = hashlib.sha256()
+    for source in sorted(sources):
+        digest.update(str(source.relative_to(root)).encode())
+        digest.update(source.read_bytes())
+    return digest.hexdigest()

@@ -17,7 +17,7 @@ def tested_split(config: StudyConfig) -> str:
 def tabulate(
     cohort: Cohort, config: StudyConfig, cell: Cell, hospitals: list[str], answers: dict[int, dict[str, Tensor]]
 ) -> pd.DataFrame:
-    """Return one row per model and image, in the order of models, hospitals and images, with the columns `COLUMNS`.
+    """Return one row per model and image, by model, hospital and pseudonym, with the columns `COLUMNS`.
 
     `answers`: by position of the hospital, as `fedmammo.training.hospital.work` gives them for `score`. A local model
     sets its thresholds on its own hospital's patients alone, so its validation scores elsewhere are left out.
@@ -36,6 +36,7 @@ def tabulate(
                 "hospital": hospitals[position],
                 "patient": [cohort.pseudonym("patient", patient) for patient in images["patient"]],
                 "image": [cohort.pseudonym("image", image) for image in images["image"]],
+                "position": position,
                 "label": images["malignant"].astype(int).to_numpy(),
             }
         )
@@ -45,5 +46,7 @@ def tabulate(
                 table = about.assign(trained_at=model, score=scores.double().numpy())
                 foreign = cell.arm == "local" and model != hospitals[position]
                 tables.append(table[table["split"] != VALIDATION] if foreign else table)
-    predictions = pd.concat(tables, ignore_index=True)[list(COLUMNS)]
-    return predictions.sort_values("trained_at", kind="stable", ignore_index=True)
+    predictions = pd.concat(tables, ignore_index=True)
+    # By pseudonym, which says nothing: the order of the cohort would tell who comes first in a list of patients.
+    order = ["trained_at", "position", "patient", "image"]
+    return predictions.sort_values(order, kind="stable", ignore_index=True)[list(COLUMNS)]

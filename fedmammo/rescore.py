@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fedmammo.cohort.store import Cohort
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.evaluation.tables import evaluate
@@ -24,12 +25,16 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
 
     The cohort's patients are assigned to hospitals by the run's own rule; thresholds are those that the run's
     validation patients set. Raises InputError where the run is unfinished or cross-validated (it then has no model
-    that is meant for new patients), or the cohort has no such split.
+    that is meant for new patients), lacks a model, or where the cohort has no such split.
     """
-    config, _ = read_config(run)
+    config, digests = read_config(run)
     if config.evaluation.folds:
         raise InputError(f"{run}: was cross-validated and has no model for other cohorts; run it without folds")
-    known = RunFolder(run).predictions()
+    folder = RunFolder(run)
+    known = folder.predictions()
+    splits = set(Cohort.open(cohort).patients["split"])
+    if split not in splits:
+        raise InputError(f"--split {split}: {cohort} has no such split; it has {', '.join(sorted(splits))}")
     study = config.model_copy(
         update={
             "cohort": config.cohort.model_copy(update={"path": str(cohort)}),
@@ -39,24 +44,24 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
     tables = [known[known["split"] == VALIDATION]]
     for cell in cells(study):
         site = open_site(study.for_arm(cell.arm).model_dump_json())
-        patients = site.cohort.patients
-        if split not in set(patients["split"]):
-            splits = ", ".join(sorted(patients["split"].unique()))
-            raise InputError(f"--split {split}: {cohort} has no such split; it has {splits}")
+        if site.inputs.classifier.digest() not in digests["weights"].split():
+            raise InputError(
+                f"{run}: was trained on other weights than {config.diagnosis.weights} now gives; restore them"
+            )
         report(f"scoring {cell.name}")
         hospitals = names(site.cohort, study)
         hospital_of = site.cohort.manifest["patient"].map(hospital_of_patients(site.cohort, study))
         tested = (site.cohort.manifest["split"] == split).to_numpy()
-        models = {
-            path.stem.removeprefix(f"{cell.name}-"): read_tensors(path)[0]
-            for path in sorted((run / "models").glob(f"{cell.name}-*.safetensors"))
-        }
+        trained_at = known.loc[known["arm"] == cell.arm, "trained_at"].unique()
+        models = {name: read_tensors(folder.model(cell, name))[0] for name in trained_at}
         answers = {}
         for position, hospital in enumerate(hospitals):
             rows = np.flatnonzero(tested & (hospital_of == hospital).to_numpy())
             for start in range(0, len(rows), FEATURES_AT_ONCE):
                 site.inputs.compute(rows[start : start + FEATURES_AT_ONCE])
-            scores = {f"score/{name}": torch.from_numpy(score(site.inputs, rows, models[name])) for name in models}
+            scores = {
+                f"score/{name}": torch.from_numpy(score(site.inputs, rows, model)) for name, model in models.items()
+            }
             answers[position] = {"rows": torch.from_numpy(rows), "test": torch.ones(len(rows)), **scores}
         tables.append(tabulate(site.cohort, study, cell, hospitals, answers))
     results, _ = evaluate(pd.concat(tables), test_split=split, resamples=study.evaluation.resamples)

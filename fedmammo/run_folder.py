@@ -1,7 +1,6 @@
 """What a run leaves behind, and how it is continued: one folder, every file written beside and renamed."""
 
 import fcntl
-import hashlib
 import json
 import shutil
 import time
@@ -14,7 +13,6 @@ import pandas as pd
 import yaml
 from torch import Tensor
 
-import fedmammo
 from fedmammo.config import StudyConfig, dump, parse
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
@@ -25,6 +23,7 @@ ROUND_COLUMNS = (
     "arm", "setting", "seed", "fold", "stage", "round", "hospital", "status",
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
 )  # fmt: skip
+TABLES = ("rounds", "predictions")  # of each cell, gathered in the end
 LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
 
 
@@ -45,14 +44,8 @@ class RunFolder:
 
         Raises InputError where it holds something else, another study, or is in use.
         """
-        known = self.path / "config.yaml"
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path}: is a file; name a folder with --out")
-        if known.exists():
-            self._check_same(config, digests)
-        elif self.path.exists() and any(item.name not in (".lock", "run.log") for item in self.path.iterdir()):
-            raise InputError(f"{self.path}: is not empty and holds no run; name another folder with --out")
         try:
+            self._refuse_others(config, digests)
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("w")
         except OSError as error:
@@ -61,7 +54,8 @@ class RunFolder:
             ) from error
         with lock:
             self._take(lock)
-            write_text(known, dump(config, digests=digests))
+            self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
+            write_text(self.path / "config.yaml", dump(config, digests=digests))
             yield self
 
     def _take(self, lock: IO[str]) -> None:
@@ -73,7 +67,16 @@ class RunFolder:
                 time.sleep(0.1)
         raise InputError(f"{self.path}: another process runs this study; wait for it, or name another --out")
 
-    def _check_same(self, config: StudyConfig, digests: dict[str, str]) -> None:
+    def _refuse_others(self, config: StudyConfig, digests: dict[str, str]) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: is a file; name a folder with --out")
+        names = {item.name for item in self.path.iterdir()}
+        if all(name.startswith((".lock", ".config.yaml", "run.log")) for name in names):  # a run that hardly began
+            return
+        if "config.yaml" not in names:
+            raise InputError(f"{self.path}: is not empty and holds no run; name another folder with --out")
         before, digests_before = read_config(self.path)
         old, new = before.without_engine(), config.without_engine()
         differs = sorted(key for key in new if new[key] != old.get(key))
@@ -97,7 +100,7 @@ class RunFolder:
 
     def finished(self, cell: Cell) -> bool:
         """Whether nothing is left to do for a cell."""
-        return (self.cell(cell) / "predictions.csv").exists()
+        return all((self.cell(cell) / f"{table}.csv").exists() for table in TABLES)
 
     def finish(
         self,
@@ -117,17 +120,23 @@ class RunFolder:
         table = pd.DataFrame(rounds, columns=list(ROUND_COLUMNS))
         write_text(self.cell(cell) / "rounds.csv", table.to_csv(index=False))
         write_text(self.cell(cell) / "predictions.csv", predictions.to_csv(index=False))
-        self.checkpoint(cell).unlink()
-        for state in self.path.glob(f"hospitals/*/{cell.name}"):
-            shutil.rmtree(state)
+        self._tidy(cell)
         timings = self.path / "timings.csv"
         header = "" if timings.exists() else "arm,setting,seed,fold,seconds\n"
         with timings.open("a") as file:
             file.write(f"{header}{cell.arm},{cell.setting},{cell.seed},{cell.fold},{seconds:.2f}\n")
 
+    def _tidy(self, cell: Cell) -> None:
+        """Drop what only continuing a cell needed: the checkpoint and the hospitals' optimiser states."""
+        self.checkpoint(cell).unlink(missing_ok=True)
+        for state in self.path.glob(f"hospitals/*/{cell.name}"):
+            shutil.rmtree(state)
+
     def collect(self, cells: list[Cell]) -> pd.DataFrame:
         """Gather all cells' predictions and rounds into one table each; returns the predictions."""
-        for name in ("rounds", "predictions"):
+        for cell in cells:
+            self._tidy(cell)  # again: a run may have been killed between finishing and tidying
+        for name in TABLES:
             parts = [(self.cell(cell) / f"{name}.csv").read_text().split("\n", 1) for cell in cells]
             write_text(self.path / f"{name}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
         return self.predictions()
@@ -135,13 +144,18 @@ class RunFolder:
     def predictions(self) -> pd.DataFrame:
         """Read the collected predictions.
 
-        Raises InputError where the run is not finished.
+        Raises InputError where the run is not finished, or the file is damaged.
         """
         path = self.path / "predictions.csv"
         if not path.exists():
             raise InputError(f"{self.path}: holds no finished run; finish it with fedmammo run ... --out {self.path}")
         names = dict.fromkeys(("arm", "setting", "trained_at", "split", "hospital", "patient", "image"), str)
-        return pd.read_csv(path, dtype=names, na_filter=False)[list(COLUMNS)]
+        try:
+            table = pd.read_csv(path, dtype=names, na_filter=False)
+            return table[list(COLUMNS)]
+        except (ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: is damaged ({reason}); the run's own command mends it") from error
 
     def conclude(self, results: pd.DataFrame, comparisons: pd.DataFrame) -> None:
         """Write the tables of results."""
@@ -157,19 +171,9 @@ def read_config(folder: Path) -> tuple[StudyConfig, dict[str, str]]:
     path = folder / "config.yaml"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        digests = content.pop("digests")
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, UnicodeDecodeError) as error:
+        digests = dict(content.pop("digests"))
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path}: is not the configuration of a run; name the folder that fedmammo run made"
         ) from error
     return parse(content, str(path)), digests
-
-
-def digest_of_code() -> str:
-    """SHA-256 over this package's sources, in order of their paths."""
-    root = Path(fedmammo.__file__).parent
-    digest = hashlib.sha256()
-    for source in sorted(root.rglob("*.py")):
-        digest.update(str(source.relative_to(root)).encode())
-        digest.update(source.read_bytes())
-    return digest.hexdigest()

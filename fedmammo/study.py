@@ -7,6 +7,7 @@ the three arms walk the same path.
 
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 from flwr.serverapp import Grid
@@ -16,12 +17,14 @@ from fedmammo.config import StudyConfig
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.federation.arms import groups_of
 from fedmammo.federation.server import Report, Server
+from fedmammo.files import digest_of_sources
 from fedmammo.hospitals.holder import holders, names
 from fedmammo.hospitals.profiles import profiles_of
 from fedmammo.models.classifier import build_classifier, initial_model
 from fedmammo.predictions import tabulate, tested_split
-from fedmammo.run_folder import RunFolder, digest_of_code
+from fedmammo.run_folder import RunFolder
 from fedmammo.training.hospital import pick_device
+from fedmammo.training.steps import CONSTANTS
 from fedmammo.training.task import Cell
 
 
@@ -37,15 +40,22 @@ def cells(config: StudyConfig) -> Iterator[Cell]:
 def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     """Open everything that a study needs, before anything is written.
 
-    Returns the names of the hospitals, and digests of code, weights and cohort. Raises InputError, in one line, for
+    Returns the names of the hospitals, and what else the results depend on: digests of code, weights and cohort,
+    device and versions. Raises InputError, in one line, for
     whatever the study asks for that is not there or cannot be.
     """
     cohort = Cohort.open(Path(config.cohort.path))
     for seed, fold in {(cell.seed, cell.fold) for cell in cells(config)}:
         holders(cohort, config, seed, fold)
-    pick_device(config.engine.device)
+    device = pick_device(config.engine.device)
     backbones = [build_classifier(config.for_arm(arm).diagnosis).digest() for arm in config.arms]
-    digests = {"code": digest_of_code(), "weights": " ".join(dict.fromkeys(backbones)), "cohort": cohort.digest}
+    digests = {
+        "code": digest_of_sources(),
+        "weights": " ".join(dict.fromkeys(backbones)),
+        "cohort": cohort.digest,
+        "device": device.type,
+        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "flwr", "numpy")),
+    }
     return names(cohort, config), digests
 
 
@@ -66,7 +76,9 @@ def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> N
         trained = server.train(cell, study, groups, initial, folder.checkpoint(cell))
         answers = server.score(cell, study, trained.models)
         predictions = tabulate(cohort, study, cell, [hospital.name for hospital in hospitals], answers)
-        folder.finish(cell, trained.models, trained.rows, predictions, seconds=time.monotonic() - started)
+        constants = {name: answers[0][name] for name in CONSTANTS}
+        models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
+        folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
 
     predictions = folder.collect(list(cells(config)))
     results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)

@@ -284,8 +284,8 @@ def test_overrides_are_yaml_and_the_last_wins(written: Path) -> None:
         ("federation.rounds=yes", "federation.rounds: expected another kind of value than yes or no"),
         ("seeds.0=3", "study.yaml with --set: seeds: Input should be a valid list"),
         ("name.first=a", "name.first: name is 'small', which has no keys; set name as a whole"),
-        ("name=[", "study.yaml: not valid YAML"),
-        ("name=2020-99-99", "study.yaml: not valid YAML: month must be in 1..12"),
+        ("name=[", "--set name=[: not valid YAML"),
+        ("name=2020-99-99", "--set name=2020-99-99: not valid YAML: month must be in 1..12"),
     ],
 )
 def test_a_wrong_override_is_one_line(written: Path, override: str, expected: str) -> None:

@@ -25,8 +25,6 @@ def prepare(source: Path, out: Path, csv: Path | None = None, size: int = 128) -
         InputError: `source` is neither, `out` is not empty, the case descriptions are missing or lack a column, or
             not one image could be prepared. Nothing is written then.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: expected an empty or missing folder for the cohort; name another or empty it")
     if size < 1:
         raise InputError(f"size {size}: expected at least 1 pixel")
     if not source.is_dir():
@@ -45,7 +43,7 @@ def prepare(source: Path, out: Path, csv: Path | None = None, size: int = 128) -
     ]
     plan, held_back = hold_back_crossing(reader.plan[~twice])
     write_cohort(
-        out.resolve(),
+        out,
         plan,
         [*quarantine, *reader.quarantine, *repeated, *held_back],
         lambda row: reader.read(row, size),

@@ -3,8 +3,6 @@
 import hmac
 import json
 import secrets
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable, quarantined
 from fedmammo.errors import InputError
+from fedmammo.folders import new_folder
 
 _TYPES = {
     "patient": "str",
@@ -75,9 +74,10 @@ class Cohort:
             manifest = pd.read_parquet(folder / _MANIFEST)[list(MANIFEST_COLUMNS)].astype(_TYPES)
             patches = np.load(folder / _PATCHES, mmap_mode="r", allow_pickle=False)
             key = bytes.fromhex((folder / _KEY).read_text())
-            (folder / _QUARANTINE).open().close()
+            _read_quarantine(folder)
             expected = (int(facts["images"]), int(facts["size"]), int(facts["size"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            complete = len(bytes.fromhex(facts["digest"])) == len(key) == 32
+        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{folder}: not a prepared cohort ({reason}); make one with `fedmammo data prepare`"
@@ -87,7 +87,7 @@ class Cohort:
             and patches.dtype == np.uint16
             and len(manifest) == expected[0]
             and manifest["image"].is_unique
-            and len(key) == 32
+            and complete
         )
         if not agree or _crossing(manifest).any():
             raise InputError(
@@ -133,8 +133,7 @@ class Cohort:
     @cached_property
     def quarantine(self) -> pd.DataFrame:
         """What could not be prepared: source, row (empty for a file), reason."""
-        types = {"source": "str", "row": "Int64", "reason": "str"}
-        return pd.read_csv(self.folder / _QUARANTINE, dtype=types)
+        return _read_quarantine(self.folder)
 
 
 def write_cohort(
@@ -157,14 +156,9 @@ def write_cohort(
         facts: called at the end; what `cohort.json` says beside the counts.
 
     Raises:
-        InputError: not one image could be prepared, or `out` cannot be written.
+        InputError: not one image could be prepared, or `out` is occupied or cannot be written.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise InputError(f"{out}: cannot write there ({error.strerror}); name another folder") from error
-    try:
+    with new_folder(out) as folder:
         quarantine, kept = list(quarantine), []
         with (folder / _PATCHES).open("wb") as file:
             start = _write_header(file, 0, size)
@@ -191,9 +185,6 @@ def write_cohort(
         counts = {"images": len(kept), "patients": manifest["patient"].nunique(), "quarantined": len(table)}
         record = {"size": size, **counts, **facts(), "digest": _digest(folder, key)}
         (folder / _FACTS).write_text(json.dumps(record, indent=2) + "\n")
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def hold_back_crossing(plan: pd.DataFrame) -> tuple[pd.DataFrame, list[Quarantined]]:
@@ -214,6 +205,11 @@ def _crossing(rows: pd.DataFrame) -> "pd.Series[bool]":
     """Rows in another split than the last one that holds their patient."""
     rank = rows["split"].map({split: rank for rank, split in enumerate(SPLITS)})
     return rank != rank.groupby(rows["patient"]).transform("max")
+
+
+def _read_quarantine(folder: Path) -> pd.DataFrame:
+    types = {"source": "str", "row": "Int64", "reason": "str"}
+    return pd.read_csv(folder / _QUARANTINE, dtype=types)[list(types)]
 
 
 def _write_header(file: BinaryIO, images: int, size: int) -> int:

@@ -43,7 +43,7 @@ class Model(NamedTuple):
 
 @dataclass(frozen=True)
 class Images:
-    """The test images of one fold, by patient, then image, as they first appear; all arrays are (images,).
+    """The test images of one fold, by patient, then image, in one order for all; all arrays are (images,).
 
     `patient` indexes the study's test patients, `hospital` holds the name of the patient's hospital.
     """
@@ -118,11 +118,14 @@ def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
     hospitals = list(test["hospital"].unique())
     appeared = test[["arm", "setting", "trained_at"]].drop_duplicates().itertuples(index=False, name=None)
     series = sorted((Series(*key) for key in appeared), key=lambda one: ARMS.index(one.arm))
-    # In order of appearance: pseudonyms change when a cohort is prepared anew, and resamples must not.
-    patients, order = ({name: at for at, name in enumerate(test[kind].unique())} for kind in ("patient", "image"))
+    seeds = sorted(test["seed"].unique())
+    # By the first model's scores: pseudonyms change when a cohort is prepared anew, and resamples must not.
+    first_series = (test["arm"] == series[0].arm) & (test["setting"] == series[0].setting)
+    first_series &= (test["trained_at"] == series[0].trained_at) & (test["seed"] == seeds[0])
+    ranked = test[first_series].sort_values(["score", "patient", "image"])
+    patients, order = ({name: at for at, name in enumerate(ranked[kind].unique())} for kind in ("patient", "image"))
     places = {"patient": test["patient"].map(patients), "image": test["image"].map(order)}
     test = test.iloc[np.lexsort((places["image"], places["patient"]))]
-    seeds = sorted(test["seed"].unique())
 
     by_model = ["seed", "fold", "arm", "setting", "trained_at"]
     tested = dict(iter(test.groupby(by_model, sort=False)))

@@ -15,7 +15,7 @@ from torch import Tensor
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.views import View, views_of
-from fedmammo.files import read_tensors, write_tensors
+from fedmammo.files import digest_of_sources, read_tensors, write_tensors
 from fedmammo.models.classifier import build_classifier
 from fedmammo.phantom.draw import draw_patches
 
@@ -46,6 +46,7 @@ class Inputs:
             "precision": config.precision,
             "device": device.type,
             "cohort": cohort.digest,
+            "code": digest_of_sources("models", "features/views.py"),
             "libraries": [version(name) for name in ("torch", "timm")],
         }
         key = hashlib.sha256(json.dumps(prefix, sort_keys=True).encode()).hexdigest()[:16]
@@ -85,13 +86,10 @@ class Inputs:
             return
         for view in self.views:
             features, done = self._files(view)
-            todo = rows[done[rows] == 0]
             self.classifier.train(False)  # a training that raised may have left it on
-            for row in todo:
-                features[row] = self._encode(view.of(self.cohort.patches[row])).cpu().numpy()
-            features.flush()
-            done[todo] = 1
-            done.flush()
+            for row in rows[done[rows] == 0]:
+                _put(features, row, self._encode(view.of(self.cohort.patches[row]))[0].cpu().numpy())
+                _put(done, row, np.uint8(1))
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         """Return the inputs of image `rows[i]` in view `views[i]`: (len(rows), length), or images.
@@ -125,7 +123,14 @@ class Inputs:
             length = self._encode(View().of(self.cohort.patches[0])).shape[1]
             _make_array(features, (images, length), np.float32)
             _make_array(done, (images,), np.uint8)
-        return np.load(features, mmap_mode="r+"), np.load(done, mmap_mode="r+")
+        return np.load(features, mmap_mode="r"), np.load(done, mmap_mode="r")
+
+
+def _put(array: np.memmap, row: int, values: np.ndarray | np.generic) -> None:
+    """Write one row, and nothing of its neighbours, which another process or machine may be writing."""
+    with Path(str(array.filename)).open("r+b") as file:
+        file.seek(array.offset + int(row) * values.nbytes)
+        file.write(values.tobytes())
 
 
 def _make_array(path: Path, shape: tuple[int, ...], dtype: type) -> None:

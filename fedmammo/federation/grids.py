@@ -1,6 +1,7 @@
 """Grids: Flower's simulation on Ray, on this machine or an existing cluster, or this process alone."""
 
 import os
+import socket
 from collections.abc import Callable
 
 import torch
@@ -25,11 +26,21 @@ def on_grid(engine: EngineConfig, hospitals: int, run: Callable[[Grid], None]) -
 
 
 def check_fits(engine: EngineConfig) -> None:
-    """Refuse what this machine does not have: Ray would wait for it for ever.
+    """Refuse what is not there: Ray would wait for it for ever.
 
-    Raises InputError where one hospital asks for more threads or GPUs than there are.
+    Raises InputError where nothing answers at the cluster's address, and, without one, where one hospital asks for more
+    threads or GPUs than this machine has.
     """
-    if engine.name == "inline" or engine.address is not None:
+    if engine.name == "inline":
+        return
+    if engine.address is not None:
+        host, _, port = engine.address.rpartition(":")
+        try:
+            socket.create_connection((host, port), timeout=10).close()
+        except (OSError, UnicodeError) as error:
+            raise InputError(
+                f"engine.address: no Ray cluster answers at {engine.address}; set host:port of one, or leave it out"
+            ) from error
         return
     here = {"threads": os.cpu_count() or 1, "gpus": torch.cuda.device_count()}
     for kind, there_are in here.items():

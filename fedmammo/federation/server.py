@@ -114,8 +114,9 @@ class Server:
     ) -> Checkpoint:
         """Train a cell: rounds of local steps, all groups at once; continues after the last round kept at `path`.
 
-        A hospital that fails is recorded in the round's rows, and the others go on. Raises StudyError where fewer
-        than `federation.min_hospitals` hospitals (or than all, if fewer take part) answer; finished rounds are kept.
+        A hospital that fails in a federation is recorded in the round's rows, and the others go on. One that trains
+        alone is asked again: nobody stands in for it. Raises StudyError where one that trains alone, or fewer than
+        `federation.min_hospitals` of a federation (or than all, if it has fewer), answer; finished rounds are kept.
         """
         rounds = config.federation.rounds
         checkpoint = Checkpoint.read(path) if path.exists() else Checkpoint({group.name: initial for group in groups})
@@ -131,6 +132,12 @@ class Server:
                 arrays = pack(checkpoint.models[group.name])
                 messages += strategies[group.name].configure_train(number, arrays, task, members)
             answers = self._ask("train", messages, cell, number, rounds)
+            alone = {group.members[0] for group in groups if len(group.members) == 1}
+            for _ in range(ATTEMPTS - 1):
+                lost = {self.node_of[p] for p in alone if not isinstance(answers[p], Message)}
+                if lost:
+                    again = [message for message in messages if message.metadata.dst_node_id in lost]
+                    answers |= self._ask("train", again, cell, number, rounds)
             sent = {message.metadata.dst_node_id: _size(message) for message in messages}
             for group in groups:
                 for position in group.members:  # before aggregation, which may take the tensors out of the replies
@@ -142,7 +149,8 @@ class Server:
                     checkpoint.models[group.name] = _like(initial, unpack(combined or ArrayRecord()))
                     state = state_of(group.strategy, strategies[group.name], list(initial))
                     checkpoint.strategies[group.name] = state
-            self._enough(answers, min(config.federation.min_hospitals, len(answers)), f"round {number}")
+            needed = max(len(alone), min(config.federation.min_hospitals, len(answers)))
+            self._enough(answers, needed, f"round {number}")
             checkpoint.round = number
             checkpoint.write(path)
         return checkpoint
@@ -154,7 +162,7 @@ class Server:
 
         Raises StudyError where a hospital fails: results without its patients would mislead.
         """
-        content = RecordDict({name: pack(model) for name, model in models.items()})
+        content = RecordDict({f"model/{name}": pack(model) for name, model in models.items()})
         content["config"] = self._task("score", cell, config)
         answers = self._ask_all("score", content, MessageType.EVALUATE, list(range(len(self.hospitals))), cell, 1)
         return {position: unpack(answer.content.array_records["arrays"]) for position, answer in answers.items()}

@@ -3,7 +3,7 @@
 Each is a part of the schema, so that parameters are checked before anything runs. `make` builds Flower's own class.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field
@@ -74,7 +74,7 @@ class FedTrimmedAvg(FedAvg):
 
 
 Strategy = Annotated[FedAvg | FedProx | FedAvgM | FedAdam | FedMedian | FedTrimmedAvg, Field(discriminator="name")]
-STRATEGIES = ("FedAvg", "FedProx", "FedAvgM", "FedAdam", "FedMedian", "FedTrimmedAvg")
+STRATEGIES = tuple(get_args(kind.model_fields["name"].annotation)[0] for kind in get_args(get_args(Strategy)[0]))
 
 
 def state_of(strategy: FedAvg, made: "FlowerStrategy", names: list[str]) -> dict[str, np.ndarray]:

@@ -58,8 +58,9 @@ def assign(patients: pd.DataFrame, config: HospitalsConfig) -> pd.Series:
             dealt[of_kind] = np.repeat(np.arange(len(names)), table[:, kind])
     without = [name for number, name in enumerate(names) if number not in dealt[in_training]]
     if without:
+        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
         raise InputError(
-            f"hospitals.assignment: no training patient (of {in_training.sum()}) for {', '.join(without)}; "
+            f"hospitals.assignment: no training patient (of {in_training.sum()}) for {', '.join(without[:3])}{more}; "
             + _remedy(config)
         )
     hospital_of = pd.Series(np.array(names)[dealt], index=ordered.index, name="hospital", dtype="str")

@@ -57,6 +57,11 @@ class Classifier(nn.Module):
                 )
         self.has_prefix = config.train == "head" or config.train.startswith("last_blocks")
 
+        if config.train != "head" and any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in self.modules()):
+            raise InputError(
+                f"diagnosis.network: {config.network} has batch normalisation, whose statistics would stay at each "
+                "hospital; use train: head, or another network"
+            )
         image = torch.zeros(1, 1, self.image_size, self.image_size)
         try:
             with torch.no_grad():
@@ -154,11 +159,19 @@ class Classifier(nn.Module):
 def build_classifier(config: DiagnosisConfig, seed: int = 0) -> Classifier:
     """Build a classifier whose random tensors come from this seed.
 
-    Frozen random tensors are part of the configuration: every process builds with the default seed.
+    Frozen random tensors are part of the configuration: every process builds with the default seed. Raises InputError
+    for a configuration that the network cannot have, and for a network that does not work as timm's transformers do.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Classifier(config)
+        try:
+            return Classifier(config)
+        except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"diagnosis.network: {config.network} cannot be a classifier at image_size {config.image_size} "
+                f"with features {config.features} and train {config.train}: {reason}"
+            ) from error
 
 
 def initial_model(config: DiagnosisConfig, seed: int) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """A timm transformer as a chain: embedding, blocks, pooled output; so that it can be cut after any block."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from timm.models import SwinTransformer, VisionTransformer
 from torch import Tensor, nn
 
 from fedmammo.errors import InputError
+
+logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a line for each of its attempts
 
 
 class Chain(nn.Module):
@@ -116,11 +119,16 @@ def load_transformer(name: str, weights: str, image_size: int) -> Chain:
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"{name.split('_')[0]}*")[:5])
         raise InputError(f"diagnosis.network: timm knows no {name!r}" + (f"; near: {near}" if near else ""))
-    options: dict[str, Any] = {"num_classes": 0, "img_size": image_size}
     try:
-        network = timm.create_model(name, pretrained=weights == "hub", **options)
+        try:
+            network = timm.create_model(name, pretrained=weights == "hub", num_classes=0, img_size=image_size)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            network = timm.create_model(name, pretrained=weights == "hub", num_classes=0)  # takes any size
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"diagnosis: {name} at image_size {image_size}: {_flat(error)}") from error
+        reason = _flat(error) if str(error) else "the network does not take this size; 224 is the usual one"
+        raise InputError(f"diagnosis: {name} at image_size {image_size}: {reason}") from error
     except Exception as error:  # whatever the hub's client raises: no network, no such file
         if weights != "hub":
             raise

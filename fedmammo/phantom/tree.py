@@ -4,7 +4,6 @@ import csv
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from fedmammo.errors import InputError
+from fedmammo.folders import new_folder
 from fedmammo.phantom.draw import Box, draw_mammogram
 from fedmammo.phantom.patients import Breast, Patient, draw_patient
 
@@ -48,12 +48,7 @@ def write_tree(out: Path, patients: int, seed: int) -> None:
         raise InputError(f"patients is {patients}: expected at least 1")
     if seed < 0:
         raise InputError(f"seed is {seed}: expected 0 or more")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not an empty folder: name a new one, or remove it")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        tree = Path(scratch) / "tree"
-        tree.mkdir()
+    with new_folder(out) as tree:
         rows: dict[str, list[Row]] = {split: [] for split in CSV_NAMES}
         for number in range(1, patients + 1):
             split = "Test" if number % 5 == 0 else "Training"
@@ -66,9 +61,6 @@ def write_tree(out: Path, patients: int, seed: int) -> None:
                 writer = csv.DictWriter(file, COLUMNS)  # its default line end is CRLF, as in the originals
                 writer.writeheader()
                 writer.writerows(rows[split])
-        if out.exists():
-            out.rmdir()
-        tree.rename(out)
 
 
 def _write_view(tree: Path, split: str, patient: Patient, breast: Breast, view: str, seed: int) -> Iterator[Row]:

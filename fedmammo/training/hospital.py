@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import ALL, StudyConfig
-from fedmammo.errors import InputError
+from fedmammo.errors import InputError, StudyError
 from fedmammo.features.inputs import Inputs
 from fedmammo.files import read_tensors, write_tensors
 from fedmammo.hospitals.holder import Holder, holders, names
@@ -38,8 +38,10 @@ def open_site(study: str) -> Site:
     """
     config = StudyConfig.model_validate_json(study)
     torch.set_num_threads(config.engine.threads_per_hospital)
+    device = pick_device(config.engine.device)
+    torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
     cohort = open_cohort(config.cohort.path)
-    return Site(config, cohort, Inputs(cohort, config.diagnosis, pick_device(config.engine.device)))
+    return Site(config, cohort, Inputs(cohort, config.diagnosis, device))
 
 
 @lru_cache(maxsize=16)
@@ -76,13 +78,16 @@ def work(
     Args:
         task: the instruction.
         node: position of the hospital in the study.
-        incoming: models by name: `arrays` for a round; for `score`, every model to score by where it was trained.
+        incoming: models by name: `arrays` for a round; for `score`, `model/<where it was trained>`.
         proximal_mu: FedProx's weight, for `train`.
 
     Returns:
         features: nothing; numbers `remaining` (images still to compute).
         train: the trained tensors; numbers `num-examples` (training patients), `loss`, `images`; commits the state.
-        score: `rows` (manifest rows), `test` (1 where tested, 0 where for thresholds) and `score/<trained at>`.
+        score: `rows` (manifest rows), `test` (1 where tested, 0 where for thresholds), the constants of the model
+            (fedmammo.training.steps.CONSTANTS) and `score/<trained at>`.
+
+    Raises StudyError where training ended in numbers that are not finite; the state stays as it was.
     """
     site = open_site(task.study)
     torch.set_num_threads(site.config.engine.threads_per_hospital)
@@ -93,10 +98,18 @@ def work(
         return {}, {"remaining": float(max(0, len(missing) - FEATURES_AT_ONCE))}
     if task.stage == "train":
         return _train(site, holder, task, incoming["arrays"], proximal_mu)
+    return _score(site, holder, incoming), {}
+
+
+def _score(site: Site, holder: Holder, incoming: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     rows = np.concatenate([holder.test, holder.validation])
-    scores = {f"score/{model}": torch.from_numpy(steps.score(site.inputs, rows, incoming[model])) for model in incoming}
     tested = np.arange(len(rows)) < len(holder.test)
-    return {"rows": torch.from_numpy(rows), "test": torch.from_numpy(tested.astype(np.uint8)), **scores}, {}
+    constants = {name: getattr(site.inputs.classifier, name).cpu() for name in steps.CONSTANTS}
+    scores = {
+        key.replace("model/", "score/", 1): torch.from_numpy(steps.score(site.inputs, rows, model))
+        for key, model in incoming.items()
+    }
+    return {"rows": torch.from_numpy(rows), "test": torch.from_numpy(tested.astype(np.uint8)), **constants, **scores}
 
 
 def _train(
@@ -114,6 +127,8 @@ def _train(
         load_state(folder, before=task.round),
         proximal_mu,
     )
+    if not all(tensor.isfinite().all() for tensor in (*outgoing.values(), *state.values())):
+        raise StudyError("its model is not finite; a smaller learning rate may help")
     commit_state(folder, task.round, state)
     return outgoing, {"num-examples": float(len(holder.training)), **numbers}
 
@@ -128,7 +143,7 @@ def commit_state(folder: Path, number: int, state: dict[str, Tensor]) -> None:
     """Keep the state after a round, and that of the round before, which a server that was stopped may ask again."""
     write_tensors(_state_file(folder, number), state)
     for old in sorted(_rounds(folder))[:-2]:
-        _state_file(folder, old).unlink()
+        _state_file(folder, old).unlink(missing_ok=True)
 
 
 def _rounds(folder: Path) -> list[int]:

@@ -10,6 +10,8 @@ from torch.nn import functional
 from fedmammo.config import DiagnosisConfig, OptimizerConfig
 from fedmammo.features.inputs import Inputs
 
+CONSTANTS = ("center", "scale")  # what a model needs beside its trained tensors and the frozen backbone
+
 
 def make_optimizer(config: OptimizerConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Build the hospital's optimiser."""
@@ -117,10 +119,14 @@ def _draw_images(
 def score(inputs: Inputs, rows: np.ndarray, incoming: dict[str, Tensor]) -> np.ndarray:
     """Return each image's probability of malignancy, float32 (len(rows),): logits averaged over the uncropped views.
 
+    `incoming`: the trained tensors; with `center` and `scale` beside them, where the model comes from a finished run.
     Images go through the network one by one, so that a score depends on the image and the model alone.
     """
     classifier = inputs.classifier
-    _load(classifier.trained(), incoming)
+    constants = {name: incoming[name] for name in CONSTANTS if name in incoming}
+    for name, value in constants.items():
+        getattr(classifier, name).copy_(value)
+    _load(classifier.trained(), {name: tensor for name, tensor in incoming.items() if name not in constants})
     classifier.train(False)
     whole = np.array([number for number, view in enumerate(inputs.views) if not view.crop])
     scores = [classifier(inputs.read(np.repeat(row, len(whole)), whole)).mean().sigmoid().item() for row in rows]

@@ -22,10 +22,10 @@ def test_an_occupied_out_is_refused_and_left_alone(source, tmp_path: Path) -> No
     out = tmp_path / "out"
     out.mkdir()
     (out / "precious").write_text("mine")
-    with pytest.raises(InputError, match="empty or missing folder"):
+    with pytest.raises(InputError, match="an empty folder"):
         prepare(source.folder, out)
     assert [path.name for path in out.iterdir()] == ["precious"]
-    with pytest.raises(InputError, match="empty or missing folder"):
+    with pytest.raises(InputError, match="an empty folder"):
         prepare(source.folder, out / "precious")
     assert (out / "precious").read_text() == "mine"
 

@@ -78,8 +78,11 @@ def test_a_network_that_is_not_cut_has_no_blocks_to_read() -> None:
         ("nonsense", 64, "diagnosis.network: timm knows no 'nonsense'"),
         ("", 64, "diagnosis.network: timm knows no ''"),
         ("../secret", 64, "diagnosis.network: timm knows no '../secret'"),
-        ("test_vit.nonsense", 64, "diagnosis: test_vit.nonsense at image_size 64: Invalid pretrained tag (nonsense)"),
-        ("test_efficientnet", 64, "diagnosis: test_efficientnet at image_size 64: "),  # no transformer
+        (
+            "test_vit.nonsense",
+            64,
+            "diagnosis: test_vit.nonsense at image_size 64: Invalid pretrained tag (nonsense)",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_had(network: str, side: int, expected: str) -> None:
@@ -87,6 +90,12 @@ def test_a_network_that_cannot_be_had(network: str, side: int, expected: str) ->
         load_transformer(network, "none", side)
     assert str(caught.value).startswith(expected)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_network_without_a_size_of_its_own() -> None:
+    """PoolFormer takes any image, and no `img_size`; its output is 512 wide."""
+    chain = load_transformer("poolformer_s12", "none", 64)
+    assert chain.pool(chain.embed(torch.zeros(1, 3, 64, 64))).shape == (1, 512)
 
 
 def test_no_weights_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,11 +140,11 @@ def test_an_empty_folder_is_filled_and_a_full_one_refused(tmp_path):
     out.mkdir()
     write_tree(out, 1, 0)
     before = contents(out)
-    with pytest.raises(InputError, match=r"cohort exists and is not an empty folder"):
+    with pytest.raises(InputError, match="cohort: exists and is not an empty folder"):
         write_tree(out, 1, 1)
     assert contents(out) == before
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file exists"):
+    with pytest.raises(InputError, match="file: exists"):
         write_tree(tmp_path / "file", 1, 1)
 
 

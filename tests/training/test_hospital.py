@@ -183,12 +183,13 @@ def test_a_hospital_that_raises_keeps_its_state(
 def test_scores_of_every_model_on_tested_and_validation_patients(study: tuple[StudyConfig, Task]) -> None:
     config, task = study
     models = {name: initial_model(config.diagnosis, seed) for seed, name in enumerate(("all", "hospital-1"))}
-    answer, numbers = work(replace(task, stage="score"), 2, models)
+    answer, numbers = work(replace(task, stage="score"), 2, {f"model/{name}": models[name] for name in models})
     site = open_site(task.study)
     own = holders(site.cohort, config, 0, 0)["hospital-3"]
     rows = [*own.test, *own.validation]
     assert numbers == {}
-    assert answer.keys() == {"rows", "test", "score/all", "score/hospital-1"}
+    assert answer.keys() == {"rows", "test", "center", "scale", "score/all", "score/hospital-1"}
+    assert torch.equal(answer["center"], site.inputs.classifier.center)
     assert answer["rows"].tolist() == rows
     assert answer["test"].tolist() == [1] * len(own.test) + [0] * len(own.validation)
     for name, model in models.items():

@@ -93,9 +93,14 @@ class Hand:
         malignant = cohort.manifest["malignant"].to_numpy()
         self.a, self.b = np.flatnonzero(malignant)[:1], np.flatnonzero(~malignant)[:3]
         for view, values in zip(self.inputs.views, ([2, 1, -1, 3], [-1, -1, -1, -1]), strict=False):
-            features, done = self.inputs._files(view)
-            rows = np.concatenate([self.a, self.b])
-            features[rows], features[rows, 0], done[rows] = 0, values, 1
+            for array in self.inputs._files(view):
+                stored = np.load(array.filename, mmap_mode="r+")
+                rows = np.concatenate([self.a, self.b])
+                if stored.ndim == 2:  # the features; else their marks
+                    stored[rows], stored[rows, 0] = 0, values
+                else:
+                    stored[rows] = 1
+                stored.flush()
 
     def train(self, steps: int = 1, mu: float = 0.0, start: float = 0.0) -> tuple[Tensor, float, dict[str, float]]:
         """Weights and bias after so many steps, and the numbers."""
