@@ -160,7 +160,7 @@ def main() -> None:
         _say(str(error))
         raise SystemExit(error.exit_code) from None
     except OSError as error:
-        _say(f"{error.filename}: {error.strerror}; name another place, or make this one fit")
+        _say(f"{error}; name another place, or make this one fit")
         raise SystemExit(InputError.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(Interrupted.exit_code) from None
