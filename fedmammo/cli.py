@@ -6,7 +6,6 @@ on, finished rounds are kept; 130 interrupted, finished rounds are kept.
 
 import json
 import shlex
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -137,7 +136,7 @@ def evaluate(
 
     with display.working(f"scoring {folder}") as report:
         table = rescore(folder, cohort, split, report)
-    sys.stdout.write(table.to_csv(index=False))
+    typer.echo(table.to_csv(index=False), nl=False)
 
 
 @app.command(epilog="Example: fedmammo schema > study.schema.json")
