@@ -175,7 +175,9 @@ class EngineConfig(Section):
     name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
     address: str | None = Field(default=None, description="Address of an existing Ray cluster; none starts one here.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where hospitals compute.")
-    threads_per_hospital: int = Field(default=1, ge=1, description="Processor threads (and Ray CPUs) of a hospital.")
+    threads_per_hospital: int = Field(
+        default=1, ge=1, le=1024, description="Processor threads (and Ray CPUs) of a hospital."
+    )
     gpus_per_hospital: float = Field(default=0.0, ge=0, description="Share of a GPU that Ray reserves for a hospital.")
     timeout: float = Field(
         default=3600.0, gt=0, description="Seconds that the server waits for the answers of a round."

@@ -51,28 +51,28 @@ def run(config: StudyConfig, out: Path, on_event: Callable[[Event], None]) -> No
     with _ignoring_ctrl_c():  # which the child inherits
         child.start()
     theirs.close()
-    failure: tuple[str, int] | None = None
+    outcome: Event | None = None
     try:
-        while True:
+        while outcome is None:
             try:
                 event = ours.recv()
             except (EOFError, OSError):  # between two messages, or in the midst of one that a killed child sent
                 break
-            if "failure" in event:
-                failure = (event["failure"], event["exit_code"])
+            if "exit_code" in event:
+                outcome = event
             else:
                 on_event(event)
-        child.join()
+        child.join(GRACE_SECONDS)  # not for ever: a simulation that crashed leaves threads that never end
     finally:
         _end(child)
-    if failure:
-        raise ChildError(*failure)
-    if child.exitcode:
+    if outcome is None:
         raise ChildError(
             f"the study's process ended with {child.exitcode} (-9: it was killed, perhaps for want of memory); "
             "finished rounds are kept, the same command with the same --out continues",
             StudyError.exit_code,
         )
+    if outcome["exit_code"]:
+        raise ChildError(outcome["failure"], outcome["exit_code"])
 
 
 @contextlib.contextmanager
@@ -113,17 +113,22 @@ def _child(study: str, out: str, pipe: Connection) -> None:
             _send_output_to(folder.path / "run.log")
             see = f"; see {out}/run.log"
             on_grid(config.engine, len(hospitals), lambda grid: run_study(config, folder, grid, pipe.send))
+        pipe.send({"exit_code": 0})
     except FedmammoError as error:
         pipe.send({"failure": str(error), "exit_code": error.exit_code})
-    except OSError as error:  # a full disk, a cluster that went away
-        traceback.print_exc()
-        text = f"{error}; finished rounds are kept, the same command with the same --out continues{see}"
-        pipe.send({"failure": text, "exit_code": StudyError.exit_code})
     except Exception as error:
         traceback.print_exc()
-        text = " ".join(str(error).split())
-        pipe.send({"failure": f"{type(error).__name__}: {text}{see}", "exit_code": 1})
+        pipe.send(_failure(error, see))
     pipe.close()
+
+
+def _failure(error: BaseException, see: str) -> Event:
+    """Describe what was not foreseen by its first cause: Flower wraps what happens in a simulation."""
+    while error.__cause__:
+        error = error.__cause__
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}{see}"
+    machine = isinstance(error, OSError)  # a full disk, a cluster that went away
+    return {"failure": text, "exit_code": StudyError.exit_code if machine else 1}
 
 
 def _send_output_to(log: Path) -> None:

@@ -55,7 +55,7 @@ def study(phantom_study: dict[str, Any], tmp_path: Path) -> Path:
         (["diagnosis.features=[99]"], "diagnosis.features: block 99"),
         (["diagnosis.weights=absent.safetensors"], "diagnosis.weights: absent.safetensors cannot be read"),
         (["evaluation.test=val"], "evaluation.test: the cohort has no split 'val'"),
-        (["engine.name=ray", "engine.threads_per_hospital=4000"], "engine.threads_per_hospital: 4000"),
+        (["engine.name=ray", "engine.threads_per_hospital=900"], "engine.threads_per_hospital: 900"),
         (["engine.name=ray", "engine.address=127.0.0.1:1"], "engine.address: no Ray cluster answers"),
     ],
 )

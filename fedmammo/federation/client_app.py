@@ -1,6 +1,8 @@
 """The hospital as a Flower client: hands the message's task to `fedmammo.training.hospital` and its answer back."""
 
-from flwr.app import Context, Message, MetricRecord, RecordDict
+import traceback
+
+from flwr.app import Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedmammo.federation.messages import pack, unpack
@@ -21,13 +23,20 @@ def introduce(message: Message, context: Context) -> Message:
 @app.train()
 @app.evaluate()
 def answer(message: Message, context: Context) -> Message:
-    """Do the task of a message. A hospital that raises becomes an error reply; its state stays as it was."""
+    """Do the task of a message. Where that raises the reply is an error with its text; the state stays as it was.
+
+    Flower would make such a reply itself, but on Ray one of a traceback with process numbers.
+    """
     config = message.content.config_records["config"]
     incoming = {name: unpack(record) for name, record in message.content.array_records.items()}
-    outgoing, numbers = work(
-        Task.from_json(str(config["task"])),
-        int(context.node_config["partition-id"]),
-        incoming,
-        proximal_mu=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
-    )
+    try:
+        outgoing, numbers = work(
+            Task.from_json(str(config["task"])),
+            int(context.node_config["partition-id"]),
+            incoming,
+            proximal_mu=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
+        )
+    except Exception as error:
+        traceback.print_exc()
+        return Message(Error(code=0, reason=f"{type(error).__name__}: {error}"), reply_to=message)
     return Message(RecordDict({"arrays": pack(outgoing), "metrics": MetricRecord(dict(numbers))}), reply_to=message)

@@ -31,9 +31,7 @@ def check_fits(engine: EngineConfig) -> None:
     Raises InputError where nothing answers at the cluster's address, and, without one, where one hospital asks for more
     threads or GPUs than this machine has.
     """
-    if engine.name == "inline":
-        return
-    if engine.address is not None:
+    if engine.name == "ray" and engine.address is not None:
         host, _, port = engine.address.rpartition(":")
         try:
             socket.create_connection((host, port), timeout=10).close()
@@ -42,7 +40,9 @@ def check_fits(engine: EngineConfig) -> None:
                 f"engine.address: no Ray cluster answers at {engine.address}; set host:port of one, or leave it out"
             ) from error
         return
-    here = {"threads": os.cpu_count() or 1, "gpus": torch.cuda.device_count()}
+    here = {"threads": os.cpu_count() or 1}
+    if engine.name == "ray":
+        here["gpus"] = torch.cuda.device_count()
     for kind, there_are in here.items():
         wanted = getattr(engine, f"{kind}_per_hospital")
         if wanted > there_are:

@@ -136,7 +136,7 @@ class Server:
             for _ in range(ATTEMPTS - 1):
                 lost = {self.node_of[p] for p in alone if not isinstance(answers[p], Message)}
                 if lost:
-                    again = [message for message in messages if message.metadata.dst_node_id in lost]
+                    again = [_anew(message) for message in messages if message.metadata.dst_node_id in lost]
                     answers |= self._ask("train", again, cell, number, rounds)
             sent = {message.metadata.dst_node_id: _size(message) for message in messages}
             for group in groups:
@@ -236,6 +236,11 @@ def _like(initial: dict[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, T
 
 def _numbers(answer: Message) -> dict[str, float]:
     return {name: float(value) for name, value in answer.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
+
+
+def _anew(message: Message) -> Message:
+    """Return a message of the same content: Flower's grid takes none that was sent before."""
+    return Message(message.content, message.metadata.dst_node_id, message.metadata.message_type)
 
 
 def _size(message: Message) -> int:
