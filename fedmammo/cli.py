@@ -150,7 +150,7 @@ def schema() -> None:
 def main() -> None:
     """Run a command; a foreseen fault is one line on standard error and an exit code."""
     try:
-        raise SystemExit(app(standalone_mode=False))
+        raise SystemExit(app(prog_name="fedmammo", standalone_mode=False))
     except click.UsageError as error:  # its text is empty where it is the help that was shown
         if text := error.format_message():
             _say(f"{text.rstrip('.')}; see {error.ctx.command_path if error.ctx else 'fedmammo'} --help")

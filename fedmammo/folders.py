@@ -33,7 +33,8 @@ def new_folder(out: Path) -> Iterator[Path]:
         made[0].rename(place)
         made.clear()
     except OSError as error:
-        raise InputError(f"{out}: cannot write there ({error.strerror or error}); name another folder") from error
+        cause = error.__cause__ if isinstance(error.__cause__, OSError) else error  # pydicom wraps it in a traceback
+        raise InputError(f"{out}: cannot write there ({cause.strerror or cause}); name another folder") from error
     finally:
         if made:
             shutil.rmtree(made[0], ignore_errors=True)

@@ -48,14 +48,14 @@ class RunFolder:
             self._refuse_others(config, digests)
             self.path.mkdir(parents=True, exist_ok=True)
             lock = (self.path / ".lock").open("w")
+            self._take(lock)
+            self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
+            write_text(self.path / "config.yaml", dump(config, digests=digests))
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot write there ({error.strerror}); name another folder with --out"
             ) from error
         with lock:
-            self._take(lock)
-            self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
-            write_text(self.path / "config.yaml", dump(config, digests=digests))
             yield self
 
     def _take(self, lock: IO[str]) -> None:
