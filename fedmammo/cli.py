@@ -5,8 +5,10 @@ on, finished rounds are kept; 130 interrupted, finished rounds are kept.
 """
 
 import json
+import os
 import shlex
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -43,17 +45,58 @@ Overrides = Annotated[
 
 @data.command(epilog="Example: fedmammo data prepare /data/CBIS-DDSM cohort --csv /data/CBIS-DDSM/csv")
 def prepare(
-    source: Annotated[Path, typer.Argument(help="A classic TCIA tree, or a folder of patches.")],
+    source: Annotated[
+        Path, typer.Argument(help="A TCIA tree, Kaggle's mirror, a folder of patches, or a table (.csv, .parquet).")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder of the prepared cohort; new or empty.")],
     csv: Annotated[Path | None, typer.Option(help="Folder of the case descriptions, if not in SOURCE.")] = None,
+    size: Annotated[int, typer.Option(min=1, max=4096, help="Side of a patch in pixels.")] = 128,
+    margin: Annotated[float, typer.Option(min=0, max=10, help="Around a lesion, as a share of its side.")] = 0.2,
+    strict: Annotated[
+        bool, typer.Option(help="A patient in train and test goes to test as a whole, or leaves train to quarantine.")
+    ] = True,
+    licence: Annotated[str | None, typer.Option(help="Licence of your own images, for the cohort card.")] = None,
+    citation: Annotated[str | None, typer.Option(help="Citation of your own images, for the cohort card.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that read.")] = os.cpu_count() or 1,
 ) -> None:
-    """Turn mammograms into a cohort: patches, a manifest, and what could not be read with its reason."""
+    """Turn mammograms into a cohort: patches, a manifest, and what could not be read with its reason.
+
+    The same command continues a preparation that was interrupted.
+    """
     from fedmammo import display
     from fedmammo.cohort.prepare import prepare as prepare_cohort
 
-    with display.working(f"preparing {source}"):
-        cohort = prepare_cohort(source, out, csv)
+    try:
+        with display.preparing(source) as report:
+            cohort = prepare_cohort(source, out, csv, size, margin, strict, licence, citation, processes, report)
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted; {out}.unfinished keeps what was read, the same command continues") from None
     display.cohort(cohort)
+
+
+@data.command(epilog="Example: fedmammo data join cohort north=cohorts/north south=cohorts/south")
+def join(
+    out: Annotated[Path, typer.Argument(help="Folder of the joined cohort; new or empty.")],
+    cohorts: Annotated[list[str], typer.Argument(metavar="NAME=COHORT...", help="Prepared cohorts, by hospital.")],
+) -> None:
+    """Join the cohorts of several hospitals into one, with a column `hospital`."""
+    from fedmammo import display
+    from fedmammo.cohort.join import join as join_cohorts
+
+    named = dict(cohort.partition("=")[::2] for cohort in cohorts)
+    if len(named) < len(cohorts) or not all(named.values()):
+        raise InputError(f"{' '.join(cohorts)}: expected NAME=COHORT, every name once")
+    with display.working(f"joining {len(named)} cohorts"):
+        cohort = join_cohorts(out, {name: Path(folder) for name, folder in named.items()})
+    display.cohort(cohort)
+
+
+class PhantomLesions(StrEnum):
+    """What `data phantom` draws."""
+
+    MASS = "mass"
+    CALCIFICATION = "calcification"
+    BOTH = "both"
 
 
 @data.command(epilog="Example: fedmammo data phantom tree --patients 100 --seed 1")
@@ -61,13 +104,20 @@ def phantom(
     out: Annotated[Path, typer.Argument(help="Folder of the tree; new or empty.")],
     patients: Annotated[int, typer.Option(min=1, help="Number of patients.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed draws the same patients.")] = 0,
+    difficulty: Annotated[float, typer.Option(min=0, max=1, help="0 is easy, 1 is hard.")] = 0.5,
+    lesions: Annotated[PhantomLesions, typer.Option(help="Kinds of lesions.")] = PhantomLesions.MASS,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = os.cpu_count() or 1,
 ) -> None:
     """Draw patients by rule, and write them as a classic TCIA tree: DICOM files, masks, crops and CSVs."""
     from fedmammo import display
+    from fedmammo.phantom.patients import LESIONS
     from fedmammo.phantom.tree import write_tree
 
-    with display.working(f"drawing {patients} patients"):
-        write_tree(out, patients, seed)
+    kinds = LESIONS if lesions is PhantomLesions.BOTH else (lesions.value,)
+    with display.working(f"drawing {patients} patients") as show:
+        write_tree(
+            out, patients, seed, difficulty, kinds, processes, lambda done: show(f"drew {done} of {patients} patients")
+        )
     typer.echo(f"{out}: {patients} drawn patients; next: fedmammo data prepare {out} COHORT")
 
 
@@ -80,15 +130,29 @@ def show(folder: Annotated[Path, typer.Argument(metavar="COHORT", help="Folder o
     display.cohort(Cohort.open(folder))
 
 
-@sites.command("show", epilog="Example: fedmammo sites show configs/quickstart.yaml --set hospitals.seed=1")
-def show_sites(config: Config, overrides: Overrides = None) -> None:
+@sites.command("show", epilog="Example: fedmammo sites show configs/quickstart.yaml --out hospitals.html")
+def show_sites(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Also write pictures, tables and distances of features as a page: .html or .png."),
+    ] = None,
+) -> None:
     """Show which hospital holds what, asked against achieved, and how far hospitals differ."""
     from fedmammo import display
     from fedmammo.cohort.store import Cohort
     from fedmammo.config import load
+    from fedmammo.report.sites import check_suffix, write_sites
 
+    if out is not None:
+        check_suffix(out)
     study = load(config, overrides)
     display.hospitals(Cohort.open(Path(study.cohort.path)), study)
+    if out is not None:
+        with display.working(f"looking at {study.cohort.path}") as report:
+            write_sites(out, study, report)
+        typer.echo(f"{out}: images of patients and exact counts, for the planner of the simulation only")
 
 
 @app.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")
@@ -136,6 +200,23 @@ def evaluate(
 
     with display.working(f"scoring {folder}") as report:
         table = rescore(folder, cohort, split, report)
+    typer.echo(table.to_csv(index=False), nl=False)
+
+
+@app.command(epilog="Example: fedmammo compare runs/fedprox runs/fedavg > difference.csv")
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    against: Annotated[Path, typer.Argument(help="Folder of another that tested the same patients.")],
+) -> None:
+    """Print what a run scores minus another, as CSV: two strategies, or hospitals dealt by two rules.
+
+    Models of the centralised and the federated arm are compared, with intervals paired by patient.
+    """
+    from fedmammo import display
+    from fedmammo.comparison import compare
+
+    with display.working(f"comparing {folder}"):
+        table = compare(folder, against)
     typer.echo(table.to_csv(index=False), nl=False)
 
 

@@ -64,11 +64,15 @@ class ByDirichlet(Section):
 
 
 class ByAttribute(Section):
-    """Patients are dealt by what is recorded of them: one hospital for each value."""
+    """Patients are dealt by what is recorded of their first lesion: one hospital for each value."""
 
     by: Literal["attribute"]
-    attribute: Literal["density"] = Field(
-        default="density", description="A column of the cohort that is constant per patient."
+    attribute: str = Field(
+        default="density",
+        description="A column of the cohort's manifest: density, margins, shape, ..., or one of the user's own table.",
+    )
+    minimum_patients: int = Field(
+        default=1, ge=1, description="Values with fewer training patients share one hospital, `<attribute>-other`."
     )
 
 
@@ -79,13 +83,32 @@ class HospitalsConfig(Section):
     """Who holds which patients."""
 
     assignment: Assignment = Field(description="The rule by which patients are dealt to hospitals.")
-    seed: int = Field(default=0, ge=0, description="Seed of the assignment and of the validation patients.")
+    seed: list[int] = Field(
+        default=[0],
+        min_length=1,
+        description="Seed of the assignment and of the validation patients; a list repeats the study on new draws.",
+    )
     validation_fraction: float = Field(
         default=0.2,
         gt=0,
         lt=1,
         description="Fraction of each hospital's training patients that is kept to set decision thresholds.",
     )
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) else value
+
+    @field_validator("seed")
+    @classmethod
+    def _seeds_differ(cls, value: list[int]) -> list[int]:
+        return _different(value)
+
+    @property
+    def draw(self) -> int:
+        """The seed of the draw at hand: the first, and the only one of a single deployment (`for_cell`)."""
+        return self.seed[0]
 
 
 class AugmentationConfig(Section):
@@ -134,6 +157,12 @@ class DiagnosisConfig(Section):
         default="head",
         pattern=r"^(head|bias|all|last_blocks:[1-9][0-9]*)$",
         description="What is trained: `head`, `last_blocks:N` (and the head), `bias` (all biases and the head), `all`.",
+    )
+    harmonisation: Literal["none", "calibration", "window", "histogram"] = Field(
+        default="none",
+        description="What is done to images before the network: `none`; `calibration`, the digitiser's known response "
+        "curve is undone; `window`, every image's gray values are stretched over the full scale; `histogram`, every "
+        "image gets the same histogram.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Arithmetic of the frozen part of the network."
@@ -236,9 +265,7 @@ class StudyConfig(Section):
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, value: list[int]) -> list[int]:
-        if len(set(value)) != len(value) or min(value) < 0:
-            raise ValueError("seeds are different numbers from 0 up")
-        return value
+        return _different(value)
 
     @model_validator(mode="after")
     def _arms_are_valid(self) -> "StudyConfig":
@@ -266,12 +293,23 @@ class StudyConfig(Section):
         except ValidationError as error:
             raise ValueError(f"arms.{arm}: {first_fault(error)}") from error
 
+    def for_cell(self, arm: Arm, draw: int) -> "StudyConfig":
+        """Return the study as one deployment runs it: as the arm does, with one draw of hospitals."""
+        hospitals = self.hospitals.model_copy(update={"seed": [draw]})
+        return self.model_copy(update={"hospitals": hospitals}).for_arm(arm)
+
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute."""
         content = self.model_dump(mode="json")
         for key in ("name", "address", "timeout", "gpus_per_hospital"):
             del content["engine"][key]
         return content
+
+
+def _different(seeds: list[int]) -> list[int]:
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError("seeds are different numbers from 0 up")
+    return seeds
 
 
 def set_key(content: dict[str, Any], key: str, value: Any) -> None:

@@ -9,16 +9,26 @@ import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from fedmammo.cohort.card import remarks
 from fedmammo.cohort.show import summary
 from fedmammo.cohort.store import SPLITS, Cohort
 from fedmammo.config import StudyConfig
+from fedmammo.hospitals.demands import check_demands, ignored_demands
 from fedmammo.hospitals.holder import hospital_of_patients
-from fedmammo.hospitals.summary import distances, holdings
+from fedmammo.hospitals.summary import distances, holdings, side_by_side
+from fedmammo.report.cells import cell_text
 
 # names may hold [brackets] and :colons:, which are no markup here
 out, status = (Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
@@ -31,16 +41,8 @@ def table(frame: pd.DataFrame, title: str) -> None:
         numeric = pd.api.types.is_numeric_dtype(frame[column])
         shown.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
     for row in frame.itertuples(index=False):
-        shown.add_row(*(_cell(value) for value in row))
+        shown.add_row(*(cell_text(value) for value in row))
     out.print(shown)
-
-
-def _cell(value: Any) -> str:
-    if value is None or value is pd.NA or value != value:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.0f}" if value == int(value) else f"{value:.3f}"
-    return str(value)
 
 
 @contextmanager
@@ -50,22 +52,42 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: shown.update(Text(text))
 
 
+@contextmanager
+def preparing(source: Path) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a preparation is, and how long it may take; what it yields is told rows done and rows in all."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=status, transient=True, disable=not status.is_terminal) as bars:
+        task = bars.add_task(f"preparing {source}", total=None)
+        yield lambda done, rows: bars.update(task, completed=done, total=rows)
+
+
 def cohort(shown: Cohort) -> None:
     """Print what a cohort holds."""
     tables = summary(shown)
     table(tables["splits"].T.reset_index(names=""), f"{shown.folder}")
+    table(tables["counts"], "what was listed: rows = prepared + quarantined")
     if not tables["quarantine"].empty:
         table(tables["quarantine"], "quarantine (quarantine.csv has every row)")
     out.print(f"{len(shown.quarantine)} rows in quarantine")
+    for remark in remarks(shown.facts):
+        out.print(remark, soft_wrap=True)
 
 
 def hospitals(shown: Cohort, config: StudyConfig) -> None:
-    """Print who holds what, and how far hospitals differ."""
+    """Print who holds what in the study's first draw, and how far hospitals differ.
+
+    Raises InputError where profiles ask for what these patients cannot give.
+    """
+    check_demands(shown.patients, config.hospitals)
     hospital_of = hospital_of_patients(shown, config)
     held = holdings(shown.patients, hospital_of, config.hospitals)
     for split in (split for split in SPLITS if split in set(held["split"])):
         part = held[held["split"] == split]
-        table(part.drop(columns="split").set_index("hospital").T.reset_index(names=""), f"who holds what: {split}")
+        table(side_by_side(part), f"who holds what: {split}")
+    for line in ignored_demands(shown.patients, config.hospitals):
+        out.print(line, soft_wrap=True)
+    if len(config.hospitals.seed) > 1:
+        out.print(f"draw {config.hospitals.draw}, the first of hospitals.seed: {config.hospitals.seed}")
     table(distances(shown.patients, hospital_of), "distance from all patients together (Jensen-Shannon, 0 to 1)")
 
 
@@ -111,7 +133,8 @@ class Progress:
     """Live progress of a study: deployments done; arm, seed, stage and round of the one at work; its hospitals."""
 
     def __init__(self, config: StudyConfig) -> None:
-        cells = len(config.arms) * len(config.settings) * len(config.seeds) * max(1, config.evaluation.folds)
+        repeats = len(config.seeds) * len(config.hospitals.seed) * max(1, config.evaluation.folds)
+        cells = len(config.arms) * len(config.settings) * repeats
         self._seen: set[Any] = set()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
         self._bars = Bars(*columns, TimeElapsedColumn())
@@ -133,8 +156,9 @@ class Progress:
         """Take up one report of the server (fedmammo.federation.server)."""
         cell, states = event["cell"], event["hospitals"]
         self._seen.add(cell)
-        fold = f" · fold {cell.fold + 1}" if cell.fold else ""
-        where = f"{cell.arm} · {cell.setting} · seed {cell.seed}{fold} · {event['stage']}"
+        part = f" · draw {cell.draw}" if cell.draw else ""
+        part += f" · fold {cell.fold + 1}" if cell.fold else ""
+        where = f"{cell.arm} · {cell.setting} · seed {cell.seed}{part} · {event['stage']}"
         for name, state in states.items():
             if state != "ok":
                 status.print(f"{where} {event['round']}: {name} {state}", style="yellow", soft_wrap=True)

@@ -1,11 +1,13 @@
 """Scores that hospitals answered, as the tidy table that the evaluation reads. Patients appear as pseudonyms."""
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import StudyConfig
 from fedmammo.evaluation.predictions import COLUMNS, VALIDATION
+from fedmammo.hospitals.records import records_of
 from fedmammo.training.task import Cell
 
 
@@ -22,6 +24,7 @@ def tabulate(
     `answers`: by position of the hospital, as `fedmammo.training.hospital.work` gives them for `score`. A local model
     sets its thresholds on its own hospital's patients alone, so its validation scores elsewhere are left out.
     """
+    recorded = records_of(cohort, config).malignant
     tables = []
     for position, answer in answers.items():
         rows = answer["rows"].numpy()
@@ -31,13 +34,15 @@ def tabulate(
                 "arm": cell.arm,
                 "setting": cell.setting,
                 "seed": cell.seed,
+                "draw": cell.draw,
                 "fold": cell.fold,
                 "split": [tested_split(config) if tested else VALIDATION for tested in answer["test"].tolist()],
                 "hospital": hospitals[position],
                 "patient": [cohort.pseudonym("patient", patient) for patient in images["patient"]],
                 "image": [cohort.pseudonym("image", image) for image in images["image"]],
                 "position": position,
-                "label": images["malignant"].astype(int).to_numpy(),
+                # Thresholds are set on what hospitals have on record, tests are made against the truth.
+                "label": np.where(answer["test"].numpy() == 1, images["malignant"], recorded[rows]).astype(int),
             }
         )
         for name, scores in answer.items():

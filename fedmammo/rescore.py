@@ -43,14 +43,15 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
     )
     tables = [known[known["split"] == VALIDATION]]
     for cell in cells(study):
-        site = open_site(study.for_arm(cell.arm).model_dump_json())
+        drawn = study.for_cell(cell.arm, cell.draw)
+        site = open_site(drawn.model_dump_json())
         if site.inputs.classifier.digest() not in digests["weights"].split():
             raise InputError(
                 f"{run}: was trained on other weights than {config.diagnosis.weights} now gives; restore them"
             )
         report(f"scoring {cell.name}")
-        hospitals = names(site.cohort, study)
-        hospital_of = site.cohort.manifest["patient"].map(hospital_of_patients(site.cohort, study))
+        hospitals = names(site.cohort, drawn)
+        hospital_of = site.cohort.manifest["patient"].map(hospital_of_patients(site.cohort, drawn))
         tested = (site.cohort.manifest["split"] == split).to_numpy()
         trained_at = known.loc[known["arm"] == cell.arm, "trained_at"].unique()
         models = {name: read_tensors(folder.model(cell, name))[0] for name in trained_at}
@@ -63,6 +64,6 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
                 f"score/{name}": torch.from_numpy(score(site.inputs, rows, model)) for name, model in models.items()
             }
             answers[position] = {"rows": torch.from_numpy(rows), "test": torch.ones(len(rows)), **scores}
-        tables.append(tabulate(site.cohort, study, cell, hospitals, answers))
+        tables.append(tabulate(site.cohort, drawn, cell, hospitals, answers))
     results, _ = evaluate(pd.concat(tables), test_split=split, resamples=study.evaluation.resamples)
     return results

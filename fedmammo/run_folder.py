@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,7 @@ from fedmammo.files import write_tensors, write_text
 from fedmammo.training.task import Cell
 
 ROUND_COLUMNS = (
-    "arm", "setting", "seed", "fold", "stage", "round", "hospital", "status",
+    "arm", "setting", "seed", "draw", "fold", "stage", "round", "hospital", "status",
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
 )  # fmt: skip
 TABLES = ("rounds", "predictions")  # of each cell, gathered in the end
@@ -115,16 +116,16 @@ class RunFolder:
         The predictions are written last but for that, and mark the cell as finished.
         """
         for trained_at, model in models.items():
-            about = {"arm": cell.arm, "setting": cell.setting, "seed": str(cell.seed), "trained_at": trained_at}
+            about = {**asdict(cell), "trained_at": trained_at}
             write_tensors(self.model(cell, trained_at), model, {"fedmammo": json.dumps(about)})
         table = pd.DataFrame(rounds, columns=list(ROUND_COLUMNS))
         write_text(self.cell(cell) / "rounds.csv", table.to_csv(index=False))
         write_text(self.cell(cell) / "predictions.csv", predictions.to_csv(index=False))
         self._tidy(cell)
         timings = self.path / "timings.csv"
-        header = "" if timings.exists() else "arm,setting,seed,fold,seconds\n"
+        header = "" if timings.exists() else "arm,setting,seed,draw,fold,seconds\n"
         with timings.open("a") as file:
-            file.write(f"{header}{cell.arm},{cell.setting},{cell.seed},{cell.fold},{seconds:.2f}\n")
+            file.write(f"{header}{cell.arm},{cell.setting},{cell.seed},{cell.draw},{cell.fold},{seconds:.2f}\n")
 
     def _tidy(self, cell: Cell) -> None:
         """Drop what only continuing a cell needed: the checkpoint and the hospitals' optimiser states."""

@@ -19,7 +19,7 @@ from fedmammo.federation.arms import groups_of
 from fedmammo.federation.server import Report, Server
 from fedmammo.files import digest_of_sources
 from fedmammo.hospitals.holder import holders, names
-from fedmammo.hospitals.profiles import profiles_of
+from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
 from fedmammo.models.classifier import build_classifier, initial_model
 from fedmammo.predictions import tabulate, tested_split
 from fedmammo.run_folder import RunFolder
@@ -33,30 +33,33 @@ def cells(config: StudyConfig) -> Iterator[Cell]:
     for arm in config.arms:
         for setting in config.settings:
             for seed in config.seeds:
-                for fold in range(max(1, config.evaluation.folds)):
-                    yield Cell(arm, setting, seed, fold)
+                for draw in config.hospitals.seed:
+                    for fold in range(max(1, config.evaluation.folds)):
+                        yield Cell(arm, setting, seed, draw, fold)
 
 
 def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     """Open everything that a study needs, before anything is written.
 
-    Returns the names of the hospitals, and what else the results depend on: digests of code, weights and cohort,
-    device and versions. Raises InputError, in one line, for
-    whatever the study asks for that is not there or cannot be.
+    Returns the names of the hospitals, and what else the results depend on: digests of code, weights, cohort and
+    profiles, device and versions. Raises InputError, in one line, for whatever the study asks for that is not there
+    or cannot be.
     """
     cohort = Cohort.open(Path(config.cohort.path))
-    for seed, fold in {(cell.seed, cell.fold) for cell in cells(config)}:
-        holders(cohort, config, seed, fold)
+    for arm, seed, draw, fold in {(cell.arm, cell.seed, cell.draw, cell.fold) for cell in cells(config)}:
+        holders(cohort, config.for_cell(arm, draw), seed, fold)
     device = pick_device(config.engine.device)
     backbones = [build_classifier(config.for_arm(arm).diagnosis).digest() for arm in config.arms]
+    hospitals = names(cohort, config)
     digests = {
         "code": digest_of_sources(),
         "weights": " ".join(dict.fromkeys(backbones)),
         "cohort": cohort.digest,
+        "profiles": digest_of_profiles(config.hospitals, hospitals),
         "device": device.type,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "flwr", "numpy")),
     }
-    return names(cohort, config), digests
+    return hospitals, digests
 
 
 def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> None:
@@ -69,7 +72,7 @@ def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> N
         if folder.finished(cell):
             continue
         started = time.monotonic()
-        study = config.for_arm(cell.arm)
+        study = config.for_cell(cell.arm, cell.draw)
         groups = groups_of(cell.arm, [hospital.name for hospital in hospitals], study.federation.strategy)
         server.compute_features(cell, study)
         initial = initial_model(study.diagnosis, cell.seed)

@@ -64,7 +64,19 @@ def in_a_process(*words: str | Path, cwd: Path) -> Said:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "data", "data prepare", "data phantom", "data show", "sites", "sites show", "run", "evaluate", "schema"],
+    [
+        "",
+        "data",
+        "data prepare",
+        "data join",
+        "data phantom",
+        "data show",
+        "sites",
+        "sites show",
+        "run",
+        "evaluate",
+        "schema",
+    ],
 )
 def test_every_help_has_an_example(here: Here, command: str) -> None:
     code, out, err = here(*command.split(), "--help")
@@ -104,10 +116,18 @@ def test_no_command_shows_the_help(here: Here) -> None:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        ("data prepare nowhere out", "nowhere: no such folder"),
-        ("data prepare file out", "file: no such folder"),
+        ("data prepare nowhere out", "nowhere: no such file or folder"),
+        ("data prepare file out", "file: column 'image' is missing"),
         ("data prepare empty out", "empty: expected a folder of patches"),
         (f"data prepare {TOO_LONG} out", "File name too long"),
+        ("data prepare empty full", "full: exists and is not an empty folder"),
+        ("data prepare empty out --size 0", "'--size': 0"),
+        ("data prepare empty out --processes 0", "'--processes': 0"),
+        ("data prepare empty out --margin nan", "margin nan: expected 0 to 10"),
+        ("data join out a=empty", "one cohort is nothing to join"),
+        ("data join out a=empty empty", "a=empty empty: expected NAME=COHORT, every name once"),
+        ("data join out a=empty a=empty", "expected NAME=COHORT, every name once"),
+        ("data join out a=empty b=full", "empty: not a prepared cohort"),
         ("data prepare brackets[/b] out", "brackets[/b]: expected a folder of patches"),
         ("data phantom file", "file: exists and is not an empty folder"),
         ("data phantom full", "full: exists and is not an empty folder"),
@@ -158,6 +178,30 @@ def test_a_file_that_is_no_study_is_one_line(here: Here, content: str | bytes | 
         (here.folder / "study.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
     for command in (("run",), ("sites", "show")):
         here.refuses(*command, "study.yaml", saying=expected)
+
+
+def test_a_page_of_hospitals_is_written_where_it_is_asked_for(
+    here: Here, own_cohort: Cohort, small_study: dict[str, Any]
+) -> None:
+    small_study["cohort"]["path"] = str(own_cohort.folder)
+    (here.folder / "study.yaml").write_text(yaml.safe_dump(small_study))
+    here.refuses("sites", "show", "study.yaml", "--out", "page.pdf", saying="--out page.pdf: expected a name that ends")
+    code, out, err = here("sites", "show", "study.yaml", "--out", "pages/page.html")
+    assert (code, err) == (0, "")
+    assert "who holds what: train" in out
+    assert "pages/page.html: images of patients and exact counts, for the planner of the simulation only\n" in out
+    assert (here.folder / "pages" / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_profiles_that_ask_for_too_much_are_one_line(
+    here: Here, own_cohort: Cohort, small_study: dict[str, Any]
+) -> None:
+    small_study["cohort"]["path"] = str(own_cohort.folder)
+    (here.folder / "greedy.yaml").write_text(yaml.safe_dump({"name": "greedy", "prevalence": 0.95}))
+    small_study["hospitals"] = {"assignment": {"by": "profiles", "profiles": ["./greedy.yaml"]}}
+    (here.folder / "study.yaml").write_text(yaml.safe_dump(small_study))
+    for command in (("run",), ("sites", "show")):
+        here.refuses(*command, "study.yaml", saying="profile greedy: asks for a prevalence of 0.95; the nearest")
 
 
 @pytest.mark.parametrize(
@@ -212,26 +256,41 @@ def test_the_way_to_go_on_can_be_pasted(
     assert "fedmammo run 'my study.yaml' --set 'seeds=[0, 1]' --out 'my run' continues\n" in err
 
 
-@pytest.mark.parametrize("command", ["data phantom made/for/tree --patients 500", "data prepare tree made/for/cohort"])
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, command: str) -> None:
-    if "prepare" in command:  # of patches that are many, and small
-        _many_patches(tmp_path / "tree")
-    before = sorted(tmp_path.rglob("*"))
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = ["data", "phantom", "made/for/tree", "--patients", "500"]
+    assert _interrupted(tmp_path, command, once="made/for/.*/*") == (130, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_keeps_what_was_prepared(tmp_path: Path) -> None:
+    """The same command goes on; what it says is to be pasted."""
+    _many_patches(tmp_path / "tree")
+    command = ["data", "prepare", "tree", "made/for/cohort"]
+    code, said = _interrupted(tmp_path, command, once="made/for/cohort.unfinished/journal.jsonl")
+    kept = "fedmammo: interrupted; made/for/cohort.unfinished keeps what was read, the same command continues"
+    assert (code, said) == (130, kept)
+    assert not (tmp_path / "made/for/cohort").exists()
+    code, out, _ = in_a_process(*command, cwd=tmp_path)
+    assert code == 0 and "3000" in out
+    assert [path.name for path in (tmp_path / "made/for").iterdir()] == ["cohort"]
+
+
+def _interrupted(folder: Path, command: list[str], once: str) -> tuple[int, str]:
+    """Run a command and interrupt it once a file is there; its exit code and what it said."""
     process = subprocess.Popen(
-        [COMMAND, *command.split()],
-        cwd=tmp_path,
+        [COMMAND, *command],
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
     )
     end = time.monotonic() + 60
-    while not list(tmp_path.glob("made/for/.*/*")) and process.poll() is None and time.monotonic() < end:
+    while not list(folder.glob(once)) and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=30)
-    assert (process.returncode, said.strip()) == (130, "")
-    assert sorted(tmp_path.rglob("*")) == before
+    return process.returncode, said.strip()
 
 
 def _many_patches(folder: Path) -> None:
@@ -305,14 +364,14 @@ def test_a_finished_run_is_shown_again_and_nothing_is_computed(study: Path, tmp_
     assert all(path.stat().st_mtime_ns == files[path][0] for path in computed)
 
     columns = {path.stem: path.read_text().partition("\n")[0] for path in run.glob("*.csv")}
-    assert columns == {  # of design.md, with the fold
-        "results": "arm,setting,seed,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,"
-        "epsilon,delta,note",
+    assert columns == {  # of design.md, with draw and fold
+        "results": "arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,"
+        "prevalence,epsilon,delta,note",
         "comparisons": "metric,arm,against,setting,tested_at,difference,ci_low,ci_high,p",
-        "predictions": "arm,setting,seed,fold,trained_at,split,hospital,patient,image,label,score",
-        "rounds": "arm,setting,seed,fold,stage,round,hospital,status,simulated_seconds,bytes_up,bytes_down,loss,"
+        "predictions": "arm,setting,seed,draw,fold,trained_at,split,hospital,patient,image,label,score",
+        "rounds": "arm,setting,seed,draw,fold,stage,round,hospital,status,simulated_seconds,bytes_up,bytes_down,loss,"
         "epsilon_spent",
-        "timings": "arm,setting,seed,fold,seconds",
+        "timings": "arm,setting,seed,draw,fold,seconds",
     }
 
 

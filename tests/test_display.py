@@ -101,7 +101,7 @@ def test_one_arm_has_nothing_to_be_compared_with(tmp_path: Path, capsys: pytest.
 def test_progress_names_the_hospital_that_failed(
     small_study: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    event = {"cell": Cell("federated", "real", 4, 0), "stage": "train", "round": 2, "rounds": 5}
+    event = {"cell": Cell("federated", "real", 4, 0, 0), "stage": "train", "round": 2, "rounds": 5}
     with display.Progress(parse(small_study, "small")) as progress:
         progress.update({**event, "hospitals": {"A": "ok", "B": "ok"}})
         progress.update({**event, "hospitals": {"A": "ok", "B": "failed: [Errno 28] full"}})

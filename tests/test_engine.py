@@ -121,7 +121,7 @@ def test_ray_gives_the_bytes_of_the_inline_grid(study: Path, tmp_path: Path, inl
 def kill(study: Path, out: Path, arm: str) -> None:
     """Run on Ray until the arm's first round is kept, then SIGKILL the command; its child and Ray end by themselves."""
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / f"cells/{arm}-real-seed0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / f"cells/{arm}-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
     assert run.until_gone()
@@ -149,7 +149,7 @@ def test_a_run_killed_in_every_arm_gives_the_same_bytes(study: Path, tmp_path: P
 def test_ctrl_c_ends_cleanly_within_seconds(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
     out = tmp_path / "interrupted"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "cells/local-real-seed0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / "cells/local-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=30) == 130  # seconds, where nobody else uses the machine
     assert run.until_gone()
@@ -166,7 +166,7 @@ def test_a_killed_ray_worker_is_replaced_and_nothing_changes(
 ) -> None:
     out = tmp_path / "worker"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "cells/centralized-real-seed0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / "cells/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
     workers = [pid for pid in run.tree() if b"ray::ClientAppActor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(workers[0], signal.SIGKILL)
     assert run.finish() == 0, run.said()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedmammo.errors import InputError
-from fedmammo.folders import new_folder
+from fedmammo.folders import continued_folder, new_folder
 
 
 def write(out: Path, fault: BaseException | None = None) -> None:
@@ -74,3 +74,35 @@ def test_places_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             pytest.fail("the block was entered")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "full", "here"]
     assert (tmp_path / "full/file").read_text() == "mine"
+
+
+def test_a_continued_folder_stays_where_it_is_interrupted(tmp_path: Path) -> None:
+    """An interruption, a bug and a full disk keep it; the next call gives it as it was left, and ends it."""
+    out, kept = tmp_path / "made/out", tmp_path / "made/out.unfinished"
+    for number, fault in enumerate((KeyboardInterrupt(), ZeroDivisionError(), OSError(28, "No space left"))):
+        expected = InputError if isinstance(fault, OSError) else type(fault)
+        with pytest.raises(expected), continued_folder(out) as folder:
+            assert len(list(folder.glob("file*"))) == number
+            (folder / f"file{number}").write_text("")
+            raise fault
+        assert kept.is_dir() and not out.exists()
+    with pytest.raises(InputError, match="made/out: another process is preparing it"):  # noqa: SIM117
+        with continued_folder(out), continued_folder(out):
+            pytest.fail("two have it")
+    assert len(list(kept.glob("file*"))) == 3
+    with continued_folder(out):
+        pass
+    assert sorted(path.name for path in out.iterdir()) == ["file0", "file1", "file2"]
+    assert out.stat().st_mode & 0o077 == 0 and not kept.exists()
+
+
+def test_a_first_call_that_was_given_the_wrong_thing_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(InputError), continued_folder(tmp_path / "made/for/it") as folder:
+        (folder / "file").write_text("")
+        raise InputError("")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write there"), continued_folder(tmp_path / "file/out"):
+        pytest.fail("the block was entered")
+    with pytest.raises(InputError, match="not an empty folder"), continued_folder(tmp_path / "file"):
+        pytest.fail("the block was entered")

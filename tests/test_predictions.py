@@ -52,8 +52,8 @@ def test_one_row_per_model_and_image(phantom_cohort: Cohort, config: StudyConfig
             for model, scores in (("A", [0.3, 0.4, 0.6]), ("B", [0.1, 0.2, 0.5]))
         ],
         ignore_index=True,
-    ).assign(arm="centralized", setting="real", seed=7, fold=2)
-    table = tabulate(phantom_cohort, config, Cell("centralized", "real", 7, 2), ["Z", "I"], answers)
+    ).assign(arm="centralized", setting="real", seed=7, draw=0, fold=2)
+    table = tabulate(phantom_cohort, config, Cell("centralized", "real", 7, 0, 2), ["Z", "I"], answers)
     pd.testing.assert_frame_equal(table, expected[list(predictions.COLUMNS)], check_exact=True)
     assert not set(table["patient"]) & set(phantom_cohort.manifest["patient"])
 
@@ -63,21 +63,21 @@ def test_a_local_model_sets_its_thresholds_at_home(phantom_cohort: Cohort, confi
         0: answer([0, 1], [1, 0], H=[0.1, 0.2], I=[0.3, 0.4]),
         1: answer([2, 3], [1, 0], H=[0.5, 0.6], I=[0.7, 0.8]),
     }
-    local = tabulate(phantom_cohort, config, Cell("local", "real", 0, 0), ["H", "I"], answers)
+    local = tabulate(phantom_cohort, config, Cell("local", "real", 0, 0, 0), ["H", "I"], answers)
     kept = local[["trained_at", "hospital", "split"]].itertuples(index=False, name=None)
     assert sorted(kept) == [
         ("H", "H", "test"), ("H", "H", "validation"), ("H", "I", "test"),
         ("I", "H", "test"), ("I", "I", "test"), ("I", "I", "validation"),
     ]  # fmt: skip
-    federated = tabulate(phantom_cohort, config, Cell("federated", "real", 0, 0), ["H", "I"], answers)
+    federated = tabulate(phantom_cohort, config, Cell("federated", "real", 0, 0, 0), ["H", "I"], answers)
     assert len(federated) == 8
 
 
 def test_a_hospital_without_images_adds_no_row(phantom_cohort: Cohort, config: StudyConfig) -> None:
     answers = {0: answer([], [], all=[]), 1: answer([4], [1], all=[0.5])}
-    table = tabulate(phantom_cohort, config, Cell("federated", "real", 0, 0), ["H", "I"], answers)
+    table = tabulate(phantom_cohort, config, Cell("federated", "real", 0, 0, 0), ["H", "I"], answers)
     assert list(table["hospital"]) == ["I"]
-    assert table.dtypes[["seed", "fold", "label", "score"]].tolist() == [np.int64] * 3 + [np.float64]
+    assert table.dtypes[["seed", "draw", "fold", "label", "score"]].tolist() == [np.int64] * 4 + [np.float64]
 
 
 def test_what_is_tested_has_a_name(small_study: dict[str, Any]) -> None:

@@ -105,11 +105,11 @@ def test_a_model_that_is_missing_or_damaged_is_named(
     own_run: Path, phantom_cohort: Cohort, content: bytes | None
 ) -> None:
     """Not left out in silence: the local arm's summary is the mean over all hospitals."""
-    model = own_run / "models/local-real-seed10-fold0-hospital-7.safetensors"
+    model = own_run / "models/local-real-seed10-draw0-fold0-hospital-7.safetensors"
     model.unlink()
     if content is not None:
         model.write_bytes(content)
-    with pytest.raises(InputError, match=r"seed10-fold0-hospital-7.safetensors: cannot be read as safetensors"):
+    with pytest.raises(InputError, match=r"seed10-draw0-fold0-hospital-7.safetensors: cannot be read as safetensors"):
         again(own_run, phantom_cohort.folder)
 
 

@@ -18,7 +18,7 @@ from fedmammo.run_folder import RunFolder, read_config
 from fedmammo.training.task import Cell
 
 DIGESTS = {"code": "c0de", "weights": "3e1", "cohort": "c0"}
-CELL = Cell("local", "real", 3, 0)
+CELL = Cell("local", "real", 3, 0, 0)
 
 
 @pytest.fixture
@@ -126,7 +126,8 @@ def test_whoever_waited_looks_again(
 
 def predictions(cell: Cell, score: float) -> pd.DataFrame:
     """One image, whose pseudonyms look like numbers."""
-    row = [cell.arm, cell.setting, cell.seed, cell.fold, "NA", "test", "NA", "0000000000000001", "1e5", 1, score]
+    parts = (cell.arm, cell.setting, cell.seed, cell.draw, cell.fold)
+    row = [*parts, "NA", "test", "NA", "0000000000000001", "1e5", 1, score]
     return pd.DataFrame([row], columns=list(COLUMNS))
 
 
@@ -145,7 +146,7 @@ def test_a_finished_cell(tmp_path: Path) -> None:
     assert not folder.checkpoint(CELL).exists()
     assert not state.exists()
     assert other.exists()
-    assert (tmp_path / "timings.csv").read_text() == "arm,setting,seed,fold,seconds\nlocal,real,3,0,1.23\n"
+    assert (tmp_path / "timings.csv").read_text() == "arm,setting,seed,draw,fold,seconds\nlocal,real,3,0,0,1.23\n"
 
     for table in ("rounds", "predictions"):
         path = folder.cell(CELL) / f"{table}.csv"
@@ -157,7 +158,7 @@ def test_a_finished_cell(tmp_path: Path) -> None:
 
 def test_cells_are_gathered_in_their_order_and_read_as_written(tmp_path: Path) -> None:
     """Scores come back to the last bit, and names that look like numbers or missing values as text."""
-    folder, cells = RunFolder(tmp_path), [Cell("local", "real", seed, 0) for seed in (10, 9)]
+    folder, cells = RunFolder(tmp_path), [Cell("local", "real", seed, 0, 0) for seed in (10, 9)]
     scores = [0.1 + 0.2, 1 / 3]
     for cell, score in zip(cells, scores, strict=True):
         write_tensors(folder.checkpoint(cell), {})

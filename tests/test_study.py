@@ -17,7 +17,7 @@ from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
-from fedmammo.phantom.draw import draw_patches
+from fedmammo.phantom.patches import draw_patches
 from fedmammo.randomness import generator_of
 from fedmammo.run_folder import RunFolder
 from fedmammo.study import check, run
@@ -91,7 +91,7 @@ def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tens
     smoothing = diagnosis.label_smoothing
 
     for number in range(1, federation.rounds + 1):
-        generator = generator_of(seed, "centralized", "real", 0, "train", number, ALL)
+        generator = generator_of(seed, "centralized", "real", 0, 0, "train", number, ALL)
         generator.integers(2**63)  # the seed of dropout, which this network has none of
         order: list[int] = []
         for _ in range(federation.local_steps):
@@ -132,7 +132,7 @@ def test_the_centralised_arm_is_a_plain_torch_loop(
     config = parse(phantom_study, "small")
     out = run_inline(config, tmp_path / "run")
     for seed in config.seeds:
-        found, _ = read_tensors(out / "models" / f"centralized-real-seed{seed}-fold0-all.safetensors")
+        found, _ = read_tensors(out / "models" / f"centralized-real-seed{seed}-draw0-fold0-all.safetensors")
         expected = plain_loop(config, phantom_cohort, seed)
         assert found.pop("center").shape == found.pop("scale").shape
         assert found.keys() == expected.keys()

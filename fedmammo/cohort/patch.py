@@ -1,5 +1,7 @@
 """Cuts the square around a lesion out of a mammogram and brings it to the cohort's patch size."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -12,23 +14,59 @@ MINIMUM_SIDE = 128
 """Pixels of the mammogram; a smaller lesion is not magnified beyond this."""
 
 
-def cut_patch(image: NDArray[np.uint16], mask: NDArray[np.bool_], size: int) -> NDArray[np.uint16]:
-    """Cut the square around the lesion and resample it to (size, size).
+class Box(NamedTuple):
+    """A rectangle of pixels: left and top belong to it, right and bottom are the first that do not."""
 
-    The square is centred on the mask's bounding box; its side is the larger side of the box plus `MARGIN`, at least
-    `MINIMUM_SIDE`. What lies outside the mammogram is 0.
+    left: int
+    top: int
+    right: int
+    bottom: int
 
-    Args:
-        image: (height, width), 0-65535, tissue bright.
-        mask: (height', width'), true inside the lesion; brought to the image's shape where it differs.
-        size: side of the patch in pixels.
+
+def bounding_box(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Box:
+    """The box around everything that a mask holds, in a mammogram of this shape (height, width).
+
+    Several contours are one abnormality. A mask of another shape is first resized, nearest neighbour.
 
     Raises:
         Unusable: the mask is empty.
     """
-    top, bottom, left, right = _bounding_box(_as_shape(mask, image.shape))
-    side = max(MINIMUM_SIDE, round((1 + MARGIN) * max(bottom - top, right - left)))
-    return resize(_window(image, (top + bottom - side) // 2, (left + right - side) // 2, side), size)
+    if mask.shape != shape:
+        height, width = shape
+        resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        mask = np.asarray(resized).astype(bool)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        raise Unusable("mask is empty")
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def cut_patch(image: NDArray[np.uint16], box: Box, size: int, margin: float = MARGIN) -> NDArray[np.uint16]:
+    """Cut the square around a lesion and resample it to (size, size).
+
+    The square is centred on the box; its side is the larger side of the box plus `margin`, at least `MINIMUM_SIDE`.
+    What lies outside the mammogram is 0.
+
+    Args:
+        image: (height, width), 0-65535, tissue bright.
+        box: the lesion's bounding box.
+        size: side of the patch in pixels.
+        margin: share of the box's larger side, at least 0.
+
+    Raises:
+        Unusable: the box is empty or not inside the image.
+    """
+    height, width = image.shape
+    if not (0 <= box.left < box.right <= width and 0 <= box.top < box.bottom <= height):
+        raise Unusable(f"box is not inside the image: {tuple(box)} in {width}x{height}")
+    side = max(MINIMUM_SIDE, round((1 + margin) * max(box.bottom - box.top, box.right - box.left)))
+    return _square(image, box, side, size)
+
+
+def whole_patch(image: NDArray[np.uint16], size: int) -> NDArray[np.uint16]:
+    """Make a patch of a whole image: padded with zeros to a square, centred, and resampled to (size, size)."""
+    height, width = image.shape
+    return _square(image, Box(0, 0, width, height), max(height, width), size)
 
 
 def resize(square: NDArray[np.uint16], size: int) -> NDArray[np.uint16]:
@@ -43,28 +81,11 @@ def resize(square: NDArray[np.uint16], size: int) -> NDArray[np.uint16]:
     return np.rint(np.asarray(resized)).astype(np.uint16)
 
 
-def _as_shape(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    if mask.shape == shape:
-        return mask
-    height, width = shape
-    resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
-    return np.asarray(resized).astype(bool)
-
-
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right; bottom and right exclusive."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size:
-        raise Unusable("mask is empty")
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-
-
-def _window(image: NDArray[np.uint16], top: int, left: int, side: int) -> NDArray[np.uint16]:
-    window = np.zeros((side, side), np.uint16)
+def _square(image: NDArray[np.uint16], box: Box, side: int, size: int) -> NDArray[np.uint16]:
+    """The square of this side around the centre of a box, zero outside the image, resampled."""
     height, width = image.shape
-    first_row, last_row = max(top, 0), min(top + side, height)
-    first_column, last_column = max(left, 0), min(left + side, width)
-    window[first_row - top : last_row - top, first_column - left : last_column - left] = image[
-        first_row:last_row, first_column:last_column
-    ]
-    return window
+    top, left = (box.top + box.bottom - side) // 2, (box.left + box.right - side) // 2
+    rows, columns = (slice(max(first, 0), min(first + side, end)) for first, end in ((top, height), (left, width)))
+    window = np.zeros((side, side), np.uint16)
+    window[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = image[rows, columns]
+    return resize(window, size)

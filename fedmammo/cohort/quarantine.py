@@ -3,8 +3,6 @@
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 Row = dict[Hashable, Any]
 """One row of a table, by column."""
 
@@ -21,8 +19,8 @@ class Quarantined(NamedTuple):
     """One row of `quarantine.csv`.
 
     Attributes:
-        source: the file that is at fault or that lists the image: a patch (path relative to the source) or a CSV.
-        row: the row of that CSV as a spreadsheet counts it (the header is row 1); None for a file.
+        source: the file that is at fault or that lists the image: a patch (path relative to the source) or a table.
+        row: the row of that table as a spreadsheet counts it (the header is row 1); None for a file.
         reason: see `Unusable`.
     """
 
@@ -34,4 +32,4 @@ class Quarantined(NamedTuple):
 def quarantined(planned: Row, reason: str) -> Quarantined:
     """Quarantine a planned image where it is listed (columns `listed_in`, `listed_row`)."""
     row = planned["listed_row"]
-    return Quarantined(planned["listed_in"], None if pd.isna(row) else int(row), reason)
+    return Quarantined(planned["listed_in"], None if row is None or row != row else int(row), reason)

@@ -9,8 +9,8 @@ def summary(cohort: Cohort) -> dict[str, pd.DataFrame]:
     """Title → table.
 
     `splits`: one row per split that occurs and one for all: patients, images, malignant patients and images, images
-    per patient (median, maximum), patients per density (1-4, not recorded), images per view. `quarantine`: rows per
-    reason, most frequent first.
+    per patient (median, maximum), patients per density (1-4, not recorded), images per view. `counts`: one row per
+    table or folder that lists images: rows, prepared, quarantined. `quarantine`: rows per reason, most frequent first.
     """
     counts = {
         split: _counts(
@@ -22,8 +22,13 @@ def summary(cohort: Cohort) -> dict[str, pd.DataFrame]:
     counts["all"] = _counts(cohort.manifest, cohort.patients)
     reasons = cohort.quarantine["reason"].str.split(":").str[0].value_counts()
     quarantine = reasons.rename_axis("reason").rename("rows").reset_index()
+    listed = pd.DataFrame(
+        [{"listed in": name, **count} for name, count in cohort.facts.get("counts", {}).items()],
+        columns=["listed in", "rows", "prepared", "quarantined"],
+    )
     return {
         "splits": pd.DataFrame(list(counts.values()), index=pd.Index(counts, name="split")),
+        "counts": listed,
         "quarantine": quarantine,
     }
 

@@ -2,8 +2,9 @@
 
 import hmac
 import json
+import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedmammo.cohort.card import CARD, page
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable, quarantined
 from fedmammo.errors import InputError
 from fedmammo.folders import new_folder
@@ -31,13 +33,17 @@ _TYPES = {
     "subtlety": "Int64",
     "shape": "string",
     "margins": "string",
+    "calcification_type": "string",
+    "calcification_distribution": "string",
     "split": "str",
     "source": "str",
 }
 MANIFEST_COLUMNS = tuple(_TYPES)
-"""Row i of the manifest describes patch i. `abnormality` to `subtlety`, `shape` and `margins` may be empty."""
+"""Row i of the manifest describes patch i. All but `patient`, `image`, `pathology`, `malignant`, `split` and `source`
+may be empty. Behind them come the user's own columns, if any: attributes, as text."""
+PATIENT_COLUMNS = ("malignant", "images", "split")
 SPLITS = ("train", "val", "test")
-_PATCHES, _MANIFEST, _QUARANTINE, _FACTS, _KEY = (
+PATCHES, _MANIFEST, _QUARANTINE, FACTS, KEY = (
     "patches.npy",
     "manifest.parquet",
     "quarantine.csv",
@@ -52,7 +58,7 @@ class Cohort:
 
     Attributes:
         folder: where it lies.
-        manifest: one row per image (`MANIFEST_COLUMNS`), index 0..n-1.
+        manifest: one row per image (`MANIFEST_COLUMNS`, then attributes), index 0..n-1.
         patches: (images, size, size), uint16, 0-65535, memory-mapped read-only; row i belongs to manifest row i.
         key: 32 random bytes that make pseudonyms and digests; never leaves the folder.
     """
@@ -70,10 +76,10 @@ class Cohort:
             InputError: it is not a prepared cohort, or its parts disagree.
         """
         try:
-            facts = json.loads((folder / _FACTS).read_text())
-            manifest = pd.read_parquet(folder / _MANIFEST)[list(MANIFEST_COLUMNS)].astype(_TYPES)
-            patches = np.load(folder / _PATCHES, mmap_mode="r", allow_pickle=False)
-            key = bytes.fromhex((folder / _KEY).read_text())
+            facts = json.loads((folder / FACTS).read_text())
+            manifest = _typed(pd.read_parquet(folder / _MANIFEST))
+            patches = np.load(folder / PATCHES, mmap_mode="r", allow_pickle=False)
+            key = bytes.fromhex((folder / KEY).read_text())
             _read_quarantine(folder)
             expected = (int(facts["images"]), int(facts["size"]), int(facts["size"]))
             complete = len(bytes.fromhex(facts["digest"])) == len(key) == 32
@@ -89,7 +95,7 @@ class Cohort:
             and manifest["image"].is_unique
             and complete
         )
-        if not agree or _crossing(manifest).any():
+        if not agree or splits_crossed(manifest).any():
             raise InputError(
                 f"{folder}: the parts of this cohort disagree; prepare it anew with `fedmammo data prepare`"
             )
@@ -104,13 +110,13 @@ class Cohort:
 
     @cached_property
     def patients(self) -> pd.DataFrame:
-        """One row per patient, sorted by `patient`: malignant (any lesion is), density, images (count), split."""
-        return self.manifest.groupby("patient", sort=True).agg(
-            malignant=("malignant", "any"),
-            density=("density", "first"),
-            images=("image", "size"),
-            split=("split", "first"),
-        )
+        """One row per patient, sorted by `patient`: malignant (any lesion is), images (count), split; then every other
+        column of the manifest, as the patient's first image has it that has it.
+        """
+        grouped = self.manifest.groupby("patient", sort=True)
+        counted = grouped.agg(malignant=("malignant", "any"), images=("image", "size"), split=("split", "first"))
+        others = [column for column in self.manifest if column not in ("patient", *PATIENT_COLUMNS)]
+        return counted.join(grouped[others].first())
 
     @cached_property
     def digest(self) -> str:
@@ -126,8 +132,10 @@ class Cohort:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What `cohort.json` says: source (its kind), size, images, patients, quarantined, notes, digest."""
-        facts: dict[str, Any] = json.loads((self.folder / _FACTS).read_text())
+        """What `cohort.json` says: size, images, patients, quarantined, source (its kind), notes, digest, and what
+        fedmammo.cohort.card makes a page of.
+        """
+        facts: dict[str, Any] = json.loads((self.folder / FACTS).read_text())
         return facts
 
     @cached_property
@@ -143,25 +151,27 @@ def write_cohort(
     read: Callable[[Row], NDArray[np.uint16]],
     size: int,
     facts: Callable[[], dict[str, Any]],
+    attributes: Sequence[str] = (),
 ) -> None:
     """Write a cohort to `out`, one patch in memory at a time; it appears there whole or not at all.
 
     Args:
         out: an empty or missing folder.
-        plan: one row per image to read: `MANIFEST_COLUMNS`, `listed_in` and `listed_row` (for the quarantine), and
-            whatever `read` needs.
+        plan: one row per image to read: `MANIFEST_COLUMNS`, `attributes`, `listed_in` and `listed_row` (for the
+            quarantine), and whatever `read` needs.
         quarantine: what was found unusable before.
         read: gives the (size, size) patch of a row of the plan, or raises Unusable, which quarantines the row.
         size: side of a patch in pixels.
         facts: called at the end; what `cohort.json` says beside the counts.
+        attributes: columns of the plan that the manifest keeps beside its own.
 
     Raises:
         InputError: not one image could be prepared, or `out` is occupied or cannot be written.
     """
     with new_folder(out) as folder:
         quarantine, kept = list(quarantine), []
-        with (folder / _PATCHES).open("wb") as file:
-            start = _write_header(file, 0, size)
+        with (folder / PATCHES).open("wb") as file:
+            write_header(file, 0, size)
             for position, row in enumerate(plan.to_dict("records")):
                 try:
                     patch = read(row)
@@ -170,41 +180,64 @@ def write_cohort(
                 else:
                     file.write(patch.astype("<u2").tobytes())
                     kept.append(position)
-            file.seek(0)
-            if _write_header(file, len(kept), size) != start:
-                raise RuntimeError("numpy's header grew with the count of images")
-        if not kept:
-            raise InputError(f"nothing could be prepared: {_first(quarantine)}")
-        manifest = plan.iloc[kept][list(MANIFEST_COLUMNS)].reset_index(drop=True).astype(_TYPES)
-        manifest.to_parquet(folder / _MANIFEST, index=False)
-        table = pd.DataFrame(quarantine, columns=Quarantined._fields).astype({"row": "Int64"})
-        table.to_csv(folder / _QUARANTINE, index=False)
-        key = secrets.token_bytes(32)
-        (folder / _KEY).touch(mode=0o600)
-        (folder / _KEY).write_text(key.hex())
-        counts = {"images": len(kept), "patients": manifest["patient"].nunique(), "quarantined": len(table)}
-        record = {"size": size, **counts, **facts(), "digest": _digest(folder, key)}
-        (folder / _FACTS).write_text(json.dumps(record, indent=2) + "\n")
+        write_key(folder)
+        finish_cohort(folder, plan.iloc[kept], attributes, quarantine, size, facts())
 
 
-def hold_back_crossing(plan: pd.DataFrame) -> tuple[pd.DataFrame, list[Quarantined]]:
-    """Keep every patient in one split: rows of a patient that another split holds too are quarantined.
+def finish_cohort(
+    folder: Path,
+    plan: pd.DataFrame,
+    attributes: Sequence[str],
+    quarantine: list[Quarantined],
+    size: int,
+    facts: dict[str, Any],
+) -> None:
+    """Make a cohort of a folder that holds a key and patches, whose header is still without their number.
 
-    The test set wins over validation and validation over training, so that published test sets stay what they are.
-    31 patients of CBIS-DDSM are in the training set for one type of lesion and in the test set for the other.
+    Args:
+        folder: `PATCHES` and `KEY` are there.
+        plan: one row per patch.
+        attributes: columns of the plan that the manifest keeps beside `MANIFEST_COLUMNS`.
+        quarantine: what could not be prepared.
+        size: side of a patch in pixels.
+        facts: what `cohort.json` says beside the counts.
+
+    Raises:
+        InputError: there is no patch.
     """
-    crossing = _crossing(plan)
-    held = [
-        quarantined(row, f"patient is in a later split too: {row['patient']}")
-        for row in plan[crossing].to_dict("records")
-    ]
-    return plan[~crossing].reset_index(drop=True), held
+    if plan.empty:
+        raise InputError(f"nothing could be prepared: {_first(quarantine)}")
+    with (folder / PATCHES).open("r+b") as file:
+        start = write_header(file, len(plan), size)
+        if file.seek(0, os.SEEK_END) != start + 2 * size * size * len(plan):
+            raise RuntimeError("patches and manifest differ in number, or numpy's header grew with it")
+    manifest = _typed(plan[[*MANIFEST_COLUMNS, *attributes]].reset_index(drop=True))
+    manifest.to_parquet(folder / _MANIFEST, index=False)
+    table = pd.DataFrame(quarantine, columns=Quarantined._fields).astype({"row": "Int64"})
+    table.to_csv(folder / _QUARANTINE, index=False)
+    key = bytes.fromhex((folder / KEY).read_text())
+    counts = {"images": len(manifest), "patients": manifest["patient"].nunique(), "quarantined": len(table)}
+    record = {"size": size, **counts, **facts, "digest": _digest(folder, key)}
+    (folder / FACTS).write_text(json.dumps(record, indent=2) + "\n")
+    (folder / CARD).write_text(page(record))
 
 
-def _crossing(rows: pd.DataFrame) -> "pd.Series[bool]":
-    """Rows in another split than the last one that holds their patient."""
+def write_key(folder: Path) -> None:
+    """Draw the key of a cohort's pseudonyms and write it to `folder`, readable by its owner only."""
+    (folder / KEY).touch(mode=0o600)
+    (folder / KEY).write_text(secrets.token_bytes(32).hex())
+
+
+def splits_crossed(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Which rows are in another split than the last one (of `SPLITS`) that holds their patient."""
     rank = rows["split"].map({split: rank for rank, split in enumerate(SPLITS)})
     return rank != rank.groupby(rows["patient"]).transform("max")
+
+
+def _typed(manifest: pd.DataFrame) -> pd.DataFrame:
+    """The manifest's columns in their types and order, then all others: attributes."""
+    attributes = [column for column in manifest if column not in _TYPES]
+    return manifest[[*_TYPES, *attributes]].astype({**_TYPES, **dict.fromkeys(attributes, "string")})
 
 
 def _read_quarantine(folder: Path) -> pd.DataFrame:
@@ -212,7 +245,7 @@ def _read_quarantine(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / _QUARANTINE, dtype=types)[list(types)]
 
 
-def _write_header(file: BinaryIO, images: int, size: int) -> int:
+def write_header(file: BinaryIO, images: int, size: int) -> int:
     """Write the .npy header for so many patches; numpy leaves room in it for the first axis to grow."""
     header = {"descr": "<u2", "fortran_order": False, "shape": (images, size, size)}
     np.lib.format.write_array_header_1_0(file, header)
@@ -228,7 +261,7 @@ def _first(quarantine: list[Quarantined]) -> str:
 
 def _digest(folder: Path, key: bytes) -> str:
     digest = hmac.new(key, digestmod="sha256")
-    for name in (_PATCHES, _MANIFEST):
+    for name in (PATCHES, _MANIFEST):
         with (folder / name).open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

@@ -15,6 +15,7 @@ COLUMNS = (
     "arm",
     "setting",
     "seed",
+    "draw",
     "fold",
     "trained_at",
     "split",
@@ -26,8 +27,15 @@ COLUMNS = (
 )
 
 
+class Repeat(NamedTuple):
+    """A seed of the study with a draw of hospitals (its seed)."""
+
+    seed: int
+    draw: int
+
+
 class Series(NamedTuple):
-    """What is repeated over seeds and folds: an arm in a setting, trained at a hospital or `all`."""
+    """What is repeated over seeds, draws and folds: an arm in a setting, trained at a hospital or `all`."""
 
     arm: str
     setting: str
@@ -55,15 +63,15 @@ class Images:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A study's predictions: every series has a model for every seed and fold."""
+    """A study's predictions: every series has a model for every repeat and fold."""
 
     split: str
     patients: int
     hospitals: list[str]
-    seeds: list[int]
-    images: dict[tuple[int, int], Images]  # by seed and fold: repeated cross-validation deals anew for each seed
+    repeats: list[Repeat]
+    images: dict[tuple[Repeat, int], Images]  # folds are dealt anew for each seed, hospitals for each draw
     series: list[Series]  # arms in the order of ARMS, then as they appear
-    models: dict[tuple[Series, int, int], Model]  # by series, seed, fold
+    models: dict[tuple[Series, Repeat, int], Model]
 
 
 def _refuse(rows: pd.DataFrame, expected: str) -> None:
@@ -83,19 +91,23 @@ def _check(used: pd.DataFrame) -> None:
     _refuse(used[alone == (used["trained_at"] == ALL)], "expected trained_at a hospital in the local arm, else 'all'")
     foreign = alone & (used["split"] == VALIDATION) & (used["hospital"] != used["trained_at"])
     _refuse(used[foreign], "expected validation patients of the hospital that trained the local model")
-    identity = ["arm", "setting", "seed", "fold", "trained_at", "split", "patient", "image"]
+    identity = ["arm", "setting", "seed", "draw", "fold", "trained_at", "split", "patient", "image"]
     _refuse(used[used.duplicated(identity)], "expected each image once per model: remove the repeated row")
 
 
 def _check_patients_whole(test: pd.DataFrame) -> None:
-    for column, within in (("hospital", ["patient"]), ("fold", ["seed", "patient"])):
+    for column, within in (("hospital", ["draw", "patient"]), ("fold", ["seed", "patient"])):
         places = test.groupby(within)[column].transform("nunique")
         _refuse(test[places > 1], f"expected a patient's test images in one {column}: assign the patient whole")
 
 
+def _values(table: pd.DataFrame, column: str) -> list[int]:
+    return sorted(int(value) for value in table[column].unique())
+
+
 def _name(model: tuple[object, ...]) -> str:
-    seed, fold, arm, setting, trained_at = model
-    return f"arm {arm}, setting {setting}, trained_at {trained_at}, seed {seed}, fold {fold}"
+    seed, draw, fold, arm, setting, trained_at = model
+    return f"arm {arm}, setting {setting}, trained_at {trained_at}, seed {seed}, draw {draw}, fold {fold}"
 
 
 def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
@@ -118,27 +130,31 @@ def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
     hospitals = list(test["hospital"].unique())
     appeared = test[["arm", "setting", "trained_at"]].drop_duplicates().itertuples(index=False, name=None)
     series = sorted((Series(*key) for key in appeared), key=lambda one: ARMS.index(one.arm))
-    seeds = sorted(test["seed"].unique())
+    repeats = [Repeat(seed, draw) for seed in _values(test, "seed") for draw in _values(test, "draw")]
     # By the first model's scores: pseudonyms change when a cohort is prepared anew, and resamples must not.
     first_series = (test["arm"] == series[0].arm) & (test["setting"] == series[0].setting)
-    first_series &= (test["trained_at"] == series[0].trained_at) & (test["seed"] == seeds[0])
+    first_series &= (test["trained_at"] == series[0].trained_at) & (test["seed"] == repeats[0].seed)
+    first_series &= test["draw"] == repeats[0].draw
     ranked = test[first_series].sort_values(["score", "patient", "image"])
     patients, order = ({name: at for at, name in enumerate(ranked[kind].unique())} for kind in ("patient", "image"))
     places = {"patient": test["patient"].map(patients), "image": test["image"].map(order)}
     test = test.iloc[np.lexsort((places["image"], places["patient"]))]
 
-    by_model = ["seed", "fold", "arm", "setting", "trained_at"]
+    by_model = ["seed", "draw", "fold", "arm", "setting", "trained_at"]
     tested = dict(iter(test.groupby(by_model, sort=False)))
     validated = dict(iter(used[used["split"] == VALIDATION].groupby(by_model, sort=False)))
     nothing = used.iloc[:0]
     identity = ["patient", "image", "hospital", "label"]
     images, models = {}, {}
-    folds = sorted(test["fold"].unique())
-    for part in ((seed, fold) for seed in seeds for fold in folds):
-        first, reference = next(((model, rows) for model, rows in tested.items() if model[:2] == part), (None, nothing))
+    folds = _values(test, "fold")
+    for repeat, fold in ((repeat, fold) for repeat in repeats for fold in folds):
+        part = (*repeat, fold)
+        first, reference = next(((model, rows) for model, rows in tested.items() if model[:3] == part), (None, nothing))
         if first is None:
-            raise InputError(f"predictions: seed {part[0]}, fold {part[1]} has no test images; expected all folds")
-        images[int(part[0]), int(part[1])] = Images(
+            raise InputError(
+                f"predictions: seed {repeat.seed}, draw {repeat.draw}, fold {fold} has no test images; expected all"
+            )
+        images[repeat, fold] = Images(
             reference["patient"].map(patients).to_numpy(np.int64),
             reference["hospital"].to_numpy(),
             reference["label"].to_numpy(np.int64),
@@ -151,8 +167,8 @@ def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
                     f"predictions: model ({_name(model)}) has {len(rows)} images of '{test_split}', expected the "
                     f"same {len(reference)} images and labels as of model ({_name(first)}): score every model on them"
                 )
-            models[one, int(part[0]), int(part[1])] = Model(
+            models[one, repeat, fold] = Model(
                 rows["score"].to_numpy(np.float64),
                 choose_thresholds(validation["label"].to_numpy(np.int64), validation["score"].to_numpy(np.float64)),
             )
-    return Predictions(test_split, len(patients), hospitals, [int(seed) for seed in seeds], images, series, models)
+    return Predictions(test_split, len(patients), hospitals, repeats, images, series, models)

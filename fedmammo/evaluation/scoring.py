@@ -1,8 +1,8 @@
 """Scores every model on all test patients and on each hospital's, once, for the tables to read.
 
-The rules: a metric is averaged over folds (each patient is scored in its own fold), then over seeds inside each
-resample. The local arm's summary is the unweighted mean over its hospitals' models of the metric on all test
-patients. Scores of different models are never pooled.
+The rules: a metric is averaged over folds (each patient is scored in its own fold), then over repeats (seeds and draws
+of hospitals) inside each resample. The local arm's summary is the unweighted mean over its hospitals' models of the
+metric on all test patients. Scores of different models are never pooled.
 """
 
 from dataclasses import dataclass
@@ -22,24 +22,29 @@ from fedmammo.evaluation.metrics import (
     point_metrics,
     weighted_metrics,
 )
-from fedmammo.evaluation.predictions import Predictions, Series, arrange
-from fedmammo.evaluation.statistics import Draw, draw_resamples, mean_over_seeds
+from fedmammo.evaluation.predictions import Predictions, Repeat, Series, arrange
+from fedmammo.evaluation.statistics import Draw, draw_resamples, mean_over_repeats
 
 
 class Estimate(NamedTuple):
-    """A metric of one series: a value for each seed, and (resamples,) values averaged over seeds."""
+    """A metric of one series: a value for each repeat, and (resamples,) values averaged over repeats."""
 
-    seeds: dict[str, Value]
+    repeats: dict[Repeat, Value]
     resampled: Floats
 
     @property
     def mean(self) -> Value:
-        """The mean over seeds."""
-        return average(self.seeds)
+        """The mean over repeats."""
+        draws = len({repeat.draw for repeat in self.repeats})
+        names = {repeat: f"{repeat.seed}, draw {repeat.draw}" if draws > 1 else repeat.seed for repeat in self.repeats}
+        return average({f"seed {names[repeat]}": value for repeat, value in self.repeats.items()})
 
 
 class Tested(NamedTuple):
-    """Who was tested: numbers of patients and images, and the malignant fraction of the images."""
+    """Who was tested: numbers of patients and images, and the malignant fraction of the images.
+
+    Where hospitals were drawn several times these are means over the draws, the counts rounded.
+    """
 
     patients: int
     images: int
@@ -73,8 +78,8 @@ class Scores:
         return sorted(dict.fromkeys(one.trained_at for one in found), key=lambda place: place != ALL)
 
 
-def _groups(predictions: Predictions, draw: Draw, tested_at: str) -> dict[tuple[int, int], Group]:
-    """The group tested at `tested_at` for each seed and fold; it may be empty."""
+def _groups(predictions: Predictions, draw: Draw, tested_at: str) -> dict[tuple[Repeat, int], Group]:
+    """The group tested at `tested_at` for each repeat and fold; it may be empty."""
     groups = {}
     for part, images in predictions.images.items():
         rows = np.flatnonzero((images.hospital == tested_at) | (tested_at == ALL))
@@ -83,41 +88,44 @@ def _groups(predictions: Predictions, draw: Draw, tested_at: str) -> dict[tuple[
     return groups
 
 
-def _tested(predictions: Predictions, groups: dict[tuple[int, int], Group]) -> Tested:
-    once = {part: group for part, group in groups.items() if part[0] == predictions.seeds[0]}
-    labels = np.concatenate([predictions.images[part].label[group.rows] for part, group in once.items()])
-    patients = sum(group.weights.shape[1] for group in once.values())
-    return Tested(patients, len(labels), float(labels.mean()))
+def _tested(predictions: Predictions, groups: dict[tuple[Repeat, int], Group]) -> Tested:
+    once = [repeat for repeat in predictions.repeats if repeat.seed == predictions.repeats[0].seed]
+    parts = [{part: group for part, group in groups.items() if part[0] == repeat} for repeat in once]
+    labels = [np.concatenate([predictions.images[p].label[g.rows] for p, g in part.items()]) for part in parts]
+    patients = [sum(group.weights.shape[1] for group in part.values()) for part in parts]
+    images = [len(of_draw) for of_draw in labels]
+    prevalence = [of_draw.mean() for of_draw in labels if len(of_draw)]
+    return Tested(round(np.mean(patients)), round(np.mean(images)), float(np.mean(prevalence)))
 
 
 def _estimates(
-    predictions: Predictions, series: Series, groups: dict[tuple[int, int], Group], seed_weights: Floats
+    predictions: Predictions, series: Series, groups: dict[tuple[Repeat, int], Group], weights: Floats
 ) -> dict[str, Estimate]:
-    """Every metric of one series on `groups`: averaged over folds, then over seeds."""
-    values: dict[str, dict[str, Value]] = {metric: {} for metric in METRICS}
-    resampled = {metric: np.zeros((len(predictions.seeds), len(seed_weights))) for metric in METRICS}
-    for index, seed in enumerate(predictions.seeds):
+    """Every metric of one series on `groups`: averaged over folds, then over repeats."""
+    values: dict[str, dict[Repeat, Value]] = {metric: {} for metric in METRICS}
+    resampled = {metric: np.zeros((len(predictions.repeats), len(weights))) for metric in METRICS}
+    for index, repeat in enumerate(predictions.repeats):
         by_fold = {}
-        folds = {fold: group for (of_seed, fold), group in groups.items() if of_seed == seed}
+        folds = {fold: group for (of_repeat, fold), group in groups.items() if of_repeat == repeat}
         for fold, group in folds.items():
-            model = predictions.models[series, seed, fold]
-            scored = Scored(predictions.images[seed, fold].label[group.rows], model.score[group.rows], group.patient)
+            model = predictions.models[series, repeat, fold]
+            scored = Scored(predictions.images[repeat, fold].label[group.rows], model.score[group.rows], group.patient)
             by_fold[f"fold {fold}"] = point_metrics(scored, model.thresholds)
             weighted = weighted_metrics(scored, model.thresholds, group.weights)
             for metric in METRICS:
                 resampled[metric][index] += weighted[metric] / len(folds)
         for metric in METRICS:
-            values[metric][str(seed)] = average({fold: found[metric] for fold, found in by_fold.items()})
-    return {metric: Estimate(values[metric], mean_over_seeds(resampled[metric], seed_weights)) for metric in METRICS}
+            values[metric][repeat] = average({fold: found[metric] for fold, found in by_fold.items()})
+    return {metric: Estimate(values[metric], mean_over_repeats(resampled[metric], weights)) for metric in METRICS}
 
 
 def _mean_over_models(models: dict[str, Estimate]) -> Estimate:
-    """The unweighted mean over `models` (by hospital) of one metric, seed by seed and resample by resample."""
-    seeds = {
-        seed: average({hospital: model.seeds[seed] for hospital, model in models.items()})
-        for seed in next(iter(models.values())).seeds
+    """The unweighted mean over `models` (by hospital) of one metric, repeat by repeat and resample by resample."""
+    repeats = {
+        repeat: average({hospital: model.repeats[repeat] for hospital, model in models.items()})
+        for repeat in next(iter(models.values())).repeats
     }
-    return Estimate(seeds, np.mean([model.resampled for model in models.values()], axis=0))
+    return Estimate(repeats, np.mean([model.resampled for model in models.values()], axis=0))
 
 
 def score(predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0) -> Scores:
@@ -126,14 +134,15 @@ def score(predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, 
     Columns and errors as in `predictions.arrange`; `seed` starts the generator of the resamples.
     """
     arranged = arrange(predictions, test_split)
-    draw = draw_resamples(arranged.patients, len(arranged.seeds), resamples, seed)
+    seeds, draws = ({repeat[axis] for repeat in arranged.repeats} for axis in (0, 1))
+    draw = draw_resamples(arranged.patients, len(seeds), len(draws), resamples, seed)
     tested: dict[str, Tested] = {}
     estimates: dict[tuple[Series, str, str], Estimate] = {}
     for tested_at in (ALL, *arranged.hospitals):
         groups = _groups(arranged, draw, tested_at)
         tested[tested_at] = _tested(arranged, groups)
         for series in arranged.series:
-            for metric, estimate in _estimates(arranged, series, groups, draw.seeds).items():
+            for metric, estimate in _estimates(arranged, series, groups, draw.repeats).items():
                 estimates[series, tested_at, metric] = estimate
     for setting in dict.fromkeys(one.setting for one in arranged.series if one.arm == "local"):
         alone = [one for one in arranged.series if one.arm == "local" and one.setting == setting]

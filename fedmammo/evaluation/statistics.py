@@ -17,10 +17,13 @@ _ROUNDING = 1e-12  # two means of the same numbers in another order differ by le
 
 @dataclass(frozen=True)
 class Draw:
-    """Integer weights of one bootstrap: `patients` (resamples, patients), `seeds` (resamples, seeds)."""
+    """Integer weights of one bootstrap: `patients` (resamples, patients), `repeats` (resamples, repeats).
+
+    A repeat is a seed of the study with a draw of hospitals; a seed's repeats stand together.
+    """
 
     patients: Floats
-    seeds: Floats
+    repeats: Floats
 
 
 class Interval(NamedTuple):
@@ -40,23 +43,25 @@ class Difference(NamedTuple):
     p: float
 
 
-def draw_resamples(patients: int, seeds: int, resamples: int, seed: int) -> Draw:
-    """Draws patients and, crossed with them, seeds: each with replacement, as many as there are.
+def draw_resamples(patients: int, seeds: int, draws: int, resamples: int, seed: int) -> Draw:
+    """Draws patients and, crossed with them, seeds and draws of hospitals: with replacement, as many as there are.
 
-    Patients and seeds are two crossed random effects, resampled independently of each other (Owen 2007,
-    Annals of Applied Statistics 1:386, the pigeonhole bootstrap). With one seed the interval speaks of
-    patients only.
+    They are crossed random effects, resampled independently of each other (Owen 2007, Annals of Applied Statistics
+    1:386, the pigeonhole bootstrap); a repeat's weight is its seed's times its draw's. With one seed and one draw
+    the interval speaks of patients only.
     """
     generator = np.random.default_rng(seed)
     by_patient = generator.multinomial(patients, np.full(patients, 1 / patients), size=resamples)
     by_seed = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-    return Draw(by_patient.astype(np.float64), by_seed.astype(np.float64))
+    by_draw = generator.multinomial(draws, np.full(draws, 1 / draws), size=resamples)
+    repeats = (by_seed[:, :, None] * by_draw[:, None]).reshape(resamples, -1)
+    return Draw(by_patient.astype(np.float64), repeats.astype(np.float64))
 
 
-def mean_over_seeds(values: Floats, weights: Floats) -> Floats:
-    """Weighted mean inside each resample: `values` (seeds, resamples), `weights` (resamples, seeds).
+def mean_over_repeats(values: Floats, weights: Floats) -> Floats:
+    """Weighted mean inside each resample: `values` (repeats, resamples), `weights` (resamples, repeats).
 
-    A seed that a resample did not draw may be undefined there.
+    A repeat that a resample did not draw may be undefined there.
     """
     drawn = np.where(weights.T > 0, values, 0.0)
     return (drawn * weights.T).sum(axis=0) / weights.sum(axis=1)

@@ -1,13 +1,14 @@
 """results.csv and comparisons.csv: what each model scores, and what joining buys each hospital."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from fedmammo.config import ALL, ARMS
 from fedmammo.evaluation.metrics import METRICS
-from fedmammo.evaluation.predictions import Series
+from fedmammo.evaluation.predictions import Repeat, Series
 from fedmammo.evaluation.scoring import Scores, score
 from fedmammo.evaluation.statistics import Interval, holm, paired_difference, percentile_interval
 
@@ -16,6 +17,7 @@ RESULTS = [
     "arm",
     "setting",
     "seed",
+    "draw",
     "trained_at",
     "tested_at",
     "split",
@@ -31,22 +33,26 @@ RESULTS = [
     "note",
 ]
 COMPARISONS = ["metric", "arm", "against", "setting", "tested_at", "difference", "ci_low", "ci_high", "p"]
+RUNS_COMPARED = ["metric", "arm", "setting", "tested_at", "difference", "ci_low", "ci_high", "p"]
+Pair = Callable[[str], tuple[Series, Series]]  # which two models are compared at a place
 
 
-def _result_rows(scores: Scores, series: Series, seed: str) -> Iterator[dict[str, object]]:
+def _result_rows(scores: Scores, series: Series, repeat: Repeat | None) -> Iterator[dict[str, object]]:
+    """The rows of one repeat, or of the mean over all (None)."""
     for tested_at, tested in scores.tested.items():
         for metric in METRICS:
             estimate = scores.estimates.get((series, tested_at, metric))
             if estimate is None:  # the local arm's summary is tested at `all` only
                 continue
-            found = estimate.mean if seed == ALL else estimate.seeds[seed]
+            found = estimate.repeats[repeat] if repeat else estimate.mean
             interval = Interval(np.nan, np.nan)
-            if seed == ALL and not found.note:
+            if not repeat and not found.note:
                 interval = percentile_interval(estimate.resampled)
             yield {
                 **series._asdict(),
                 **tested._asdict(),
-                "seed": seed,
+                "seed": str(repeat.seed) if repeat else ALL,
+                "draw": str(repeat.draw) if repeat else ALL,
                 "tested_at": tested_at,
                 "split": scores.predictions.split,
                 "metric": metric,
@@ -64,21 +70,18 @@ def _results(scores: Scores) -> pd.DataFrame:
         row
         for arm in ARMS
         for setting in scores.settings
-        for seed in (*map(str, scores.predictions.seeds), ALL)
+        for repeat in (*scores.predictions.repeats, None)
         for trained_at in scores.trained_at(arm, setting)
-        for row in _result_rows(scores, Series(arm, setting, trained_at), seed)
+        for row in _result_rows(scores, Series(arm, setting, trained_at), repeat)
     ]
     return pd.DataFrame(rows, columns=RESULTS)
 
 
-def _family(scores: Scores, metric: str, arm: str, against: str, setting: str) -> list[dict[str, object]]:
-    """One metric of two arms at `all`, and at each hospital by the models that the arms would give it."""
+def _family(scores: Scores, metric: str, pair_at: Pair, about: dict[str, str]) -> list[dict[str, object]]:
+    """One metric of pairs of models at `all` and at each hospital; `about` is what the rows say of the pairs."""
     rows, p = [], []
     for tested_at in scores.tested:
-        pair = [
-            scores.estimates.get((Series(one, setting, tested_at if one == "local" else ALL), tested_at, metric))
-            for one in (arm, against)
-        ]
+        pair = [scores.estimates.get((series, tested_at, metric)) for series in pair_at(tested_at)]
         if pair[0] is None or pair[1] is None:  # an arm that was not run, a hospital that trained no model
             continue
         difference = paired_difference(pair[0].mean.value, pair[1].mean.value, pair[0].resampled, pair[1].resampled)
@@ -86,9 +89,7 @@ def _family(scores: Scores, metric: str, arm: str, against: str, setting: str) -
         rows.append(
             {
                 "metric": metric,
-                "arm": arm,
-                "against": against,
-                "setting": setting,
+                **about,
                 "tested_at": tested_at,
                 "difference": difference.difference,
                 "ci_low": difference.low,
@@ -102,20 +103,31 @@ def _family(scores: Scores, metric: str, arm: str, against: str, setting: str) -
 
 
 def _comparisons(scores: Scores) -> pd.DataFrame:
+    def models(setting: str, *arms: str) -> Pair:
+        """The models that the arms would give to a hospital: local its own."""
+
+        def pair_at(place: str) -> tuple[Series, Series]:
+            arm, against = (Series(one, setting, place if one == "local" else ALL) for one in arms)
+            return arm, against
+
+        return pair_at
+
     rows = [
         row
         for metric in METRICS
         for arm, against in PAIRS
         for setting in scores.settings
-        for row in _family(scores, metric, arm, against, setting)
+        for row in _family(
+            scores, metric, models(setting, arm, against), {"arm": arm, "against": against, "setting": setting}
+        )
     ]
     return pd.DataFrame(rows, columns=COMPARISONS)
 
 
 def results_table(predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """results.csv: rows for each seed, and with seed `all` the mean over seeds with its 95 % interval.
+    """results.csv: rows for each seed and draw of hospitals; with `all` for both the mean, with its 95 % interval.
 
-    `seed` is text, since `all` is one of its values. `trained_at` `all` in the local arm is its summary.
+    `seed` and `draw` are text, since `all` is one of their values. `trained_at` `all` in the local arm is its summary.
     `prevalence` is the malignant fraction of the tested images. `note` says why a value is empty, or that some
     resamples were undefined. Arguments and errors as in `scoring.score`.
     """
@@ -140,3 +152,31 @@ def evaluate(
     """`results_table` and `comparisons_table` from one bootstrap."""
     scores = score(predictions, test_split=test_split, resamples=resamples, seed=seed)
     return _results(scores), _comparisons(scores)
+
+
+def compare_runs(
+    predictions: pd.DataFrame, against: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """What one study's models score minus another's, arm by arm, paired by resample: columns `RUNS_COMPARED`.
+
+    Models trained at `all` (centralised, federated) are compared; `tested_at` are the hospitals of the first study,
+    whatever those of the other. Intervals and p as in `comparisons_table`, arguments and errors as in `scoring.score`;
+    both must have tested the same images with the same seeds, draws and folds.
+    """
+    first, other = (table[table["trained_at"] == ALL] for table in (predictions, against))
+    place = ["draw", "patient"]
+    hospital_of = first.drop_duplicates(place).set_index(place)["hospital"]
+    other = other.assign(hospital=hospital_of.reindex(pd.MultiIndex.from_frame(other[place])).to_numpy())
+    marked = [table.assign(setting=f"{run}/" + table["setting"]) for run, table in (("run", first), ("against", other))]
+    scores = score(pd.concat(marked, ignore_index=True), test_split=test_split, resamples=resamples, seed=seed)
+    rows = []
+    for metric in METRICS:
+        for one in (one for one in scores.predictions.series if one.setting.startswith("run/")):
+            setting = one.setting.removeprefix("run/")
+            pair = one, one._replace(setting=f"against/{setting}")
+            rows += _family(scores, metric, partial(_same_everywhere, pair), {"arm": one.arm, "setting": setting})
+    return pd.DataFrame(rows, columns=RUNS_COMPARED)
+
+
+def _same_everywhere(pair: tuple[Series, Series], _: str) -> tuple[Series, Series]:
+    return pair

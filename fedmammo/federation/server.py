@@ -207,6 +207,7 @@ class Server:
             "arm": cell.arm,
             "setting": cell.setting,
             "seed": cell.seed,
+            "draw": cell.draw,
             "fold": cell.fold,
             "stage": "train",
             "round": number,

@@ -1,6 +1,7 @@
 """How many patients of which kind each hospital gets: whole numbers that come as near to the targets as they can."""
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,16 @@ from fedmammo.hospitals.profiles import Profile
 
 Real = NDArray[np.float64]
 Whole = NDArray[np.int64]
+
+
+class Mix(NamedTuple):
+    """A part of the case mix: its axis in a table hospitals x labels x densities x lesions, its first known class."""
+
+    axis: int
+    first: int
+
+
+PREVALENCE, DENSITY, MASSES = Mix(1, 0), Mix(2, 1), Mix(3, 1)
 
 _CYCLES = 1000  # enough for tables of this size: what is left over is far below one patient
 _TOLERANCE = 1e-9
@@ -66,36 +77,73 @@ def nearest_whole(table: Real, rows: ArrayLike, columns: ArrayLike) -> Whole:
 def fit(kinds: Whole, profiles: Sequence[Profile]) -> Whole:
     """Fit the hospitals' sizes and case mixes to the patients there are.
 
-    `kinds` (2 x 5) counts the patients: benign and malignant, by density class with 0 for unknown. Returns the counts
-    hospitals x 2 x 5, which add up to `kinds`. Sizes follow the shares. The targets that the profiles name are met
-    where the patients suffice, by iterative proportional fitting from the cohort's own mix, hospitals without targets
-    taking what is left; else all hospitals give way (with prevalences alone, by the same factor on their odds).
-    Rounding keeps each hospital's malignant patients nearest to the fit, then its density classes.
+    `kinds` (2 x 5 x 3) counts the patients: benign and malignant; by density class, with 0 for unknown; by type of
+    lesion: unknown, mass, calcification. Returns the counts hospitals x 2 x 5 x 3, which add up to `kinds`. Sizes
+    follow the shares. The targets that the profiles name are met where the patients suffice, by iterative proportional
+    fitting from the cohort's own mix, hospitals without targets taking what is left; else all hospitals give way (with
+    prevalences alone, by the same factor on their odds). A target for what does not differ between the cohort's
+    patients, such as masses where all lesions are, is ignored. Rounding keeps each hospital's malignant patients
+    nearest to the fit, then its density classes, then its types of lesion.
     """
     sizes = apportion(int(kinds.sum()), [profile.share for profile in profiles])
-    prevalence = np.array([np.nan if p.prevalence is None else p.prevalence for p in profiles])
-    prevalence = np.clip(prevalence, _LEAST, 1 - _LEAST)
-    labels = sizes[:, None] * np.column_stack([1 - prevalence, prevalence])
-    density = np.array([[np.nan] * 4 if p.density is None else p.density for p in profiles])
-    density = np.clip(density, _LEAST, None)
-
-    table = sizes[:, None, None] * (kinds / max(kinds.sum(), 1))
+    wanted = targets(kinds, profiles)
+    table = sizes[:, None, None, None] * (kinds / max(kinds.sum(), 1))
     for _ in range(_CYCLES):
         before = table
-        table = table * _factor(labels, table.sum(2))[:, :, None]
-        known = table[:, :, 1:].sum(1)
-        classes = density * known.sum(1, keepdims=True)
-        table = np.concatenate([table[:, :, :1], table[:, :, 1:] * _factor(classes, known)[:, None, :]], axis=2)
-        table = table * _factor(sizes, table.sum((1, 2)))[:, None, None]
+        for mix, fractions in wanted.items():
+            table = _towards(table, mix, fractions)
+        table = table * _factor(sizes, table.sum((1, 2, 3)))[:, None, None, None]
         table = table * _factor(kinds, table.sum(0))
         if np.abs(table - before).max() < _TOLERANCE:
             break
+    return _whole(np.maximum(table, _LEAST), sizes, kinds)  # nothing is ruled out before the sums are right
 
-    table = np.maximum(table, _LEAST)  # nothing is ruled out before the sums are right
-    flat = rake(table.reshape(len(profiles), -1), sizes, kinds.ravel()).reshape(table.shape)
-    of_label = nearest_whole(flat.sum(2), sizes, kinds.sum(1))
-    parts = [rake(flat[:, label], of_label[:, label], kinds[label]) for label in (0, 1)]
-    return np.stack([nearest_whole(parts[label], of_label[:, label], kinds[label]) for label in (0, 1)], axis=1)
+
+def targets(kinds: Whole, profiles: Sequence[Profile]) -> dict[Mix, Real]:
+    """Return the fractions that the profiles aim at, hospitals x known classes, nan where one names none.
+
+    What does not differ between the patients whose class is known (`kinds`, as in `fit`) is left out.
+    """
+    nothing = np.nan
+    asked: dict[Mix, list[Sequence[float]]] = {
+        PREVALENCE: [[nothing] * 2 if p.prevalence is None else [1 - p.prevalence, p.prevalence] for p in profiles],
+        DENSITY: [[nothing] * 4 if p.density is None else p.density for p in profiles],
+        MASSES: [[nothing] * 2 if p.masses is None else [p.masses, 1 - p.masses] for p in profiles],
+    }
+    differing = {mix for mix in asked if np.count_nonzero(known(kinds[None], mix)) > 1}
+    return {mix: np.clip(np.array(asked[mix], dtype=np.float64), _LEAST, None) for mix in asked if mix in differing}
+
+
+def known(table: NDArray[np.generic], mix: Mix) -> NDArray[Any]:
+    """Count each hospital's patients by their known classes: hospitals x classes, of a table hospitals x 2 x 5 x 3."""
+    others = tuple(axis for axis in (1, 2, 3) if axis != mix.axis)
+    counts: NDArray[Any] = table.sum(others)
+    return counts[:, mix.first :]
+
+
+def _towards(table: Real, mix: Mix, fractions: Real) -> Real:
+    """Scale the known classes so that they have these fractions of each hospital's patients of known class."""
+    present = known(table, mix)
+    factor = np.ones((len(table), table.shape[mix.axis]))
+    factor[:, mix.first :] = _factor(fractions * present.sum(1, keepdims=True), present)
+    shape = [len(table), 1, 1, 1]
+    shape[mix.axis] = -1
+    return table * factor.reshape(shape)
+
+
+def _whole(table: Real, sizes: Whole, kinds: Whole) -> Whole:
+    """Round a table hospitals x kinds to whole patients, the first axis of kinds before the next."""
+    if kinds.ndim == 0:
+        return sizes
+    table = rake(table.reshape(len(sizes), -1), sizes, kinds.ravel()).reshape(table.shape)
+    later = tuple(range(1, kinds.ndim))
+    totals = kinds.sum(later)
+    if np.count_nonzero(totals) > 1:
+        counts = nearest_whole(table.sum(tuple(axis + 1 for axis in later)), sizes, totals)
+    else:  # they are all alike, as lesions are in a cohort of masses
+        counts = np.outer(sizes, totals > 0)
+    parts = [_whole(table[:, number], counts[:, number], kinds[number]) for number in range(len(kinds))]
+    return np.stack(parts, axis=1)
 
 
 def _factor(wanted: ArrayLike, present: Real) -> Real:

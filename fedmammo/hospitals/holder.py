@@ -10,6 +10,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import assign, hospital_names, validation_patients
+from fedmammo.hospitals.demands import check_demands
 from fedmammo.randomness import seed_of
 
 
@@ -52,7 +53,8 @@ def holders(cohort: Cohort, config: StudyConfig, seed: int, fold: int) -> dict[s
     patients of all splits are dealt to folds, stratified by malignancy, anew for each study seed: fold `fold` is
     tested and all others train.
 
-    Raises InputError where nobody is left to train or to test on, and for more folds than benign or malignant patients.
+    Raises InputError where nobody is left to train or to test on, for more folds than benign or malignant patients,
+    and where the profiles ask for what these patients cannot give (`check_demands`).
     """
     patients = cohort.patients
     if config.evaluation.folds:
@@ -74,6 +76,7 @@ def holders(cohort: Cohort, config: StudyConfig, seed: int, fold: int) -> dict[s
     if trained.empty:
         raise InputError(f"evaluation.test: no patients are left to train on; the cohort has {splits}")
 
+    check_demands(patients, config.hospitals)
     hospital_of = hospital_of_patients(cohort, config)
     validation = validation_patients(patients.loc[trained], hospital_of.loc[trained], config.hospitals)
     rows_of = {patient: rows.to_numpy() for patient, rows in cohort.manifest.groupby("patient").groups.items()}

@@ -1,21 +1,21 @@
 """Profiles: what kind of hospital a simulated hospital stands for, one YAML file each in the folder `sites`."""
 
-from importlib.resources import files
-from importlib.resources.abc import Traversable
-from pathlib import Path
+import hashlib
 from typing import Annotated
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from fedmammo.config import ByProfiles, HospitalsConfig, Section, first_fault
+from fedmammo.config import ByProfiles, HospitalsConfig
 from fedmammo.errors import InputError
+from fedmammo.hospitals.digitiser import load_digitiser
+from fedmammo.hospitals.sites import load_description
+from fedmammo.schema import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Profile(Section):
-    """A hospital's share of the patients, its case mix, and how fast its line and its computer are."""
+    """A hospital: its share of the patients, its case mix, its digitiser, and how fast its line and computer are."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name of the hospital, and of its folder.")
     description: str = Field(default="", description="What the profile stands for, in one line.")
@@ -29,6 +29,20 @@ class Profile(Section):
         default=None,
         description="Fractions of breast density classes 1 to 4 that are aimed at, of the patients whose density "
         "is known; none takes what is left.",
+    )
+    masses: Fraction | None = Field(
+        default=None,
+        description="Fraction of patients whose first lesion is a mass, not a calcification, that is aimed at; none "
+        "takes what is left.",
+    )
+    digitiser: str | None = Field(
+        default=None,
+        description="Name of a digitiser in `sites/digitisers/`, or path of a YAML file; none shows films as the "
+        "cohort holds them.",
+    )
+    label_noise: Fraction = Field(
+        default=0.0,
+        description="Fraction of the hospital's training patients whose labels are exchanged, benign for malignant.",
     )
     uplink_megabits_per_second: float = Field(
         default=20.0,
@@ -58,31 +72,17 @@ class Profile(Section):
 
 
 def load_profile(name_or_path: str) -> Profile:
-    """Read the profile `sites/<name>.yaml`, or the file at a path (it ends in .yaml or .yml, or holds a slash).
+    """Read `sites/<name>.yaml`, or the file at a path, and check that its digitiser can be read too.
 
-    Paths are relative to the working directory. Raises InputError, in one line, for a name that is not known,
-    a file that cannot be read, bad YAML, an unknown key or a value of the wrong kind.
+    Raises InputError, in one line, as `load_description` does.
     """
-    source: Traversable
-    if "/" in name_or_path or name_or_path.endswith((".yaml", ".yml")):
-        source = Path(name_or_path)
-    else:
-        known = {item.name.removesuffix(".yaml"): item for item in _sites().iterdir() if item.is_file()}
-        if name_or_path not in known:
-            raise InputError(
-                f"profile {name_or_path!r} is not known; expected one of {', '.join(sorted(known))}, "
-                "or the path of a YAML file"
-            )
-        source = known[name_or_path]
-    try:
-        return Profile.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"{source}: cannot be read ({reason}); give the path of a profile") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        raise InputError(f"{source}: {first_fault(error)}; see the profiles in sites/ for an example") from error
+    profile = load_description(Profile, name_or_path)
+    if profile.digitiser is not None:
+        try:
+            load_digitiser(profile.digitiser)
+        except InputError as error:
+            raise InputError(f"profile {profile.name}: {error}") from error
+    return profile
 
 
 def load_profiles(names_or_paths: list[str]) -> list[Profile]:
@@ -99,15 +99,16 @@ def load_profiles(names_or_paths: list[str]) -> list[Profile]:
     return list(profiles.values())
 
 
-def _sites() -> Traversable:
-    """Return the folder of profiles: inside the installed package, or beside it in a checkout."""
-    package = files("fedmammo")
-    inside = package / "sites"
-    return inside if inside.is_dir() else Path(str(package)).parent / "sites"
-
-
 def profiles_of(config: HospitalsConfig, names: list[str]) -> list[Profile]:
     """Return the hospitals' profiles in order; hospitals that no profile describes have the defaults."""
     if isinstance(config.assignment, ByProfiles):
         return load_profiles(config.assignment.profiles)
     return [Profile(name=name) for name in names]
+
+
+def digest_of_profiles(config: HospitalsConfig, names: list[str]) -> str:
+    """SHA-256 of what the hospitals' profiles and digitisers say, wherever their files lie."""
+    profiles = profiles_of(config, names)
+    digitisers = [load_digitiser(profile.digitiser) for profile in profiles if profile.digitiser]
+    content = "\n".join(part.model_dump_json() for part in (*profiles, *digitisers))
+    return hashlib.sha256(content.encode()).hexdigest()

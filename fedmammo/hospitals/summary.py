@@ -5,7 +5,7 @@ import pandas as pd
 from scipy.spatial.distance import jensenshannon
 
 from fedmammo.config import ByProfiles, HospitalsConfig
-from fedmammo.hospitals.assignment import density_classes, hospital_names
+from fedmammo.hospitals.assignment import density_classes, hospital_names, lesion_types
 from fedmammo.hospitals.case_mix import Whole
 from fedmammo.hospitals.profiles import Profile, load_profiles
 
@@ -13,10 +13,10 @@ from fedmammo.hospitals.profiles import Profile, load_profiles
 def holdings(patients: pd.DataFrame, hospital_of: pd.Series, config: HospitalsConfig) -> pd.DataFrame:
     """Count what each hospital holds: one row per hospital and split, in the hospitals' order.
 
-    Columns: hospital, split, patients, share (of the split's patients), images, malignant (patients), prevalence,
-    density 1 to density 4 (fractions of the patients whose density is known), unknown density (patients). With
-    profiles, also what was asked: `share asked`, `prevalence asked`, `density 1 asked`... Undefined fractions and
-    targets that a profile does not name are missing.
+    Columns: hospital, split; patients, images, malignant (patients), unknown density (patients); and as fractions:
+    share (of the split's patients), prevalence, density 1 to density 4 (of the patients whose density is known),
+    masses (of the patients whose first lesion's type is known). With profiles, each fraction is followed by what was
+    asked: `share asked`... Undefined fractions and targets that a profile does not name are missing.
     """
     rule = config.assignment
     profiles = load_profiles(rule.profiles) if isinstance(rule, ByProfiles) else []
@@ -27,22 +27,32 @@ def holdings(patients: pd.DataFrame, hospital_of: pd.Series, config: HospitalsCo
         for split in sorted(patients["split"].unique()):
             in_split = patients["split"] == split
             group = patients[in_split & (holder == name)]
-            density = _density(group)
-            rows.append(
-                {
-                    "hospital": name,
-                    "split": split,
-                    "patients": len(group),
-                    "share": len(group) / in_split.sum(),
-                    "images": int(group["images"].sum()),
-                    "malignant": int(group["malignant"].sum()),
-                    "prevalence": group["malignant"].mean() if len(group) else np.nan,
-                    **{f"density {i}": density[i - 1] / (density.sum() or np.nan) for i in range(1, 5)},
-                    "unknown density": len(group) - int(density.sum()),
-                    **asked.get(name, {}),
-                }
-            )
+            density, lesions = _density(group), np.bincount(lesion_types(group), minlength=3)[1:]
+            achieved = {
+                "share": len(group) / in_split.sum(),
+                "prevalence": group["malignant"].mean() if len(group) else np.nan,
+                **{f"density {i}": density[i - 1] / (density.sum() or np.nan) for i in range(1, 5)},
+                "masses": lesions[0] / (lesions.sum() or np.nan),
+            }
+            row = {
+                "hospital": name,
+                "split": split,
+                "patients": len(group),
+                "images": int(group["images"].sum()),
+                "malignant": int(group["malignant"].sum()),
+                "unknown density": len(group) - int(density.sum()),
+            }
+            for what, fraction in achieved.items():
+                row[what] = fraction
+                if profiles:
+                    row[f"{what} asked"] = asked[name][what]
+            rows.append(row)
     return pd.DataFrame(rows)
+
+
+def side_by_side(held: pd.DataFrame) -> pd.DataFrame:
+    """Turn the rows of one split of `holdings` into columns, leaving out what is known of no hospital."""
+    return held.drop(columns="split").set_index("hospital").dropna(axis=1, how="all").T.reset_index(names="")
 
 
 def distances(patients: pd.DataFrame, hospital_of: pd.Series) -> pd.DataFrame:
@@ -69,9 +79,10 @@ def _asked(profile: Profile, profiles: list[Profile]) -> dict[str, float]:
     """Return a profile's targets, missing where it names none."""
     density = profile.density or (np.nan,) * 4
     return {
-        "share asked": profile.share / sum(other.share for other in profiles),
-        "prevalence asked": np.nan if profile.prevalence is None else profile.prevalence,
-        **{f"density {i} asked": density[i - 1] for i in range(1, 5)},
+        "share": profile.share / sum(other.share for other in profiles),
+        "prevalence": np.nan if profile.prevalence is None else profile.prevalence,
+        **{f"density {i}": density[i - 1] for i in range(1, 5)},
+        "masses": np.nan if profile.masses is None else profile.masses,
     }
 
 

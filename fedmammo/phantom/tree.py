@@ -1,146 +1,192 @@
 """Writes the phantom cohort as CBIS-DDSM lies on disk after a classic TCIA download: DICOM files and CSVs."""
 
 import csv
-import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from PIL import Image
 
+from fedmammo.cohort.parallel import in_order
 from fedmammo.errors import InputError
 from fedmammo.folders import new_folder
-from fedmammo.phantom.draw import Box, draw_mammogram
-from fedmammo.phantom.patients import Breast, Patient, draw_patient
+from fedmammo.phantom.dicom import Pixels, uid, write_dicom
+from fedmammo.phantom.images import draw_mammogram
+from fedmammo.phantom.masses import Mass
+from fedmammo.phantom.patients import LESIONS, Breast, Finding, Patient, draw_patient
+from fedmammo.phantom.rates import DIFFICULTY
 
-COLUMNS = (
-    "patient_id", "breast_density", "left or right breast", "image view", "abnormality id", "abnormality type",
-    "mass shape", "mass margins", "assessment", "pathology", "subtlety",
-    "image file path", "cropped image file path", "ROI mask file path",
-)  # fmt: skip
-CSV_NAMES = {
-    "Training": "mass_case_description_train_set.csv",
-    "Test": "mass_case_description_test_set.csv",
+_PLACE = ("left or right breast", "image view", "abnormality id", "abnormality type")
+_VERDICT = ("assessment", "pathology", "subtlety", "image file path", "cropped image file path", "ROI mask file path")
+COLUMNS = {
+    "mass": ("patient_id", "breast_density", *_PLACE, "mass shape", "mass margins", *_VERDICT),
+    "calcification": ("patient_id", "breast density", *_PLACE, "calc type", "calc distribution", *_VERDICT),
 }
+PREFIXES = {"mass": "Mass", "calcification": "Calc"}
 FULL, CROP, MASK = "full mammogram images", "cropped images", "ROI mask images"
 
-# Quirks of the real tree, at about its rates: mask and crop in series of their own (both are then 000000), and
-# mask and crop exchanged on disk, against what the CSV says.
+# Quirks of the real tree, the first at about its rate: mask and crop in series of their own (both are then
+# 000000), mask and crop exchanged on disk against what the CSV says, masks smaller than their image, crops of 8 and
+# masks of 16 bit, a mask in two parts.
 APART_RATE = 0.07
-EXCHANGED_RATE = 0.03
+EXCHANGED_RATE = 0.05
+SMALLER_RATE, SMALLER = 0.05, 0.87
+OTHER_DEPTH_RATE = 0.10
+PARTED_RATE = 0.03
 CROP_MARGIN = 12
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Row = dict[str, str | int]
 
 
-def write_tree(out: Path, patients: int, seed: int) -> None:
-    """Draw `patients` patients and write them as a classic TCIA tree of mass cases into the new folder `out`.
+def write_tree(
+    out: Path,
+    patients: int,
+    seed: int,
+    difficulty: float = DIFFICULTY,
+    lesions: tuple[str, ...] = LESIONS[:1],
+    processes: int = 1,
+    report: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Draw `patients` patients and write them as a classic TCIA tree into the new folder `out`.
 
-    Patient k of a seed gets the same files whatever the number of patients; every fifth is in the test set. The
-    same arguments give the same bytes (for the same versions of numpy, scipy and pydicom). `out` appears only
-    when all is written. Raises InputError where `out` exists and is not an empty folder, or where `patients` is
-    below 1 or `seed` below 0.
+    Patient k of a seed gets the same files whatever the number of patients; every fifth is in the test set. The same
+    arguments give the same bytes (for the same versions of numpy, scipy and pydicom), also for any number of
+    processes. `out` appears only when all is written.
+
+    Args:
+        out: a new or empty folder.
+        patients: at least 1.
+        seed: at least 0.
+        difficulty: from 0 (easy) to 1 (hard).
+        lesions: the kinds that occur, of `LESIONS`.
+        processes: at least 1.
+        report: is told how many patients are written.
+
+    Raises InputError where an argument is not so.
     """
-    if patients < 1:
-        raise InputError(f"patients is {patients}: expected at least 1")
-    if seed < 0:
-        raise InputError(f"seed is {seed}: expected 0 or more")
+    for name, value, least in (("patients", patients, 1), ("seed", seed, 0), ("processes", processes, 1)):
+        if value < least:
+            raise InputError(f"{name} is {value}: expected at least {least}")
+    if not 0 <= difficulty <= 1:
+        raise InputError(f"difficulty is {difficulty}: expected a number from 0 (easy) to 1 (hard)")
     with new_folder(out) as tree:
-        rows: dict[str, list[Row]] = {split: [] for split in CSV_NAMES}
-        for number in range(1, patients + 1):
-            split = "Test" if number % 5 == 0 else "Training"
-            patient = draw_patient(number, seed)
-            for breast in patient.breasts:
-                for view in breast.views:
-                    rows[split].extend(_write_view(tree, split, patient, breast, view, seed))
-        for split, name in CSV_NAMES.items():
+        rows: dict[str, list[Row]] = {_csv(kind, split): [] for kind in lesions for split in ("train", "test")}
+        write = partial(_write_patient, tree, seed, difficulty, lesions)
+        for done, written in enumerate(in_order(write, range(1, patients + 1), processes, _lost), start=1):
+            for name, row in written:
+                rows[name].append(row)
+            report(done)
+        for name, lines in rows.items():
             with (tree / name).open("w", newline="", encoding="ascii") as file:
-                writer = csv.DictWriter(file, COLUMNS)  # its default line end is CRLF, as in the originals
+                writer = csv.DictWriter(file, COLUMNS[_kind(name)])  # its line end is CRLF, as in the originals
                 writer.writeheader()
-                writer.writerows(rows[split])
+                writer.writerows(lines)
 
 
-def _write_view(tree: Path, split: str, patient: Patient, breast: Breast, view: str, seed: int) -> Iterator[Row]:
-    """Draw one mammogram, write its full image, then each mass's crop and mask; one CSV row a mass."""
+def _csv(kind: str, split: str) -> str:
+    return f"{PREFIXES[kind].lower()}_case_description_{split}_set.csv"
+
+
+def _kind(name: str) -> str:
+    return next(kind for kind, prefix in PREFIXES.items() if name.startswith(prefix.lower()))
+
+
+def _lost(number: int) -> list[tuple[str, Row]]:
+    raise InputError(f"the process that drew patient {number} died, perhaps for want of memory; use fewer processes")
+
+
+def split_of(patient: Patient, kind: str) -> str:
+    """`train` or `test`. Of those with lesions of both kinds, some are in train for one and in test for the other."""
+    kinds = {kind_of(finding) for breast in patient.breasts for finding in breast.findings}
+    crosses = kind == "calcification" and len(kinds) == 2 and patient.number % 2 == 1
+    return "test" if (patient.number % 5 == 0) != crosses else "train"
+
+
+def kind_of(finding: Finding) -> str:
+    """`mass` or `calcification`."""
+    return "mass" if isinstance(finding.lesion, Mass) else "calcification"
+
+
+def _write_patient(
+    tree: Path, seed: int, difficulty: float, lesions: tuple[str, ...], number: int
+) -> list[tuple[str, Row]]:
+    """Draw and write one patient's files; its rows, each with the name of its CSV."""
+    patient = draw_patient(number, seed, difficulty, lesions)
+    return [
+        row
+        for breast in patient.breasts
+        for view in breast.views
+        for row in _write_view(tree, seed, difficulty, patient, breast, view)
+    ]
+
+
+def _write_view(
+    tree: Path, seed: int, difficulty: float, patient: Patient, breast: Breast, view: str
+) -> list[tuple[str, Row]]:
+    """Draw one mammogram; write its full image for each kind of lesion, and each lesion's crop and mask."""
     words = (("LEFT", "RIGHT").index(breast.side), ("CC", "MLO").index(view))
     generator = np.random.default_rng([seed, patient.number, *words])
-    image, masks, boxes = draw_mammogram(
-        [finding.lesion for finding in breast.findings], patient.density, breast.side, view, generator
-    )
-    name = f"P_{patient.number:05d}"
-    folder = f"Mass-{split}_{name}_{breast.side}_{view}"
+    lesions = [finding.lesion for finding in breast.findings]
+    image, masks = draw_mammogram(lesions, patient.density, breast.side, view, difficulty, generator)
 
-    def write(folder: str, series: str, instance: int, kind: str, pixels: Pixels) -> str:
+    def write(folder: str, series: str, instance: int, description: str, pixels: Pixels) -> str:
         """Write one file; the path that the CSV gives it."""
-        study_uid, series_uid = (_uid(seed, folder, series, level) for level in ("study", "series"))
-        place = f"{folder}/{study_uid}/{series_uid}"
-        dataset = _dicom(pixels, folder, study_uid, series_uid, _uid(seed, folder, series, f"image {instance}"), kind)
-        dataset.InstanceNumber = instance
-        dataset.Laterality = breast.side[0]
-        dataset.ViewPosition = view
-        path = tree / place / f"1-{instance}.dcm"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        dataset.save_as(path, enforce_file_format=True)
-        return f"{place}/{instance - 1:06d}.dcm"
+        study, series = (uid(str(seed), folder, series, level) for level in ("study", "series"))
+        path = tree / folder / study / series / f"1-{instance}.dcm"
+        write_dicom(path, pixels, folder, study, series, instance, description, breast.side, view)
+        return f"{folder}/{study}/{series}/{instance - 1:06d}.dcm"
 
-    full_path = write(folder, "full", 1, FULL, image)
-    for k, (finding, mask, box) in enumerate(zip(breast.findings, masks, boxes, strict=True), start=1):
-        crop = image[_widen(box, image.shape)]
-        quirk = generator.random()
-        if quirk < APART_RATE:
-            crop_path = write(f"{folder}_{k}", "crop", 1, CROP, crop)
-            mask_path = write(f"{folder}_{k}", "mask", 1, MASK, mask)
-        elif quirk < APART_RATE + EXCHANGED_RATE:
-            crop_path = write(f"{folder}_{k}", "both", 1, MASK, mask)
-            mask_path = write(f"{folder}_{k}", "both", 2, CROP, crop)
-        else:
-            crop_path = write(f"{folder}_{k}", "both", 1, CROP, crop)
-            mask_path = write(f"{folder}_{k}", "both", 2, MASK, mask)
-        lesion = finding.lesion
-        # The originals end the last column with a line feed inside the quotes.
-        values = (
-            name, patient.density, breast.side, view, k, "mass",
-            lesion.shape, lesion.margins, finding.assessment, finding.pathology, lesion.subtlety,
-            full_path, crop_path, mask_path + "\n",
-        )  # fmt: skip
-        yield dict(zip(COLUMNS, values, strict=True))
-
-
-def _widen(box: Box, shape: tuple[int, ...]) -> Box:
-    """The box with a margin, cut off at the image's edge."""
-    rows, columns = (
-        slice(max(side.start - CROP_MARGIN, 0), min(side.stop + CROP_MARGIN, length))
-        for side, length in zip(box, shape, strict=True)
-    )
-    return rows, columns
+    rows: list[tuple[str, Row]] = []
+    for kind in PREFIXES:
+        found = [(f, mask) for f, mask in zip(breast.findings, masks, strict=True) if kind_of(f) == kind]
+        split = split_of(patient, kind)
+        name = f"P_{patient.number:05d}"
+        folder = f"{PREFIXES[kind]}-{'Training' if split == 'train' else 'Test'}_{name}_{breast.side}_{view}"
+        full_path = write(folder, "full", 1, FULL, image) if found else ""
+        for k, (finding, mask) in enumerate(found, start=1):
+            crop, roi = _files(image, mask, generator)
+            quirk = generator.random()
+            own = f"{folder}_{k}"
+            if quirk < APART_RATE:
+                crop_path = write(own, "crop", 1, CROP, crop)
+                mask_path = write(own, "mask", 1, MASK, roi)
+            elif quirk < APART_RATE + EXCHANGED_RATE:
+                crop_path = write(own, "both", 1, MASK, roi)
+                mask_path = write(own, "both", 2, CROP, crop)
+            else:
+                crop_path = write(own, "both", 1, CROP, crop)
+                mask_path = write(own, "both", 2, MASK, roi)
+            lesion = finding.lesion
+            if isinstance(lesion, Mass):  # the originals end one path with a line feed inside the quotes
+                described, mask_path = (lesion.shape, lesion.margins), mask_path + "\n"
+            else:
+                described, crop_path = (lesion.type, lesion.distribution), crop_path + "\n"
+            values = (
+                name, patient.density, breast.side, view, k, kind, *described,
+                finding.assessment, finding.pathology, lesion.subtlety, full_path, crop_path, mask_path,
+            )  # fmt: skip
+            rows.append((_csv(kind, split), dict(zip(COLUMNS[kind], values, strict=True))))
+    return rows
 
 
-def _uid(seed: int, *words: str) -> str:
-    """A DICOM UID that depends on nothing but its arguments: a name-based UUID under 2.25 (PS3.5, B.2)."""
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '/'.join(('fedmammo phantom', str(seed), *words))).int}"
-
-
-def _dicom(pixels: Pixels, patient_id: str, study_uid: str, series_uid: str, image_uid: str, kind: str) -> FileDataset:
-    """A secondary capture as sparse as those of CBIS-DDSM: no pixel spacing, no manufacturer, no date."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
-    meta.MediaStorageSOPInstanceUID = UID(image_uid)
-    dataset = FileDataset("", {}, file_meta=meta, preamble=bytes(128))
-    dataset.SOPClassUID = SecondaryCaptureImageStorage
-    dataset.SOPInstanceUID = image_uid
-    dataset.StudyInstanceUID = study_uid
-    dataset.SeriesInstanceUID = series_uid
-    dataset.SeriesNumber = 1
-    dataset.SeriesDescription = kind
-    dataset.Modality = "MG"
-    dataset.ConversionType = "WSD"
-    dataset.BodyPartExamined = "BREAST"
-    dataset.PatientID = dataset.PatientName = patient_id
-    dataset.StudyDate = dataset.StudyTime = dataset.PatientBirthDate = dataset.PatientSex = ""
-    dataset.StudyID = dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
-    dataset.set_pixel_data(pixels, "MONOCHROME2", 8 * pixels.itemsize, generate_instance_uid=False)
-    return dataset
+def _files(image: NDArray[np.uint16], mask: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Pixels, Pixels]:
+    """The crop and the mask of a lesion as they are written, with their quirks."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    crop: Pixels = image[
+        max(rows[0] - CROP_MARGIN, 0) : rows[-1] + 1 + CROP_MARGIN,
+        max(columns[0] - CROP_MARGIN, 0) : columns[-1] + 1 + CROP_MARGIN,
+    ]
+    if generator.random() < PARTED_RATE:  # two contours: a gap of four columns in the middle
+        middle = int(columns[0] + columns[-1]) // 2
+        mask = mask & (abs(np.arange(mask.shape[1]) - middle - 0.5) > 2)
+    roi: Pixels = np.where(mask, 255, 0).astype(np.uint8)
+    if generator.random() < SMALLER_RATE:
+        size = tuple(round(SMALLER * n) for n in reversed(mask.shape))
+        roi = np.asarray(Image.fromarray(roi).resize(size, Image.Resampling.NEAREST))
+    if generator.random() < OTHER_DEPTH_RATE:
+        crop = (crop >> 8).astype(np.uint8)
+    if generator.random() < OTHER_DEPTH_RATE:
+        roi = roi.astype(np.uint16) * 257
+    return crop, roi

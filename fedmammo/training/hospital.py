@@ -14,6 +14,7 @@ from fedmammo.errors import InputError, StudyError
 from fedmammo.features.inputs import Inputs
 from fedmammo.files import read_tensors, write_tensors
 from fedmammo.hospitals.holder import Holder, holders, names
+from fedmammo.hospitals.records import records_of
 from fedmammo.randomness import generator_of
 from fedmammo.training import steps
 from fedmammo.training.task import Task
@@ -41,7 +42,7 @@ def open_site(study: str) -> Site:
     device = pick_device(config.engine.device)
     torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
     cohort = open_cohort(config.cohort.path)
-    return Site(config, cohort, Inputs(cohort, config.diagnosis, device))
+    return Site(config, cohort, Inputs(cohort, config.diagnosis, device, records_of(cohort, config)))
 
 
 @lru_cache(maxsize=16)
@@ -122,7 +123,7 @@ def _train(
         holder.training,
         site.config.diagnosis,
         site.config.federation.local_steps,
-        generator_of(cell.seed, cell.arm, cell.setting, cell.fold, task.stage, task.round, holder.name),
+        generator_of(cell.seed, cell.arm, cell.setting, cell.draw, cell.fold, task.stage, task.round, holder.name),
         incoming,
         load_state(folder, before=task.round),
         proximal_mu,

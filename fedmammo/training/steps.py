@@ -74,7 +74,7 @@ def train(
     anchors = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
     _restore(optimizer, parameters, state)
-    malignant = inputs.cohort.manifest["malignant"].to_numpy(dtype=np.float32)
+    malignant = inputs.records.malignant.astype(np.float32)
     losses, images = [], 0
 
     with torch.random.fork_rng():

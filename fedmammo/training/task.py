@@ -11,17 +11,21 @@ Stage = Literal["features", "train", "score"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One deployment of a study: an arm, a setting, a seed and a fold (0 where there is no cross-validation)."""
+    """One deployment of a study: an arm, a setting, a seed, a draw of hospitals and a fold.
+
+    `draw` is a seed of `hospitals.seed`; `fold` is 0 where there is no cross-validation.
+    """
 
     arm: Arm
     setting: Setting
     seed: int
+    draw: int
     fold: int
 
     @property
     def name(self) -> str:
         """File-safe name."""
-        return f"{self.arm}-{self.setting}-seed{self.seed}-fold{self.fold}"
+        return f"{self.arm}-{self.setting}-seed{self.seed}-draw{self.draw}-fold{self.fold}"
 
 
 @dataclass(frozen=True)

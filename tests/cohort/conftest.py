@@ -1,11 +1,14 @@
-"""Writes small TCIA trees, patch folders and CSVs for the tests of the cohort."""
+"""Writes small TCIA trees in their three forms, patch folders and CSVs for the tests of the cohort."""
 
 import csv
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -34,6 +37,63 @@ def write_dicom(path: Path, pixels: Pixels, **tags: Any) -> None:
     dataset.save_as(path, enforce_file_format=True)
 
 
+def mammogram() -> Pixels:
+    """260 x 240; a row is 200 brighter than the one above, a column 1 brighter than the one before."""
+    rows, columns = np.indices((260, 240))
+    return (200 * rows + columns).astype(np.uint16)
+
+
+def mask(kind: str = "u1") -> Pixels:
+    """Rows 100-119, columns 90-99: centre (110, 95), so the 128 pixels begin at (46, 31)."""
+    pixels = np.zeros((260, 240), kind)
+    pixels[100:120, 90:100] = np.iinfo(kind).max
+    return pixels
+
+
+def as_descriptive(classic: Path, out: Path) -> Path:
+    """The same tree with descriptive folders and NBIA Data Retriever's metadata.csv; every second line as Windows
+    writes it.
+    """
+    lines = []
+    for number, path in enumerate(sorted(classic.glob("*/*/*/*.dcm"))):
+        patient, study, series = path.parts[-4:-1]
+        place = f"CBIS-DDSM/{patient}/07-20-2016-DDSM-93921/1.000000-full mammogram images-{series[-5:]}"
+        (out / place).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, out / place / path.name)
+        line = {"Series UID": series, "Collection": "CBIS-DDSM", "3rd Party Analysis": ""}
+        line |= {"Data Description URI": "https://doi.org/10.7937/K9/TCIA.2016.7O02S9CY", "Subject ID": patient}
+        line |= {"Study UID": study, "Study Description": "", "Study Date": "07-20-2016", "Series Description": ""}
+        line |= {"Manufacturer": "", "Modality": "MG", "SOP Class Name": "", "SOP Class UID": "", "Number of Images": 1}
+        line |= {"File Size": "1 MB", "File Location": f"./{place}", "Download Timestamp": "2024-01-01"}
+        if number % 2:
+            line["File Location"] = line["File Location"].replace("/", "\\")
+        lines.append(line)
+    pd.DataFrame(lines).drop_duplicates("Series UID").to_csv(out / "metadata.csv", index=False)
+    for table in classic.glob("*.csv"):
+        shutil.copy(table, out)
+    return out
+
+
+def as_kaggle(classic: Path, out: Path) -> Path:
+    """The same tree as Kaggle's mirror has it: 8-bit JPEGs under the identifier of their series."""
+    lines = []
+    for number, path in enumerate(sorted(classic.glob("*/*/*/*.dcm"))):
+        patient, study, series = path.parts[-4:-1]
+        dataset = pydicom.dcmread(path)
+        place = f"jpeg/{series}/{path.stem[-1]}-{number:03d}.jpg"
+        (out / place).parent.mkdir(parents=True, exist_ok=True)
+        gray = (dataset.pixel_array >> (dataset.BitsStored - 8)).astype(np.uint8)
+        Image.fromarray(gray).save(out / place, quality=90)
+        line = {"file_path": f"CBIS-DDSM/dicom/{series}/{path.name}", "image_path": f"CBIS-DDSM/{place}"}
+        line |= {"PatientID": patient, "SeriesDescription": "", "SeriesInstanceUID": series, "StudyInstanceUID": study}
+        lines.append(line)
+    (out / "csv").mkdir()
+    pd.DataFrame(lines).to_csv(out / "csv/dicom_info.csv", index=False)
+    for table in classic.glob("*.csv"):
+        shutil.copy(table, out / "csv")
+    return out
+
+
 class Source:
     """A source under construction: CSV rows with or without files, as a TCIA tree or a patch folder."""
 
@@ -56,8 +116,8 @@ class Source:
         prefix = f"{lesion.title()}-{'Training' if split == 'train' else 'Test'}_{patient}_{side}_{view}"
         digits = self.mammograms.setdefault((prefix, side, view), str(1000 + len(self.mammograms)))
         row["image file path"] = f"{prefix}/1.2.3/1.2.{digits}/000000.dcm"
-        row["cropped image file path"] = f"{prefix}_{number}/1.2.4/1.3.{digits}/000000.dcm"
-        row["ROI mask file path"] = f"{prefix}_{number}/1.2.4/1.3.{digits}/000001.dcm\n"
+        row["cropped image file path"] = f"{prefix}_{number}/1.2.4/1.3.{digits}.{number}/000000.dcm"
+        row["ROI mask file path"] = f"{prefix}_{number}/1.2.4/1.3.{digits}.{number}/000001.dcm\n"
         self.tables.setdefault(table, []).append(row)
         self.write_table(table)
         return row
@@ -73,10 +133,16 @@ class Source:
         return path
 
     def lesion(
-        self, image: Pixels, mask: Pixels, crop: Pixels | None = None, swapped: bool = False, **row: str
+        self,
+        image: Pixels | None = None,
+        mask: Pixels | None = None,
+        crop: Pixels | None = None,
+        swapped: bool = False,
+        **row: str,
     ) -> dict[str, str]:
         """Append a row and write its three DICOM files; `swapped` exchanges mask and crop on disk."""
         written = self.row(**row)
+        image, mask = self.mammogram() if image is None else image, self.mask() if mask is None else mask
         if crop is None:
             crop = np.arange(30 * 20, dtype=np.uint16).reshape(30, 20)
         pair = (self.folder / written["ROI mask file path"].strip()).parent
@@ -84,6 +150,13 @@ class Source:
         write_dicom(pair / ("1-2.dcm" if swapped else "1-1.dcm"), crop)
         write_dicom(pair / ("1-1.dcm" if swapped else "1-2.dcm"), mask)
         return written
+
+    mammogram, mask = staticmethod(mammogram), staticmethod(mask)
+
+    def as_form(self, form: str) -> Path:
+        """The tree in one of its forms: classic (as it was written), descriptive or kaggle."""
+        write = {"classic": lambda folder, _: folder, "descriptive": as_descriptive, "kaggle": as_kaggle}[form]
+        return write(self.folder, self.folder.with_name(form))
 
     def patch(
         self, row: dict[str, str], k: int, pixels: Pixels | None = None, split: str = "train", benign: bool = False

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmammo.cohort.patch import cut_patch, resize
+from fedmammo.cohort.patch import Box, bounding_box, cut_patch, resize, whole_patch
 from fedmammo.cohort.quarantine import Unusable
 
 
@@ -13,47 +13,61 @@ def coordinates(height: int, width: int) -> np.ndarray:
     return (256 * rows + columns).astype(np.uint16)
 
 
-def box(height: int, width: int, top: int, bottom: int, left: int, right: int) -> np.ndarray:
+def filled(height: int, width: int, *boxes: Box) -> np.ndarray:
+    """A mask of rectangles."""
     mask = np.zeros((height, width), bool)
-    mask[top:bottom, left:right] = True
+    for box in boxes:
+        mask[box.top : box.bottom, box.left : box.right] = True
     return mask
 
 
 def test_a_small_lesion_gets_128_pixels_around_its_centre() -> None:
-    """Box rows 100-119, columns 90-99: centre (110, 95); 128 pixels around it begin at row 46, column 31."""
-    patch = cut_patch(coordinates(250, 250), box(250, 250, 100, 120, 90, 100), 128)
+    """Rows 100-119, columns 90-99: centre (110, 95); 128 pixels around it begin at row 46, column 31."""
+    patch = cut_patch(coordinates(250, 250), Box(90, 100, 100, 120), 128)
     assert patch[0, 0] == 256 * 46 + 31
     assert patch[-1, -1] == 256 * (46 + 127) + (31 + 127)
 
 
-def test_a_large_lesion_gets_a_margin_of_a_fifth() -> None:
-    """Box 200 wide, 40 high, centre (125, 125): side 240, from 5 to 244; no resampling at size 240."""
-    patch = cut_patch(coordinates(250, 250), box(250, 250, 105, 145, 25, 225), 240)
-    assert patch[0, 0] == 256 * 5 + 5
-    assert patch[-1, -1] == 256 * 244 + 244
+def test_a_large_lesion_gets_a_margin() -> None:
+    """200 wide, 40 high, centre (125, 125). A fifth: side 240, from 5 to 244. None: side 200, from 25 to 224."""
+    box = Box(25, 105, 225, 145)
+    patch = cut_patch(coordinates(250, 250), box, 240)
+    assert patch[0, 0] == 256 * 5 + 5 and patch[-1, -1] == 256 * 244 + 244
+    patch = cut_patch(coordinates(250, 250), box, 200, margin=0)
+    assert patch[0, 0] == 256 * 25 + 25 and patch[-1, -1] == 256 * 224 + 224
 
 
 def test_several_contours_are_one_lesion() -> None:
-    """Corners (60, 70) and (159, 129): box 100x60, centre (110, 100), side 128: rows from 46, columns from 36."""
-    mask = box(250, 250, 60, 61, 70, 71) | box(250, 250, 159, 160, 129, 130)
-    assert cut_patch(coordinates(250, 250), mask, 128)[0, 0] == 256 * 46 + 36
+    mask = filled(250, 250, Box(70, 60, 71, 61), Box(129, 159, 130, 160))
+    assert bounding_box(mask, (250, 250)) == Box(70, 60, 130, 160)
 
 
 def test_outside_the_mammogram_is_zero() -> None:
     """Box in the corner, centre (5, 5): the window begins at -59, so 59 rows and columns are padding."""
-    patch = cut_patch(np.full((250, 250), 7, np.uint16), box(250, 250, 0, 10, 0, 10), 128)
+    patch = cut_patch(np.full((250, 250), 7, np.uint16), Box(0, 0, 10, 10), 128)
     assert (patch[:59] == 0).all() and (patch[:, :59] == 0).all() and (patch[59:, 59:] == 7).all()
 
 
 def test_a_mask_of_another_size_is_stretched() -> None:
-    """Half as high, a quarter as wide: rows 50-59 and columns 20-24 become 100-119 and 80-99; centre (110, 90)."""
-    patch = cut_patch(coordinates(250, 240), box(125, 60, 50, 60, 20, 25), 128)
-    assert patch[0, 0] == 256 * 46 + 26
+    """Half as high, a quarter as wide: rows 50-59 and columns 20-24 become 100-119 and 80-99."""
+    assert bounding_box(filled(125, 60, Box(20, 50, 25, 60)), (250, 240)) == Box(80, 100, 100, 120)
 
 
 def test_an_empty_mask_is_unusable() -> None:
     with pytest.raises(Unusable, match="mask is empty"):
-        cut_patch(coordinates(200, 200), np.zeros((200, 200), bool), 128)
+        bounding_box(np.zeros((200, 200), bool), (200, 200))
+
+
+@pytest.mark.parametrize("box", [Box(-1, 0, 9, 9), Box(0, 0, 201, 9), Box(0, 90, 9, 101), Box(5, 5, 5, 9)])
+def test_a_box_outside_or_empty_is_unusable(box: Box) -> None:
+    with pytest.raises(Unusable, match=r"box is not inside the image: .* in 200x100"):
+        cut_patch(np.zeros((100, 200), np.uint16), box, 128)
+
+
+def test_a_whole_image_is_padded_to_a_square() -> None:
+    """2 high, 6 wide: two rows of zeros above and below."""
+    patch = whole_patch(np.full((2, 6), 9, np.uint16), 6)
+    assert patch.tolist() == [[0] * 6] * 2 + [[9] * 6] * 2 + [[0] * 6] * 2
 
 
 def test_resize_weights_by_the_widened_triangle() -> None:
@@ -81,7 +95,7 @@ def test_any_box_is_cut_as_from_a_padded_mammogram(top: int, left: int, height: 
     side = max(128, round(1.2 * max(bottom - top, right - left)))
     padded = np.pad(coordinates(200, 150), 200)
     row, column = 200 + (top + bottom - side) // 2, 200 + (left + right - side) // 2
-    patch = cut_patch(coordinates(200, 150), box(200, 150, top, bottom, left, right), side)
+    patch = cut_patch(coordinates(200, 150), Box(left, top, right, bottom), side)
     np.testing.assert_array_equal(patch, padded[row : row + side, column : column + side])
 
 

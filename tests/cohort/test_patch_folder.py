@@ -73,12 +73,12 @@ def test_every_fault_is_quarantined_and_the_rest_prepared(source, tmp_path: Path
     expected = {}
     torn = source.patch(source.row("P_00002"), 2)
     torn.write_bytes(torn.read_bytes()[:60])
-    expected[torn] = "unreadable PNG"
+    expected[torn] = "unreadable image"
     text = source.patch(source.row("P_00003"), 3)
     text.write_text("not an image")
-    expected[text] = "unreadable PNG"
-    expected[source.patch(source.row("P_00004"), 4, np.zeros((128, 128, 3), np.uint8))] = "not a square 8-bit gray PNG"
-    expected[source.patch(source.row("P_00005"), 5, np.zeros((128, 64), np.uint8))] = "not a square 8-bit gray PNG"
+    expected[text] = "neither DICOM, PNG, TIFF nor JPEG"
+    colour = np.tile(np.array([255, 0, 0], np.uint8), (128, 128, 1))
+    expected[source.patch(source.row("P_00004"), 4, colour)] = "not a gray image of 8 or 16 bits"
     expected[source.patch(source.row("P_00006", pathology="BENIGN"), 6)] = "label disagrees with the CSV"
     odd = source.patch(source.row("P_00007"), 7)
     odd = odd.rename(odd.with_name(odd.name.replace("benign_0", "benign_1")))
@@ -89,12 +89,37 @@ def test_every_fault_is_quarantined_and_the_rest_prepared(source, tmp_path: Path
     stray = unknown.with_name("IMG_1.png")
     stray.write_bytes(b"")
     expected[stray] = "name does not parse"
-    (stray.parent / ".DS_Store").write_bytes(b"")
+    for extra, reason in {
+        "train/is_benign_false/.DS_Store": "name does not parse",
+        "train/README": "file is in no folder of patches",
+        "val/deep/er/x.png": "file is in no folder of patches",
+    }.items():
+        (source.folder / extra).parent.mkdir(parents=True, exist_ok=True)
+        (source.folder / extra).write_bytes(b"")
+        expected[source.folder / extra] = reason
 
     cohort = prepare(source.folder, tmp_path / "out")
     assert cohort.manifest["patient"].tolist() == ["P_00001"]
     found = dict(zip(cohort.quarantine["source"], cohort.quarantine["reason"].str.split(":").str[0], strict=True))
     assert found == {path.relative_to(source.folder).as_posix(): reason for path, reason in expected.items()}
+    counts = {"rows": 1 + len(expected), "prepared": 1, "quarantined": len(expected)}
+    assert cohort.facts["counts"] == {"files of patches": counts}
+
+
+def test_a_description_that_cannot_be_read_counts_too(source, tmp_path: Path) -> None:
+    source.patch(source.row("P_00001"), 1)
+    source.row("P_00002", pathology="?")
+    cohort = prepare(source.folder, tmp_path / "out")
+    assert cohort.facts["counts"] == {
+        "files of patches": {"rows": 1, "prepared": 1, "quarantined": 0},
+        "mass_case_description_train_set.csv": {"rows": 1, "prepared": 0, "quarantined": 1},
+    }
+
+
+def test_a_patch_that_is_not_square_is_padded(source, tmp_path: Path) -> None:
+    source.patch(source.row("P_00001"), 1, np.full((128, 64), 255, np.uint8))
+    patch = prepare(source.folder, tmp_path / "out").patches[0]
+    assert (patch[:, 32:96] == 65535).all() and not patch[:, :32].any() and not patch[:, 96:].any()
 
 
 def test_one_patch_for_two_rows(source, tmp_path: Path) -> None:
@@ -119,14 +144,16 @@ def test_a_mislabelled_name_does_not_shift_its_neighbours(source, tmp_path: Path
     assert prepare(source.folder, tmp_path / "out").manifest["subtlety"].tolist() == [2]
 
 
-def test_a_patient_in_two_splits_stays_in_the_later_one(source, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_patient_in_two_splits_stays_in_the_later_one(source, tmp_path: Path, strict: bool) -> None:
     row, other_view = source.row("P_00001"), source.row("P_00001", **{"image view": "MLO"})
     source.patch(row, 1)
     source.patch(other_view, 2, split="val")
     source.patch(source.row("P_00002"), 3)
-    cohort = prepare(source.folder, tmp_path / "out")
+    cohort = prepare(source.folder, tmp_path / "out", strict=strict)
     assert cohort.patients["split"].to_dict() == {"P_00001": "val", "P_00002": "train"}
-    assert cohort.quarantine["reason"].tolist() == ["patient is in a later split too: P_00001"]
+    assert cohort.patients["images"].to_dict() == {"P_00001": 2 if strict else 1, "P_00002": 1}
+    assert cohort.quarantine["reason"].tolist() == ["patient is in a later split too: P_00001"][strict:]
 
 
 def test_csvs_are_needed(source, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from fedmammo.errors import InputError
 
 def test_what_is_neither_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "source" / "photos").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"expected a folder of patches .* or a classic TCIA tree") as caught:
+    with pytest.raises(InputError, match=r"expected a folder of patches .* a TCIA tree .* or a table") as caught:
         prepare(tmp_path / "source", tmp_path / "deep" / "out")
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         prepare(tmp_path / "none", tmp_path / "deep" / "out")
     assert not (tmp_path / "deep").exists()
 

@@ -21,4 +21,5 @@ def test_summary(source, tmp_path: Path) -> None:
     assert counts.loc["train"].tolist() == [2, 4, 1, 1, 2, 3, 0, 1, 0, 0, 1, 4, 0]
     assert counts.loc["val"].tolist() == [1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1]
     assert counts.loc["all", ["patients", "images", "malignant patients", "CC", "MLO"]].tolist() == [3, 5, 2, 4, 1]
-    assert tables["quarantine"].values.tolist() == [["unreadable PNG", 2]]
+    assert tables["quarantine"].values.tolist() == [["neither DICOM, PNG, TIFF nor JPEG", 2]]
+    assert tables["counts"].values.tolist() == [["files of patches", 7, 5, 2]]

@@ -167,6 +167,6 @@ def test_what_is_no_cohort_is_refused(tmp_path: Path) -> None:
 
 def test_a_quarantine_found_before_comes_first(tmp_path: Path) -> None:
     before = [Quarantined("a.png", None, "name does not parse")]
-    write_cohort(tmp_path / "out", plan(), before, read, 4, dict)
+    write_cohort(tmp_path / "out", plan(), before, read, 4, lambda: {"source": "test", "notes": {}})
     quarantine = Cohort.open(tmp_path / "out").quarantine
     assert quarantine["source"].tolist() == ["a.png"] and quarantine["row"].isna().all()

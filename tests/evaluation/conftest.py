@@ -32,15 +32,15 @@ def make_study(
                     label = patient // (hospitals * folds) % 2
                     for image in range(images):
                         score = 1 / (1 + np.exp(-rng.normal(1.2 * label)))
-                        one = (arm, "real", seed, fold, trained_at, "test", hospital, f"p{patient:04d}", image)
+                        one = (arm, "real", seed, 0, fold, trained_at, "test", hospital, f"p{patient:04d}", image)
                         rows.append((*one, label, score))
                         if arm != "local" or hospital == trained_at:
                             for other in range(folds):
                                 score = 1 / (1 + np.exp(-rng.normal(1.2 * label)))
-                                one = (arm, "real", seed, other, trained_at, "validation", hospital)
+                                one = (arm, "real", seed, 0, other, trained_at, "validation", hospital)
                                 rows.append((*one, f"v{patient:04d}", image, label, score))
     columns = [
-        *("arm", "setting", "seed", "fold", "trained_at", "split"),
+        *("arm", "setting", "seed", "draw", "fold", "trained_at", "split"),
         *("hospital", "patient", "image", "label", "score"),
     ]
     table = pd.DataFrame(rows, columns=columns)

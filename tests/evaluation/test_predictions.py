@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fedmammo.errors import InputError
-from fedmammo.evaluation.predictions import COLUMNS, Series, arrange
+from fedmammo.evaluation.predictions import COLUMNS, Repeat, Series, arrange
 
 Study = Callable[..., pd.DataFrame]
 
@@ -15,7 +15,8 @@ def test_models_see_the_same_images_whatever_the_order_of_rows(study: Study) -> 
     arranged = arrange(table, "test")
     shuffled = arrange(table.sample(frac=1, random_state=3), "test")
     assert arranged.patients == shuffled.patients == 24
-    assert arranged.seeds == [0, 1] and sorted(arranged.images) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert arranged.repeats == [(0, 0), (1, 0)]
+    assert sorted(arranged.images) == [((0, 0), 0), ((0, 0), 1), ((1, 0), 0), ((1, 0), 1)]
     for part, images in arranged.images.items():
         assert np.array_equal(images.patient, shuffled.images[part].patient)
         for (series, *trained), model in arranged.models.items():
@@ -35,8 +36,8 @@ def test_a_score_stays_with_its_image(study: Study) -> None:
     rows = table[(table.arm == "local") & (table.trained_at == "H1") & (table.seed == 1) & (table.split == "test")]
     places = {"least": rows.patient.map(least), "own": rows.image.map(first.score)}
     expected = rows.assign(**places).sort_values(["least", "own"])
-    assert arranged.models[Series("local", "real", "H1"), 1, 0].score.tolist() == expected.score.tolist()
-    assert arranged.images[0, 0].label.tolist() == expected.label.tolist()
+    assert arranged.models[Series("local", "real", "H1"), Repeat(1, 0), 0].score.tolist() == expected.score.tolist()
+    assert arranged.images[Repeat(0, 0), 0].label.tolist() == expected.label.tolist()
 
 
 def test_arms_have_an_order_and_the_rest_is_as_it_appears(study: Study) -> None:
@@ -56,7 +57,7 @@ def test_thresholds_are_of_the_same_model_and_of_validation_only(study: Study) -
     changed.loc[changed.split == "test", "score"] /= 3
     after = arrange(changed, "test").models
     differ = {key for key, model in after.items() if model.thresholds != before[key].thresholds}
-    assert differ == {(Series("local", "real", "H1"), 0, 0)}
+    assert differ == {(Series("local", "real", "H1"), Repeat(0, 0), 0)}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,9 @@ def test_a_missing_split_names_the_ones_that_are_there(study: Study, split: str)
 def test_a_missing_model_is_named(study: Study) -> None:
     table = study()
     gone = (table.arm == "local") & (table.trained_at == "H2") & (table.seed == 1) & (table.split == "test")
-    with pytest.raises(InputError, match=r"arm local, setting real, trained_at H2, seed 1, fold 0.* has 0 images"):
+    with pytest.raises(
+        InputError, match=r"arm local, setting real, trained_at H2, seed 1, draw 0, fold 0.* has 0 images"
+    ):
         arrange(table[~gone], "test")
 
 

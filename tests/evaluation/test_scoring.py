@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from fedmammo.config import ALL
 from fedmammo.evaluation.metrics import METRICS, choose_thresholds
-from fedmammo.evaluation.predictions import Series
+from fedmammo.evaluation.predictions import Repeat, Series
 from fedmammo.evaluation.scoring import Scores, score
 from fedmammo.evaluation.statistics import draw_resamples, percentile_interval
 
@@ -30,17 +30,21 @@ def test_folds_are_averaged_never_pooled(study: Study) -> None:
     found = scores_of(table).estimates[CENTRALIZED, ALL, "auroc"]
     for seed in (0, 1):
         by_fold = [auroc(table, arm="centralized", seed=seed, fold=fold) for fold in range(3)]
-        assert found.seeds[str(seed)].value == pytest.approx(np.mean(by_fold), abs=1e-12)
-        assert found.seeds[str(seed)].value != pytest.approx(auroc(table, arm="centralized", seed=seed), abs=1e-6)
-    assert found.mean.value == pytest.approx((found.seeds["0"].value + found.seeds["1"].value) / 2)
+        assert found.repeats[Repeat(seed, 0)].value == pytest.approx(np.mean(by_fold), abs=1e-12)
+        assert found.repeats[Repeat(seed, 0)].value != pytest.approx(
+            auroc(table, arm="centralized", seed=seed), abs=1e-6
+        )
+    assert found.mean.value == pytest.approx(
+        (found.repeats[Repeat(0, 0)].value + found.repeats[Repeat(1, 0)].value) / 2
+    )
 
 
 def test_the_local_summary_is_the_mean_over_models_never_pooled(study: Study) -> None:
     table = study()
     summary = scores_of(table).estimates[Series("local", "real", ALL), ALL, "auroc"]
     by_model = [auroc(table, arm="local", seed=1, trained_at=f"H{number}") for number in range(3)]
-    assert summary.seeds["1"].value == pytest.approx(np.mean(by_model), abs=1e-12)
-    assert summary.seeds["1"].value != pytest.approx(auroc(table, arm="local", seed=1), abs=1e-6)
+    assert summary.repeats[Repeat(1, 0)].value == pytest.approx(np.mean(by_model), abs=1e-12)
+    assert summary.repeats[Repeat(1, 0)].value != pytest.approx(auroc(table, arm="local", seed=1), abs=1e-6)
 
 
 @pytest.mark.parametrize("tested_at", [ALL, "H1"])
@@ -51,14 +55,14 @@ def test_resamples_by_hand(study: Study, tested_at: str) -> None:
     Patients are numbered by the lowest score that the first model gives to one of their images.
     """
     table = study(folds=2)
-    draw = draw_resamples(patients=24, seeds=2, resamples=20, seed=0)
+    draw = draw_resamples(patients=24, seeds=2, draws=1, resamples=20, seed=0)
     rows = table[(table["arm"] == "centralized") & (table["split"] == "test")]
     ranked = rows[rows["seed"] == 0].sort_values("score")["patient"]
     numbers = {name: number for number, name in enumerate(ranked.unique())}
     rows = rows.assign(error=(rows["score"] - rows["label"]) ** 2, one=1.0, number=rows["patient"].map(numbers))
     rows = rows[(rows["hospital"] == tested_at) | (tested_at == ALL)]
     expected = []
-    for patients, seeds in zip(draw.patients, draw.seeds, strict=True):
+    for patients, seeds in zip(draw.patients, draw.repeats, strict=True):
         means = rows.groupby(["seed", "fold"]).apply(
             lambda cell, patients=patients: np.divide(*(patients[cell["number"]] @ cell[["error", "one"]]))
         )

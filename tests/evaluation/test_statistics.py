@@ -8,7 +8,7 @@ from fedmammo.evaluation.metrics import Scored, Thresholds, Value, weighted_metr
 from fedmammo.evaluation.statistics import (
     draw_resamples,
     holm,
-    mean_over_seeds,
+    mean_over_repeats,
     p_value,
     paired_difference,
     percentile_interval,
@@ -18,26 +18,26 @@ ANY = Thresholds(Value(0.5), Value(0.5))
 
 
 def test_a_draw_has_as_many_patients_and_seeds_as_there_are_and_repeats() -> None:
-    draw = draw_resamples(patients=30, seeds=3, resamples=500, seed=7)
-    assert draw.patients.shape == (500, 30) and draw.seeds.shape == (500, 3)
-    assert (draw.patients.sum(axis=1) == 30).all() and (draw.seeds.sum(axis=1) == 3).all()
-    assert np.array_equal(draw.patients, draw_resamples(30, 3, 500, 7).patients)
-    assert not np.array_equal(draw.patients, draw_resamples(30, 3, 500, 8).patients)
+    draw = draw_resamples(patients=30, seeds=3, draws=1, resamples=500, seed=7)
+    assert draw.patients.shape == (500, 30) and draw.repeats.shape == (500, 3)
+    assert (draw.patients.sum(axis=1) == 30).all() and (draw.repeats.sum(axis=1) == 3).all()
+    assert np.array_equal(draw.patients, draw_resamples(30, 3, 1, 500, 7).patients)
+    assert not np.array_equal(draw.patients, draw_resamples(30, 3, 1, 500, 8).patients)
     # with replacement: a patient's weight is nearly Poisson, variance 1 - 1/30
     assert draw.patients.var() == pytest.approx(1 - 1 / 30, abs=0.03)
 
 
-def test_mean_over_seeds_by_hand() -> None:
+def test_mean_over_repeats_by_hand() -> None:
     """Weights (2, 1, 0): (2 x .6 + .9) / 3 = .7, as the undefined third seed was not drawn. Drawn, it counts."""
     values = np.array([[0.6, 0.6], [0.9, 0.9], [np.nan, np.nan]])
-    found = mean_over_seeds(values, np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 1.0]]))
+    found = mean_over_repeats(values, np.array([[2.0, 1.0, 0.0], [1.0, 1.0, 1.0]]))
     assert found == pytest.approx([0.7, np.nan], nan_ok=True)
 
 
 def test_seeds_widen_the_interval_as_two_seeds_must() -> None:
     """Two seeds with .6 and .8 for every patient draw: means .6, .7, .8 with chances 1/4, 1/2, 1/4."""
-    draw = draw_resamples(patients=5, seeds=2, resamples=4000, seed=0)
-    found = mean_over_seeds(np.repeat([[0.6], [0.8]], 4000, axis=1), draw.seeds)
+    draw = draw_resamples(patients=5, seeds=2, draws=1, resamples=4000, seed=0)
+    found = mean_over_repeats(np.repeat([[0.6], [0.8]], 4000, axis=1), draw.repeats)
     assert [np.isclose(found, value).mean() for value in (0.6, 0.7, 0.8)] == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
 
 
@@ -123,10 +123,20 @@ def test_the_interval_covers_the_true_auroc_because_patients_stay_whole(
         score = norm.cdf(raw)  # into [0, 1]; the order, and so the AUROC, stays
         for whole in (True, False):
             scored = Scored(label, score, owner if whole else np.arange(len(label)))
-            draw = draw_resamples(patients if whole else len(label), 1, 250, study)
+            draw = draw_resamples(patients if whole else len(label), 1, 1, 250, study)
             interval = percentile_interval(weighted_metrics(scored, ANY, draw.patients)["auroc"])
             by_patient += whole and interval.low <= truth <= interval.high
             by_image += not whole and interval.low <= truth <= interval.high
     assert 0.91 <= by_patient / studies <= 0.985
     if images > 1:
         assert by_image / studies < 0.85
+
+
+def test_seeds_and_draws_of_hospitals_are_crossed() -> None:
+    """A repeat's weight is its seed's times its draw's, so 2 seeds x 3 draws are a table of rank one, sum 6."""
+    draw = draw_resamples(patients=5, seeds=2, draws=3, resamples=200, seed=0)
+    tables = draw.repeats.reshape(200, 2, 3)
+    assert (tables.sum(axis=(1, 2)) == 6).all()
+    assert (tables.sum(axis=2) % 3 == 0).all() and (tables.sum(axis=1) % 2 == 0).all()
+    assert all(np.linalg.matrix_rank(table) == 1 for table in tables)
+    assert np.array_equal(draw.patients, draw_resamples(5, 2, 1, 200, 0).patients)

@@ -9,7 +9,7 @@ from fedmammo.evaluation.metrics import METRICS
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import score
 from fedmammo.evaluation.statistics import holm, p_value
-from fedmammo.evaluation.tables import comparisons_table, evaluate, results_table
+from fedmammo.evaluation.tables import compare_runs, comparisons_table, evaluate, results_table
 
 Study = Callable[..., pd.DataFrame]
 PAIRS = [("federated", "local"), ("federated", "centralized"), ("centralized", "local")]
@@ -32,7 +32,7 @@ def test_columns_and_rows(plain: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     """
     results, comparisons = plain
     assert ",".join(results) == (
-        "arm,setting,seed,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,"
+        "arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,"
         "epsilon,delta,note"
     )
     assert ",".join(comparisons) == "metric,arm,against,setting,tested_at,difference,ci_low,ci_high,p"
@@ -175,3 +175,44 @@ def test_folds_of_a_small_cohort(study: Study) -> None:
     results, _ = tables(study(folds=2, patients=48))
     assert set(results["patients"][results["tested_at"] == "all"]) == {48}
     assert (results["note"][(results["metric"] == "brier")] == "").all()
+
+
+def test_hospitals_drawn_anew(study: Study) -> None:
+    """Two draws that hold the same patients elsewhere: H0's value is the mean over its patients in either draw.
+
+    The second draw moves every patient one hospital on; models and scores stay, so that at `all` nothing changes.
+    """
+    once = study(hospitals=2, patients=16, seeds=1, arms=("centralized",))
+    moved = once.assign(draw=1, hospital=once["hospital"].map({"H0": "H1", "H1": "H0"}))
+    results = results_table(pd.concat([once, moved]), test_split="test", resamples=100)
+    auroc = results[results["metric"] == "auroc"].set_index(["draw", "tested_at"])["value"]
+    assert list(results["draw"].unique()) == ["0", "1", "all"]
+    assert auroc["0", "H0"] == auroc["1", "H1"] != auroc["0", "H1"]
+    assert auroc["all", "H0"] == pytest.approx((auroc["0", "H0"] + auroc["1", "H0"]) / 2, abs=1e-12)
+    assert auroc["all", "all"] == auroc["0", "all"]
+    assert set(results["patients"]) == {16, 8}
+
+
+def test_two_runs_are_compared_on_the_hospitals_of_the_first(study: Study) -> None:
+    """The other run dealt the same patients to other hospitals; each difference is that of the two auroc values."""
+    first = study(hospitals=2, patients=16, seeds=2)
+    other = study(hospitals=2, patients=16, seeds=2, generator=1)
+    moved = other.assign(hospital="elsewhere")
+    table = compare_runs(first, moved, test_split="test", resamples=100)
+    assert set(table["arm"]) == {"centralized", "federated"} and set(table["tested_at"]) == {"all", "H0", "H1"}
+    values = [
+        results_table(run, test_split="test", resamples=100)
+        .query("arm == 'federated' and seed == 'all' and trained_at == 'all'")
+        .set_index(["tested_at", "metric"])["value"]
+        for run in (first, other)
+    ]
+    expected = (values[0] - values[1]).dropna()
+    found = table[table["arm"] == "federated"].set_index(["tested_at", "metric"])["difference"]
+    pd.testing.assert_series_equal(found.dropna().sort_index(), expected.sort_index(), check_names=False)
+
+
+def test_a_run_does_not_differ_from_itself(study: Study) -> None:
+    table = compare_runs(study(), study(), test_split="test", resamples=100)
+    defined = table.dropna()
+    assert len(defined) > 20
+    assert (defined[["difference", "ci_low", "ci_high"]] == 0).all(axis=None) and (defined["p"] == 1).all()

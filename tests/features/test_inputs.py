@@ -3,6 +3,7 @@
 import multiprocessing
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ from safetensors.torch import save_file
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import DiagnosisConfig
+from fedmammo.features.harmonisation import harmonise
 from fedmammo.features.inputs import STAND_INS, Inputs
 from fedmammo.features.views import View
-from fedmammo.phantom.draw import draw_patches
+from fedmammo.hospitals.digitiser import load_digitiser
+from fedmammo.hospitals.records import Records, true_records
+from fedmammo.phantom.patches import draw_patches
+from fedmammo.randomness import generator_of
 
 CPU = torch.device("cpu")
 SWIN = "swin_tiny_patch4_window7_224"
@@ -33,7 +38,7 @@ def diagnosis(**keys: Any) -> DiagnosisConfig:
 def inputs(own_cohort: Cohort) -> Make:
     def make(**keys: Any) -> Inputs:
         with torch.enable_grad():  # a classifier asks a backward pass what is trained
-            return Inputs(own_cohort, diagnosis(**keys), CPU)
+            return Inputs(own_cohort, diagnosis(**keys), CPU, true_records(own_cohort))
 
     return make
 
@@ -130,7 +135,7 @@ def test_a_failure_marks_no_row(inputs: Make, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(made.classifier, "prefix", fails)
     with pytest.raises(MemoryError):
         made.compute(np.arange(5))
-    assert made.missing(np.arange(5)).tolist() == [1, 2, 3, 4]
+    assert made.missing(np.arange(5)).tolist() == [2, 3, 4]  # row 1 had both its views before
 
 
 def test_features_that_were_never_computed(inputs: Make) -> None:
@@ -142,7 +147,8 @@ def test_features_that_were_never_computed(inputs: Make) -> None:
 
 def compute_all(folder: Path, keys: dict[str, Any], step: int, together: Barrier) -> None:
     together.wait()
-    made = Inputs(Cohort.open(folder), diagnosis(**keys), CPU)
+    cohort = Cohort.open(folder)
+    made = Inputs(cohort, diagnosis(**keys), CPU, true_records(cohort))
     together.wait()
     rows = rows_of(made)[::step]
     for start in range(0, len(rows), 8):
@@ -221,7 +227,8 @@ def test_the_key_names_weights_and_normalisation(inputs: Make, tmp_path: Path) -
 
 def test_the_key_names_the_cohort(phantom_cohort: Cohort, own_cohort: Cohort) -> None:
     """A copy has the same features; another preparation of the same images has its own key, and so other names."""
-    first, copy = (Inputs(cohort, diagnosis(), CPU).folder for cohort in (phantom_cohort, own_cohort))
+    cohorts = (phantom_cohort, own_cohort)
+    first, copy = (Inputs(cohort, diagnosis(), CPU, true_records(cohort)).folder for cohort in cohorts)
     assert first.name == copy.name
     assert first.parent == phantom_cohort.folder / "features"
 
@@ -274,3 +281,46 @@ def test_images_where_nothing_is_frozen(inputs: Make) -> None:
 
 def test_images_are_given_at_the_networks_size(inputs: Make) -> None:
     assert inputs(train="bias").read(np.array([0, 1]), np.array([0, 1])).shape == (2, 1, 32, 32)
+
+
+def half_digitised(cohort: Cohort) -> Records:
+    """Every other image is shown by a digitiser."""
+    records, digitiser = true_records(cohort), load_digitiser("lumisys_200")
+    return replace(records, digitisers=tuple(digitiser if row % 2 else None for row in range(len(cohort.manifest))))
+
+
+@torch.no_grad()
+def test_features_are_of_the_image_as_the_digitiser_shows_it(own_cohort: Cohort) -> None:
+    """Those of other images are shared with every study: a hospital that digitises anew costs its own images only."""
+    plain, digitised = (
+        Inputs(own_cohort, diagnosis(), CPU, records)
+        for records in (true_records(own_cohort), half_digitised(own_cohort))
+    )
+    rows, whole = np.arange(6), np.zeros(6, dtype=int)
+    plain.compute(rows)
+    assert digitised.missing(rows).tolist() == [1, 3, 5]
+    digitised.compute(rows)
+    assert torch.equal(plain.read(rows, whole)[::2], digitised.read(rows, whole)[::2])
+    patch = load_digitiser("lumisys_200").apply(own_cohort.patches[3], noise(own_cohort, 3))
+    assert np.array_equal(digitised.patch(3), patch)
+    assert torch.equal(digitised.read(rows, whole)[3], digitised.classifier.prefix(View().of(patch))[0])
+    assert not torch.equal(plain.read(rows, whole)[3], digitised.read(rows, whole)[3])
+
+
+def test_images_without_a_prefix_are_digitised_and_harmonised(own_cohort: Cohort) -> None:
+    inputs = Inputs(own_cohort, diagnosis(train="all", harmonisation="histogram"), CPU, half_digitised(own_cohort))
+    image = inputs.read(np.array([1]), np.array([0]))[0, 0].numpy()
+    shown = load_digitiser("lumisys_200").apply(own_cohort.patches[1], noise(own_cohort, 1))
+    expected = harmonise(shown, "histogram", None)
+    assert np.array_equal(inputs.patch(1), expected)
+    assert image.shape == (32, 32) and image.mean() == pytest.approx(0.5, abs=0.01)
+
+
+def noise(cohort: Cohort, row: int) -> np.random.Generator:
+    return generator_of("digitiser", load_digitiser("lumisys_200").digest, cohort.manifest["image"][row])
+
+
+def test_a_harmonised_study_has_features_of_its_own(own_cohort: Cohort) -> None:
+    records = true_records(own_cohort)
+    folders = {Inputs(own_cohort, diagnosis(harmonisation=how), CPU, records).folder for how in ("none", "histogram")}
+    assert len(folders) == 2

@@ -20,7 +20,7 @@ from fedmammo.hospitals.holder import holders
 from fedmammo.run_folder import RunFolder
 from fedmammo.study import check, run
 
-FEDERATED = "federated-real-seed0-fold0"
+FEDERATED = "federated-real-seed0-draw0-fold0"
 
 
 def go(study: dict[str, Any], out: Path, spoil: str | None = None, app: ClientApp = app) -> RunFolder:
@@ -53,7 +53,8 @@ def test_one_round_of_fedavg_is_the_mean_of_local_models_weighted_by_patients(
     found = holders(Cohort.open(Path(config.cohort.path)), config, 0, 0)
     weights = {name: len(holder.training) for name, holder in found.items() if name != "all"}
     local = {
-        name: read_tensors(folder.path / f"models/local-real-seed0-fold0-{name}.safetensors")[0] for name in weights
+        name: read_tensors(folder.path / f"models/local-real-seed0-draw0-fold0-{name}.safetensors")[0]
+        for name in weights
     }
     federated, _ = read_tensors(folder.path / f"models/{FEDERATED}-all.safetensors")
     for tensor, value in federated.items():

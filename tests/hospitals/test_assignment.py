@@ -195,7 +195,6 @@ def test_a_cohort_of_one_label_is_dealt(rule: str, malignant: bool) -> None:
         ("size_skew", {"ratio": 100}, "for hospital-2, hospital-3; lower count (3) or ratio (100)"),
         ("dirichlet", {"count": 4}, "raise alpha (0.5) or lower count (4)"),
         ("dirichlet", {"alpha": 1e-12, "count": 4}, "raise alpha (1e-12) or lower count (4)"),
-        ("attribute", {}, "for density-4; deal patients by another rule than density"),
     ],
 )
 def test_a_hospital_without_training_patients_is_an_error(rule: str, changes: dict[str, Any], remedy: str) -> None:
@@ -212,7 +211,7 @@ def test_more_profiles_than_patients_is_an_error() -> None:
 
 
 def test_no_density_at_all_is_an_error() -> None:
-    with pytest.raises(InputError, match="no patient of the cohort has a density"):
+    with pytest.raises(InputError, match="no training patient of the cohort has a density; deal"):
         assign(cohort([(False, None, "train")]), config("attribute"))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmammo.hospitals.case_mix import apportion, fit, nearest_whole, rake
+from fedmammo.hospitals.case_mix import MASSES, PREVALENCE, apportion, fit, known, nearest_whole, rake, targets
 from fedmammo.hospitals.profiles import Profile
 
 counts = st.integers(0, 40)
@@ -22,6 +22,11 @@ def two_labels(benign: int, malignant: int) -> np.ndarray:
     kinds = np.zeros((2, 5), dtype=np.int64)
     kinds[:, 2] = benign, malignant
     return kinds
+
+
+def fit_masses(kinds: np.ndarray, profiles: list[Profile]) -> np.ndarray:
+    """Fit patients by label and density (2 x 5), all of whose lesions are masses: hospitals x 2 x 5."""
+    return fit(np.stack([0 * kinds, kinds, 0 * kinds], axis=2), profiles).sum(3)
 
 
 def test_largest_remainder_by_hand() -> None:
@@ -73,29 +78,29 @@ def test_no_other_rounding_is_nearer(whole: list[list[int]], seed: int) -> None:
 
 def test_targets_that_add_up_are_met() -> None:
     """Two hospitals of 50: .6 and .2 need 30 + 10 = 40 malignant patients, which are there."""
-    fitted = fit(two_labels(60, 40), hospitals((0.6, None), (0.2, None)))
+    fitted = fit_masses(two_labels(60, 40), hospitals((0.6, None), (0.2, None)))
     assert fitted.sum(2).tolist() == [[20, 30], [40, 10]]
 
 
 def test_a_hospital_without_targets_takes_what_is_left() -> None:
-    assert fit(two_labels(60, 40), hospitals((0.6, None), (None, None))).sum(2).tolist() == [[20, 30], [40, 10]]
+    assert fit_masses(two_labels(60, 40), hospitals((0.6, None), (None, None))).sum(2).tolist() == [[20, 30], [40, 10]]
 
 
 def test_a_hospital_gets_all_there_are_where_it_asks_for_more() -> None:
     """45 malignant patients are asked for, 30 are there, and the other hospital does not mind having none."""
-    assert fit(two_labels(70, 30), hospitals((0.9, None), (None, None))).sum(2).tolist() == [[20, 30], [50, 0]]
+    assert fit_masses(two_labels(70, 30), hospitals((0.9, None), (None, None))).sum(2).tolist() == [[20, 30], [50, 0]]
 
 
 def test_all_give_way_by_the_same_odds_where_targets_cannot_be_met() -> None:
     """As in the raking by hand: 68.2 and 11.8 are rounded."""
-    assert fit(two_labels(120, 80), hospitals((0.8, None), (0.2, None))).sum(2).tolist() == [[32, 68], [88, 12]]
+    assert fit_masses(two_labels(120, 80), hospitals((0.8, None), (0.2, None))).sum(2).tolist() == [[32, 68], [88, 12]]
 
 
 def test_density_targets_that_add_up_are_met_beside_the_prevalence() -> None:
     """40 patients a hospital; 20 of each class. Asked: 15 of classes 1 and 2, 5 of 3 and 4, and the reverse."""
     kinds = np.zeros((2, 5), dtype=np.int64)
     kinds[:, 1:] = 10
-    fitted = fit(kinds, hospitals((0.75, (0.375, 0.375, 0.125, 0.125)), (0.25, (0.125, 0.125, 0.375, 0.375))))
+    fitted = fit_masses(kinds, hospitals((0.75, (0.375, 0.375, 0.125, 0.125)), (0.25, (0.125, 0.125, 0.375, 0.375))))
     assert fitted.sum(2).tolist() == [[10, 30], [30, 10]]
     assert np.abs(fitted.sum(1)[:, 1:] - [[15, 15, 5, 5], [5, 5, 15, 15]]).max() <= 1
 
@@ -104,21 +109,23 @@ def test_unknown_densities_do_not_count_towards_the_density_target() -> None:
     """Each of two hospitals of 20 has 10 patients of known density; the first asks for class 1 only and gets all 10."""
     kinds = np.zeros((2, 5), dtype=np.int64)
     kinds[0, :3] = 20, 10, 10
-    first, second = fit(kinds, hospitals((None, (1, 0, 0, 0)), (None, (0, 1, 0, 0)))).sum(1)
+    first, second = fit_masses(kinds, hospitals((None, (1, 0, 0, 0)), (None, (0, 1, 0, 0)))).sum(1)
     assert first.tolist() == [10, 10, 0, 0, 0]
     assert second.tolist() == [10, 0, 10, 0, 0]
 
 
 def test_extreme_targets_and_a_single_label() -> None:
     """Everybody asks for malignant patients only, but there are none."""
-    assert fit(two_labels(9, 0), hospitals((1, None), (1, (0, 0, 0, 1)), (0, None))).sum(2).tolist() == [[3, 0]] * 3
-    assert fit(two_labels(0, 0), hospitals((1, None), (None, None))).sum() == 0
+    assert (
+        fit_masses(two_labels(9, 0), hospitals((1, None), (1, (0, 0, 0, 1)), (0, None))).sum(2).tolist() == [[3, 0]] * 3
+    )
+    assert fit_masses(two_labels(0, 0), hospitals((1, None), (None, None))).sum() == 0
 
 
 def test_hospitals_that_all_ask_for_one_label_share_the_other_by_size() -> None:
     """Sizes 4 and 12 of 8 benign and 8 malignant patients: equal targets leave equal prevalences."""
     profiles = [Profile(name="a", share=1, prevalence=1), Profile(name="b", share=3, prevalence=1)]
-    assert fit(two_labels(8, 8), profiles).sum(2).tolist() == [[2, 2], [6, 6]]
+    assert fit_masses(two_labels(8, 8), profiles).sum(2).tolist() == [[2, 2], [6, 6]]
 
 
 fractions = st.none() | st.floats(0, 1)
@@ -137,7 +144,7 @@ def test_sizes_and_patients_always_add_up(
         Profile(name=f"h{i}", share=share, prevalence=prevalence, density=density)  # type: ignore[arg-type]
         for i, (share, prevalence, density) in enumerate(asked)
     ]
-    fitted = fit(np.reshape(kinds, (2, 5)), profiles)
+    fitted = fit_masses(np.reshape(kinds, (2, 5)), profiles)
     assert (fitted >= 0).all()
     assert (fitted.sum(0) == np.reshape(kinds, (2, 5))).all()
     assert (fitted.sum((1, 2)) == apportion(sum(kinds), [profile.share for profile in profiles])).all()
@@ -151,7 +158,7 @@ def test_prevalences_that_some_dealing_has_are_found_again(dealt: list[tuple[int
         for i, (benign, malignant) in enumerate(dealt)
     ]
     benign, malignant = np.sum(dealt, 0)
-    assert fit(two_labels(benign, malignant), profiles).sum(2).tolist() == [list(pair) for pair in dealt]
+    assert fit_masses(two_labels(benign, malignant), profiles).sum(2).tolist() == [list(pair) for pair in dealt]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -166,8 +173,47 @@ def test_case_mixes_that_some_dealing_has_are_nearly_found_again(seed: int) -> N
         )
         for i, table in enumerate(dealt)
     ]
-    fitted = fit(dealt.sum(0), profiles)
+    fitted = fit_masses(dealt.sum(0), profiles)
     assert (np.abs(fitted.sum(2) - dealt.sum(2)) <= 1).all()
     of_density, asked = fitted[:, :, 1:].sum(1), dealt[:, :, 1:].sum(1)
     achieved, wanted = of_density / of_density.sum(1, keepdims=True), asked / asked.sum(1, keepdims=True)
     assert np.abs(achieved - wanted).max() < 0.02
+
+
+# Types of lesions
+
+
+def test_lesion_targets_are_met_beside_the_prevalence() -> None:
+    """Two hospitals of 40; 40 masses and 40 calcifications, half of each malignant.
+
+    Asked of the first: 30 masses, 24 malignant; of the second: 10 and 16. Together 40 and 40, which are there.
+    """
+    kinds = np.zeros((2, 5, 3), dtype=np.int64)
+    kinds[:, 2, 1:] = 20
+    profiles = [Profile(name="a", prevalence=0.6, masses=0.75), Profile(name="b", prevalence=0.4, masses=0.25)]
+    fitted = fit(kinds, profiles)
+    assert fitted.sum((2, 3)).tolist() == [[16, 24], [24, 16]]
+    assert known(fitted, MASSES).tolist() == [[30, 10], [10, 30]]
+
+
+def test_what_does_not_differ_is_not_asked_for() -> None:
+    """All lesions are masses, but for one of unknown type; so a target for masses moves nobody."""
+    kinds = np.zeros((2, 5, 3), dtype=np.int64)
+    kinds[:, 2, 1] = 10
+    kinds[0, 2, 0] = 4
+    profiles = [Profile(name="a", prevalence=0.5, masses=0.1), Profile(name="b", masses=0.9)]
+    without = [profile.model_copy(update={"masses": None}) for profile in profiles]
+    assert fit(kinds, profiles).tolist() == fit(kinds, without).tolist()
+    assert list(targets(kinds, profiles)) == [PREVALENCE]
+    assert targets(kinds, profiles)[PREVALENCE][0].tolist() == [0.5, 0.5]
+    assert np.isnan(targets(kinds, profiles)[PREVALENCE][1]).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(counts, min_size=30, max_size=30), st.lists(st.tuples(fractions, fractions), min_size=1, max_size=4))
+def test_types_of_lesions_add_up_too(kinds: list[int], asked: list[tuple[float | None, float | None]]) -> None:
+    profiles = [Profile(name=f"h{i}", prevalence=p, masses=m, share=i + 1) for i, (p, m) in enumerate(asked)]
+    fitted = fit(np.reshape(kinds, (2, 5, 3)), profiles)
+    assert (fitted >= 0).all()
+    assert (fitted.sum(0) == np.reshape(kinds, (2, 5, 3))).all()
+    assert (fitted.sum((1, 2, 3)) == apportion(sum(kinds), [profile.share for profile in profiles])).all()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from fedmammo.config import HospitalsConfig
-from fedmammo.hospitals.summary import distances, holdings
+from fedmammo.hospitals.summary import distances, holdings, side_by_side
 
 PATIENTS = pd.DataFrame(
     {
@@ -56,7 +56,27 @@ def test_asked_stands_beside_achieved(config: HospitalsConfig) -> None:
     assert table["share asked"].tolist() == [0.75, 0.75, 0.25, 0.25]
     assert table["prevalence asked"].tolist()[:2] == [0.4, 0.4]
     assert table.loc[0, [f"density {i} asked" for i in range(1, 5)]].tolist() == [0.1, 0.2, 0.3, 0.4]
-    assert table.loc[2, "prevalence asked":].isna().all()
+    assert table.loc[2, [f"{what} asked" for what in ("prevalence", "density 1", "density 4", "masses")]].isna().all()
+    assert list(table.columns[6:10]) == ["share", "share asked", "prevalence", "prevalence asked"]
+
+
+def test_masses_are_counted_among_the_lesions_of_known_type() -> None:
+    """In `train`, a has a mass, a calcification and two unknown ones; b a mass."""
+    lesions = ["mass", "calcification", None, None, None, "mass", "mass", "mass"]
+    config = HospitalsConfig.model_validate({"assignment": {"by": "uniform", "count": 2}})
+    hospital_of = HOSPITAL_OF.map({"a": "hospital-1", "b": "hospital-2"})
+    table = holdings(PATIENTS.assign(lesion=lesions), hospital_of, config)
+    assert table["masses"].tolist()[:3] == [0.5, 1, 1]
+    assert math.isnan(table["masses"].tolist()[3])
+
+
+def test_hospitals_side_by_side_leave_out_what_is_unknown_of_all(config: HospitalsConfig) -> None:
+    table = holdings(PATIENTS, HOSPITAL_OF, config)
+    shown = side_by_side(table[table["split"] == "train"]).set_index("")
+    assert list(shown.columns) == ["a", "b"]
+    assert shown.loc["patients"].tolist() == [4, 2]
+    assert "masses" not in shown.index
+    assert "prevalence asked" in shown.index
 
 
 def test_other_rules_ask_for_nothing() -> None:

@@ -1,19 +1,20 @@
 import numpy as np
 import pytest
 
-from fedmammo.phantom.patients import Patient, draw_patient
+from fedmammo.phantom.masses import Mass
+from fedmammo.phantom.patients import LESIONS, Patient, draw_patient
 
 PATIENTS = 2000
 
 
 @pytest.fixture(scope="module")
 def patients() -> list[Patient]:
-    return [draw_patient(number, seed=8) for number in range(1, PATIENTS + 1)]
+    return [draw_patient(number, 8, 0.5, LESIONS) for number in range(1, PATIENTS + 1)]
 
 
 def test_a_patient_depends_on_number_and_seed_only(patients):
-    assert draw_patient(77, 8) == patients[76]
-    assert draw_patient(77, 9) != patients[76]
+    assert draw_patient(77, 8, 0.5, LESIONS) == patients[76]
+    assert draw_patient(77, 9, 0.5, LESIONS) != patients[76]
 
 
 def test_density_and_malignancy_have_their_rates(patients):
@@ -31,7 +32,7 @@ def test_rows_per_patient_resemble_the_original(patients):
     assert np.bincount(rows).argmax() == 2
 
 
-def test_verdicts_agree_with_the_masses(patients):
+def test_verdicts_agree_with_the_lesions(patients):
     allowed = {"BENIGN": {2, 3, 4}, "BENIGN_WITHOUT_CALLBACK": {2}, "MALIGNANT": {3, 4, 5}}
     findings = [f for p in patients for b in p.breasts for f in b.findings]
     for finding in findings:
@@ -40,7 +41,7 @@ def test_verdicts_agree_with_the_masses(patients):
     assert {f.pathology for f in findings} == set(allowed)
 
 
-def test_some_malignant_patients_hold_a_benign_mass_too_but_few(patients):
+def test_some_malignant_patients_hold_a_benign_lesion_too_but_few(patients):
     mixed = [p for p in patients if len({f.lesion.malignant for b in p.breasts for f in b.findings}) == 2]
     assert 0 < len(mixed) < 0.1 * PATIENTS
 
@@ -49,3 +50,12 @@ def test_sides_and_views_are_in_order_and_not_repeated(patients):
     for patient in patients:
         assert [b.side for b in patient.breasts] in (["LEFT"], ["RIGHT"], ["LEFT", "RIGHT"])
         assert all(b.views in (("CC",), ("MLO",), ("CC", "MLO")) for b in patient.breasts)
+
+
+def test_kinds_are_drawn_as_asked(patients):
+    """Of some 2300 lesions half are masses: the standard error is .01."""
+    masses = [isinstance(f.lesion, Mass) for p in patients for b in p.breasts for f in b.findings]
+    assert np.mean(masses) == pytest.approx(0.5, abs=0.05)
+    for kind in LESIONS:
+        only = [draw_patient(n, 8, 0.5, (kind,)) for n in range(1, 50)]
+        assert {isinstance(f.lesion, Mass) for p in only for b in p.breasts for f in b.findings} == {kind == "mass"}

@@ -26,7 +26,7 @@ def study(small_study: dict[str, Any], own_cohort: Cohort, tmp_path: Path) -> tu
     small_study["cohort"]["path"] = str(own_cohort.folder)
     small_study["diagnosis"] |= {"patient_fraction": 0.5, "train": "last_blocks:1"}
     config = parse(small_study, "small")
-    task = Task("train", Cell("federated", "real", 0, 0), 1, config.model_dump_json(), str(tmp_path / "run"))
+    task = Task("train", Cell("federated", "real", 0, 0, 0), 1, config.model_dump_json(), str(tmp_path / "run"))
     for node in range(3):
         while work(replace(task, stage="features"), node, {})[1]["remaining"]:
             pass
@@ -89,7 +89,12 @@ def test_features_are_computed_some_at_a_time(small_study: dict[str, Any], own_c
     """The holder of all 46 images computes 32, then 14."""
     small_study["cohort"]["path"] = str(own_cohort.folder)
     task = Task(
-        "features", Cell("centralized", "real", 0, 0), 0, parse(small_study, "").model_dump_json(), str(tmp_path), True
+        "features",
+        Cell("centralized", "real", 0, 0, 0),
+        0,
+        parse(small_study, "").model_dump_json(),
+        str(tmp_path),
+        True,
     )
     assert [work(task, 0, {}) for _ in range(3)] == [
         ({}, {"remaining": 14.0}),
@@ -108,13 +113,13 @@ def test_a_round_of_training(study: tuple[StudyConfig, Task]) -> None:
     assert numbers["num-examples"] == len(own.training)
     assert numbers.keys() == {"num-examples", "loss", "images"}
     assert all(type(number) is float for number in numbers.values())
-    folder = Path(task.run) / "hospitals" / "hospital-2" / "federated-real-seed0-fold0"
+    folder = Path(task.run) / "hospitals" / "hospital-2" / "federated-real-seed0-draw0-fold0"
     assert [path.name for path in folder.iterdir()] == ["round-00001.safetensors"]
 
 
 def test_the_holder_of_all_patients(study: tuple[StudyConfig, Task]) -> None:
     config, task = study
-    pooled = replace(task, pooled=True, cell=Cell("centralized", "real", 0, 0))
+    pooled = replace(task, pooled=True, cell=Cell("centralized", "real", 0, 0, 0))
     _, numbers = work(pooled, 0, {"arrays": initial_model(config.diagnosis, 0)})
     alone = [work(task, node, {"arrays": initial_model(config.diagnosis, 0)})[1] for node in range(3)]
     assert numbers["num-examples"] == sum(one["num-examples"] for one in alone)
@@ -145,9 +150,9 @@ def test_rounds_seeds_and_arms_are_different_streams(study: tuple[StudyConfig, T
     config, task = study
     incoming = {"arrays": initial_model(config.diagnosis, 0)}
     others = [
-        replace(task, cell=Cell("federated", "real", 1, 0)),
-        replace(task, cell=Cell("local", "real", 0, 0)),
-        replace(task, round=2, cell=Cell("federated", "real", 2, 0)),
+        replace(task, cell=Cell("federated", "real", 1, 0, 0)),
+        replace(task, cell=Cell("local", "real", 0, 0, 0)),
+        replace(task, round=2, cell=Cell("federated", "real", 2, 0, 0)),
     ]
     answers = [work(other, 0, incoming)[0]["head.weight"] for other in (task, *others)]
     assert len({tuple(answer.flatten().tolist()) for answer in answers}) == len(answers)
@@ -168,8 +173,8 @@ def test_a_hospital_that_raises_keeps_its_state(
             del incoming["head.bias"]
         elif fault == "features":
             inputs = open_site(task.study).inputs
-            done = inputs._files(inputs.views[0])[1]
-            broken.setattr(inputs, "_files", lambda _: (None, np.zeros_like(done)))
+            done = inputs._files(0, inputs.views[0])[1]
+            broken.setattr(inputs, "_files", lambda *_: (None, np.zeros_like(done)))
         else:
             broken.setattr(os, "fsync", no_space)
         work(second, 0, {"arrays": incoming})

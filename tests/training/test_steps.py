@@ -14,6 +14,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
 from fedmammo.files import read_tensors, write_tensors
+from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model
 from fedmammo.randomness import generator_of
 from fedmammo.training.steps import batches_of_patients, score, train
@@ -87,13 +88,13 @@ class Hand:
 
     def __init__(self, cohort: Cohort, **keys: Any) -> None:
         self.config = diagnosis(**keys)
-        self.inputs = Inputs(cohort, self.config, CPU)
+        self.inputs = Inputs(cohort, self.config, CPU, true_records(cohort))
         self.inputs.classifier.center.zero_()
         self.inputs.classifier.scale.fill_(1)
         malignant = cohort.manifest["malignant"].to_numpy()
         self.a, self.b = np.flatnonzero(malignant)[:1], np.flatnonzero(~malignant)[:3]
         for view, values in zip(self.inputs.views, ([2, 1, -1, 3], [-1, -1, -1, -1]), strict=False):
-            for array in self.inputs._files(view):
+            for array in self.inputs._files(0, view):
                 stored = np.load(array.filename, mmap_mode="r+")
                 rows = np.concatenate([self.a, self.b])
                 if stored.ndim == 2:  # the features; else their marks
@@ -244,7 +245,7 @@ def test_rounds_do_not_interrupt_the_optimiser(
     All of one patient's images and views are in every step, so that nothing depends on an order that is drawn.
     """
     config = diagnosis(**keys, optimizer=optimizer, augmentation={"flips": "horizontal", "views_per_step": 2})
-    inputs = Inputs(phantom_cohort, config, CPU)
+    inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     patients = [np.arange(6)]
     inputs.compute(patients[0])
     expected, numbers, whole_state = train(inputs, patients, config, 6, generator(), initial_model(config, 0), {})
@@ -266,7 +267,7 @@ def test_rounds_do_not_interrupt_the_optimiser(
 
 def test_a_fresh_state_is_another_continuation(phantom_cohort: Cohort) -> None:
     config = diagnosis(optimizer={"learning_rate": 0.01})
-    inputs = Inputs(phantom_cohort, config, CPU)
+    inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     inputs.compute(np.arange(6))
     model, _, state = train(inputs, [np.arange(6)], config, 2, generator(), initial_model(config, 0), {})
     continued, _, _ = train(inputs, [np.arange(6)], config, 1, generator(), model, state)
@@ -277,7 +278,7 @@ def test_a_fresh_state_is_another_continuation(phantom_cohort: Cohort) -> None:
 def test_what_is_frozen_does_not_change(phantom_cohort: Cohort) -> None:
     """Strong weight decay would shrink whatever the optimiser holds."""
     config = diagnosis(train="last_blocks:1", optimizer={"learning_rate": 0.1, "weight_decay": 1.0})
-    inputs = Inputs(phantom_cohort, config, CPU)
+    inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     inputs.compute(np.arange(4))
     before = {name: tensor.clone() for name, tensor in inputs.classifier.state_dict().items()}
     outgoing, _, _ = train(inputs, [np.arange(4)], config, 2, generator(), initial_model(config, 0), {})
@@ -290,7 +291,7 @@ def test_what_is_frozen_does_not_change(phantom_cohort: Cohort) -> None:
 def test_random_paths_come_from_the_round_and_leave_no_trace(phantom_cohort: Cohort) -> None:
     """Swin drops paths while it trains: by the round's generator, not by torch's global one, which stays as it was."""
     config = diagnosis(network=SWIN, train="last_blocks:1")
-    inputs = Inputs(phantom_cohort, config, CPU)
+    inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     inputs.compute(np.arange(4))
     incoming = initial_model(config, 0)
 
@@ -308,7 +309,7 @@ def test_random_paths_come_from_the_round_and_leave_no_trace(phantom_cohort: Coh
 
 def test_a_model_of_another_study_is_refused(phantom_cohort: Cohort) -> None:
     config = diagnosis()
-    inputs = Inputs(phantom_cohort, config, CPU)
+    inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     for incoming in ({}, {"head.weight": torch.zeros(1, 64)}, initial_model(config, 0) | {"extra": torch.zeros(1)}):
         with pytest.raises(ValueError, match="the incoming model has other tensors"):
             score(inputs, np.arange(1), incoming)
@@ -329,7 +330,8 @@ def test_a_score_is_the_sigmoid_of_the_mean_logit_over_flips(own_cohort: Cohort)
 def test_crops_do_not_count(own_cohort: Cohort) -> None:
     config = diagnosis(augmentation={"flips": "horizontal", "crops": 2})
     cropped, plain = (
-        Inputs(own_cohort, made, CPU) for made in (config, diagnosis(augmentation={"flips": "horizontal"}))
+        Inputs(own_cohort, made, CPU, true_records(own_cohort))
+        for made in (config, diagnosis(augmentation={"flips": "horizontal"}))
     )
     rows = np.arange(5)
     cropped.compute(rows)
@@ -340,7 +342,7 @@ def test_crops_do_not_count(own_cohort: Cohort) -> None:
 @pytest.mark.parametrize("train_what", ["head", "last_blocks:1", "all"])
 def test_a_score_depends_on_its_image_alone(phantom_cohort: Cohort, train_what: str) -> None:
     config = diagnosis(train=train_what, augmentation={"flips": "both"})
-    inputs = Inputs(phantom_cohort, config, CPU)
+    inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     rows = np.arange(12)
     inputs.compute(rows)
     model = initial_model(config, 0)

@@ -23,4 +23,4 @@ def test_a_task_as_text(task: Task) -> None:
 
 
 def test_the_name_of_a_cell_is_that_of_its_files() -> None:
-    assert Cell("federated", "real", 3, 1).name == "federated-real-seed3-fold1"
+    assert Cell("federated", "real", 3, 0, 1).name == "federated-real-seed3-draw0-fold1"

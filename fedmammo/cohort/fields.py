@@ -1,0 +1,79 @@
+"""The fields of a lesion: what each may say, and how a table's cell becomes one."""
+
+from collections.abc import Callable
+
+from fedmammo.cohort.quarantine import Row, Unusable
+
+Value = str | int | bool | None
+Parser = Callable[[str], Value]
+"""One stripped cell → its value; raises Unusable where it says something else than it may."""
+
+
+def word(*allowed: str) -> Parser:
+    """One of these words, which are upper case, in any case."""
+
+    def parse(text: str) -> str:
+        if text.upper() not in allowed:
+            raise Unusable(f"{text!r} is none of {', '.join(allowed)}")
+        return text.upper()
+
+    return parse
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+            raise Unusable(f"{text!r} is no whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def optional(parser: Parser) -> Parser:
+    """What `parser` reads, or None where the cell is empty."""
+    return lambda text: parser(text) if text else None
+
+
+def name(text: str) -> str:
+    """Any text, but not none."""
+    if not text:
+        raise Unusable("'' is no name")
+    return text
+
+
+def _density(text: str) -> int | None:
+    return whole_number(0, 4)(text) or None  # 0 stands for "not recorded"
+
+
+FIELDS: dict[str, Parser] = {
+    "patient": name,
+    "abnormality": whole_number(1, 99),
+    "pathology": word("BENIGN", "BENIGN_WITHOUT_CALLBACK", "MALIGNANT"),
+    "side": word("LEFT", "RIGHT"),
+    "view": word("CC", "MLO"),
+    "density": optional(_density),
+    "assessment": optional(whole_number(0, 5)),
+    "subtlety": optional(whole_number(0, 5)),
+    "shape": optional(str),
+    "margins": optional(str),
+    "calcification_type": optional(str),
+    "calcification_distribution": optional(str),
+}
+"""Field → parser. Densities 1-4 (0: not recorded), assessments 0-5 and subtleties 0-5 are those of BI-RADS and DDSM."""
+
+
+def parse(parsers: dict[str, tuple[str, Parser]], cells: dict[str, str]) -> Row:
+    """Read a row: field → (heading, parser) and heading → cell give field → value.
+
+    Raises:
+        Unusable: a cell cannot be read; the reason names its heading.
+    """
+    row: Row = {}
+    for field, (heading, parser) in parsers.items():
+        try:
+            row[field] = parser(cells[heading].strip())
+        except Unusable as reason:
+            raise Unusable(f"unreadable {heading}: {reason}") from reason
+    return row

@@ -1,0 +1,59 @@
+"""Reads the gray values of one image file: DICOM, PNG, TIFF or JPEG."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fedmammo.cohort.dicom import is_dicom, read_dicom
+from fedmammo.cohort.quarantine import Unusable
+
+MAXIMUM_PIXELS = 100_000_000
+"""The largest films of CBIS-DDSM have some 40 million; a file that declares more would take the memory of others."""
+MAXIMUM_BYTES = 2**30
+
+_FORMATS = ("PNG", "TIFF", "JPEG")
+
+
+def read_gray(path: Path) -> NDArray[np.uint16]:
+    """Read an image as (height, width), 0-65535, bright = dense; its format is told by its content.
+
+    Raises:
+        Unusable: no readable gray image of at most 16 bits, one frame and `MAXIMUM_PIXELS`.
+    """
+    try:
+        if path.stat().st_size > MAXIMUM_BYTES:
+            raise Unusable(f"file is larger than {MAXIMUM_BYTES >> 20} MiB: {path.name}")
+        dicom = is_dicom(path)
+    except OSError as error:
+        raise Unusable(f"file cannot be opened: {path.name} ({error.strerror})") from error
+    return read_dicom(path, MAXIMUM_PIXELS) if dicom else _read_picture(path)
+
+
+def _read_picture(path: Path) -> NDArray[np.uint16]:
+    """Read a PNG, TIFF or JPEG: the 8-bit value v becomes 257 v, so that 255 is 65535."""
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAXIMUM_PIXELS:
+                raise Unusable(f"image is too large: {path.name} ({image.width}x{image.height} pixels)")
+            if (frames := getattr(image, "n_frames", 1)) != 1:
+                raise Unusable(f"not one image: {path.name} ({frames} frames)")
+            image.load()
+    except Image.UnidentifiedImageError as error:
+        raise Unusable(f"neither DICOM, PNG, TIFF nor JPEG: {path.name}") from error
+    except Image.DecompressionBombError as error:
+        raise Unusable(f"image is too large: {path.name}") from error
+    except Unusable:
+        raise
+    except Exception as error:  # a damaged file makes Pillow raise almost anything
+        raise Unusable(f"unreadable image: {path.name} ({type(error).__name__})") from error
+    pixels = np.asarray(image)
+    if image.mode == "RGB" and (pixels == pixels[:, :, :1]).all():  # gray that was saved as colour
+        pixels = pixels[:, :, 0]
+    if pixels.ndim == 2 and pixels.dtype in (np.bool_, np.uint8) and image.mode in ("1", "L", "RGB"):
+        return pixels.astype(np.uint16) * np.uint16(65535 if pixels.dtype == np.bool_ else 257)
+    if image.mode.startswith("I;16"):
+        return pixels.astype(np.uint16)
+    raise Unusable(f"not a gray image of 8 or 16 bits: {path.name} (mode {image.mode})")

@@ -1,0 +1,77 @@
+"""Reads a table, CSV or Parquet, as text; every row counts, also those that do not fit."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from fedmammo.cohort.quarantine import Quarantined
+from fedmammo.errors import InputError
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as it is on disk.
+
+    Attributes:
+        path: the file.
+        headings: of its columns, stripped.
+        rows: (number, heading → cell); numbers are a spreadsheet's: the header is row 1.
+        quarantine: blank rows, and rows that do not fit the header.
+        digest: SHA-256 of the file, in hex.
+    """
+
+    path: Path
+    headings: list[str]
+    rows: list[tuple[int, dict[str, str]]]
+    quarantine: list[Quarantined]
+    digest: str
+
+    @property
+    def count(self) -> int:
+        """How many rows it has, the header aside."""
+        return len(self.rows) + len(self.quarantine)
+
+
+def read_table(path: Path) -> Table:
+    """Read a CSV (UTF-8, any line ends) or a Parquet file (`.parquet`).
+
+    Raises:
+        InputError: it is neither, or two columns have one name.
+    """
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        header, *lines = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
+    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:  # undecodable text is a ValueError
+        raise InputError(
+            f"{path}: expected a CSV or Parquet table with a header ({error}); save or fetch it anew"
+        ) from error
+    headings = [cell.strip() for cell in header]
+    twice = sorted({heading for heading in headings if headings.count(heading) > 1})
+    if twice:
+        raise InputError(f"{path}: column {twice[0]!r} is there twice; give every column its own name")
+    rows: list[tuple[int, dict[str, str]]] = []
+    quarantine: list[Quarantined] = []
+    for row, cells in enumerate(lines, start=2):
+        if not any(cell.strip() for cell in cells):
+            quarantine.append(Quarantined(path.name, row, "row is blank"))
+        elif len(cells) != len(headings):
+            counts = f"{len(cells)} cells under {len(headings)} headings"
+            quarantine.append(Quarantined(path.name, row, f"row does not fit the header: {counts}"))
+        else:
+            rows.append((row, dict(zip(headings, cells, strict=True))))
+    return Table(path, headings, rows, quarantine, digest)
+
+
+def _csv(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return list(csv.reader(file))
+
+
+def _parquet(path: Path) -> list[list[str]]:
+    frame = pd.read_parquet(path).convert_dtypes()  # a whole number beside a gap is no 2.0
+    text = frame.astype("string").fillna("")
+    return [[str(column) for column in frame.columns], *text.to_numpy(dtype=object).tolist()]

@@ -1,0 +1,128 @@
+"""The page of a study's hospitals: who holds what, what their digitisers show, how far they differ."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure, FigureBase
+
+from fedmammo.cohort.store import SPLITS
+from fedmammo.config import StudyConfig
+from fedmammo.errors import InputError
+from fedmammo.files import write_bytes, write_text
+from fedmammo.hospitals.summary import side_by_side
+from fedmammo.report.cells import cell_text
+from fedmammo.report.hospital_figures import draw_case_mix, draw_examples, draw_gray_values, draw_responses, draw_table
+from fedmammo.report.hospitals import View, look_at
+from fedmammo.report.page import Page, png_of
+from fedmammo.training.hospital import open_site
+
+SUFFIXES = (".html", ".png")
+PRIVACY = (
+    "For the planner of the simulation only: this shows images of the cohort's patients and exact counts, which no "
+    "hospital would give away."
+)
+DISTANCES = (
+    "Label and density distance: Jensen-Shannon distance from all patients together, 0 to 1. Feature distance: "
+    "squared maximum mean discrepancy (Gaussian kernel, median width) between the hospital's images and the others' in "
+    "what the classifier's head reads, 0 where they are alike; p by 999 random dealings of whole patients. "
+    "Differences in case mix count as much as those in digitisers."
+)
+_WIDTH = 11.0  # inches
+Panel = tuple[str, str, tuple[float, float], Callable[[FigureBase], None]]
+
+
+def check_suffix(path: Path) -> None:
+    """Raise InputError unless the page is to be an HTML or a PNG file."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"--out {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
+
+
+def write_sites(path: Path, config: StudyConfig, report: Callable[[str], None]) -> None:
+    """Write the hospitals of a study, in their first draw, as a page (.html) or as one picture (.png).
+
+    Computes the features of all images, which the study will use again. `report` is told what is being done. Raises
+    InputError for another suffix, and for whatever the study asks for that is not there.
+    """
+    check_suffix(path)
+    found = look_at(open_site(config.model_dump_json()), report)
+    report(f"drawing {path}")
+    if path.suffix == ".png":
+        write_bytes(path, png_of(_picture(found)))
+    else:
+        write_text(path, _page(found).html())
+
+
+def _page(found: View) -> Page:
+    page = Page(found.title)
+    page.text(PRIVACY, notice=True)
+    page.text(found.note)
+    page.heading("Who holds what, asked against achieved")
+    for split in _splits(found):
+        page.text(split)
+        page.table(side_by_side(found.held[found.held["split"] == split]))
+    for heading, says, size, draw in _panels(found):
+        page.heading(heading)
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        page.figure(figure, says)
+    page.heading("How far hospitals differ")
+    page.text(DISTANCES)
+    page.table(found.differing)
+    return page
+
+
+def _picture(found: View) -> Figure:
+    split = _splits(found)[0]
+    held = found.held[(found.held["split"] == split) & found.held["hospital"].isin(found.names)]
+    differing = found.differing[found.differing["hospital"].isin(found.names)]
+    tables = [(f"who holds what: {split}", side_by_side(held)), ("how far hospitals differ", differing)]
+    panels = _panels(found)
+    heights = [size[1] for _, _, size, _ in panels] + [0.6 + 0.24 * len(frame) for _, frame in tables]
+    width = max(_WIDTH, 1.6 + 1.5 * len(found.names))
+    figure = Figure(figsize=(width, sum(heights) + 0.8), layout="constrained")
+    figure.suptitle(f"{found.title}\n{found.note}\n{PRIVACY}", fontsize=9)
+    parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, (_, _, _, draw) in zip(parts, panels, strict=False):
+        draw(part)
+    for part, (title, frame) in zip(parts[len(panels) :], tables, strict=True):
+        draw_table(part, frame.map(cell_text), title)
+    return figure
+
+
+def _splits(found: View) -> list[str]:
+    """List the cohort's splits, training first."""
+    return [split for split in SPLITS if split in set(found.held["split"])]
+
+
+def _panels(found: View) -> list[Panel]:
+    """List the pictures: heading, what it says, size in inches, how it is drawn."""
+    bars, lines = 1.2 + 0.32 * len(found.names), 1.4 * len(found.examples) + 0.5
+    panels: list[Panel] = [
+        (
+            "Patients by class and density",
+            "bars of patients by class and by breast density, one per hospital",
+            (_WIDTH, bars),
+            lambda figure: draw_case_mix(figure, found.names, found.labels, found.densities),
+        ),
+        (
+            "The same films by every digitiser",
+            "example patches, one row per digitiser",
+            (_WIDTH, lines),
+            lambda figure: draw_examples(figure, found.columns, found.examples),
+        ),
+        (
+            "Gray values",
+            "distribution of gray values, one line per hospital",
+            (_WIDTH, 3.6),
+            lambda figure: draw_gray_values(figure, found.gray),
+        ),
+    ]
+    if found.digitisers:
+        responses: Panel = (
+            "Response curves",
+            "gray against optical density, one line per digitiser",
+            (_WIDTH, 3.6),
+            lambda figure: draw_responses(figure, found.digitisers),
+        )
+        panels.insert(2, responses)
+    return panels

@@ -1,0 +1,58 @@
+"""Two runs compared: paired where they tested alike, refused where they did not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fedmammo.comparison import compare
+from fedmammo.config import parse
+from fedmammo.errors import InputError
+from fedmammo.federation.client_app import app
+from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.run_folder import RunFolder
+from fedmammo.study import check, run
+
+Finish = Callable[..., Path]
+
+
+@pytest.fixture
+def finish(phantom_study: dict[str, Any], tmp_path: Path) -> Finish:
+    """Run the small study with some keys changed; returns the folder of the run."""
+
+    def study(name: str, **keys: Any) -> Path:
+        config = parse({**phantom_study, "arms": ["centralized", "federated"], **keys}, name)
+        hospitals, digests = check(config)
+        with RunFolder(tmp_path / name).opened(config, digests) as folder:
+            run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
+        return tmp_path / name
+
+    return study
+
+
+def auroc(folder: Path, arm: str) -> float:
+    results = pd.read_csv(folder / "results.csv", dtype={"seed": str})
+    chosen = results.query("arm == @arm and seed == 'all' and tested_at == 'all' and metric == 'auroc'")
+    return float(chosen["value"].iloc[0])
+
+
+def test_a_strategy_against_another(finish: Finish) -> None:
+    """The centralised arm combines nothing, so there the runs are equal."""
+    average = finish("average", federation={"rounds": 2, "local_steps": 2})
+    adam = finish("adam", federation={"rounds": 2, "local_steps": 2, "strategy": {"name": "FedAdam"}})
+    table = compare(adam, average).query("metric == 'auroc' and tested_at == 'all'").set_index("arm")
+    assert table.loc["centralized", "difference"] == 0 and table.loc["centralized", "p"] == 1
+    expected = auroc(adam, "federated") - auroc(average, "federated")
+    assert table.loc["federated", "difference"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_runs_that_did_not_test_alike(finish: Finish) -> None:
+    quick = {"rounds": 1, "local_steps": 1}
+    first = finish("first", federation=quick)
+    for other in (finish("seeds", federation=quick, seeds=[3]), finish("local", federation=quick, arms=["local"])):
+        with pytest.raises(InputError, match=r"seeds differ|have no arm in common"):
+            compare(first, other)
+    with pytest.raises(InputError, match="is not the configuration of a run"):
+        compare(first, first.parent)
