@@ -99,6 +99,8 @@ def test_the_schema_is_json_with_every_section(here: Here) -> None:
         ("data phantom tree --patients many", "'many'"),
         ("data phantom tree --patients 0", "'--patients': 0 is not in the range x>=1; see fedmammo data phantom"),
         ("data phantom tree --seed -1", "'--seed': -1"),
+        ("data phantom tree --difficulty 2", "'--difficulty': 2"),
+        ("data phantom tree --lesions moles", "'--lesions': 'moles' is not one of 'mass', 'calcification', 'both'"),
         ("run", "Missing argument 'CONFIG'; see fedmammo run --help"),
         ("evaluate run --cohort cohort", "Missing option '--split'"),
     ],

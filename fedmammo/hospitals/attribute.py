@@ -10,6 +10,7 @@ from fedmammo.config import ByAttribute
 from fedmammo.errors import InputError
 
 OTHER = "other"
+_NO_ATTRIBUTES = ("images", "split", "image", "source")  # the last two would make hospitals' names of identities
 _LONGEST = 60  # of a hospital's name, which is the name of a folder too
 
 
@@ -43,7 +44,7 @@ def hospitals_by_attribute(
 
 def _values(patients: pd.DataFrame, attribute: str) -> pd.Series:
     """Return the patients' values of a column, missing where it says nothing."""
-    columns = [column for column in patients.columns if column not in ("images", "split")]
+    columns = [column for column in patients.columns if column not in _NO_ATTRIBUTES]
     if attribute not in columns:
         raise InputError(
             f"hospitals.assignment.attribute: the cohort has no column {attribute!r}; expected one of "

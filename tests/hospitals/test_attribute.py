@@ -100,3 +100,14 @@ def test_any_column_gives_hospitals_that_a_study_can_have(values: list[str | Non
 def test_a_column_that_is_not_there_lists_those_that_are() -> None:
     with pytest.raises(InputError, match=r"attribute: the cohort has no column 'margin'; expected one of .*margins$"):
         hospitals_by_attribute(patients(["a"]), np.array([True]), ByAttribute(by="attribute", attribute="margin"))
+
+
+@pytest.mark.parametrize("column", ["image", "source", "images", "split", "patient", "weather"])
+def test_what_names_a_patient_names_no_hospital(column: str) -> None:
+    """A hospital's name goes into every table of a run, where no identity may be."""
+    table = patients(["P_1/scan", "P_2/scan"], column=column)
+    table.index.name = "patient"
+    if column in ("patient", "weather"):  # the one is the index, the other nowhere
+        table = table.drop(columns=column)
+    with pytest.raises(InputError, match=f"attribute: the cohort has no column '{column}'"):
+        hospital_names(config(column), table)
