@@ -75,11 +75,19 @@ class Run:
 
 @pytest.fixture(scope="module")
 def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of three arms with rounds enough to be interrupted in, and a strategy with state."""
+    """A study of three arms with rounds enough to be interrupted in, and a strategy with state.
+
+    Its hospitals differ: two have digitisers with noise of their own, one of them wrong labels.
+    """
+    folder = tmp_path_factory.mktemp("engine")
+    profiles = {"A": {"digitiser": "howtek_960", "label_noise": 0.2}, "B": {"digitiser": "office_flatbed"}, "C": {}}
+    for name, profile in profiles.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **profile}))
+    dealt = {"by": "profiles", "profiles": [str(folder / f"{name}.yaml") for name in profiles]}
     content = {
         "name": "small",
         "cohort": {"path": str(phantom_cohort.folder)},
-        "hospitals": {"assignment": {"by": "uniform", "count": 3}},
+        "hospitals": {"assignment": dealt},
         "diagnosis": {
             "network": "test_vit",
             "weights": "none",
@@ -92,7 +100,7 @@ def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
         "engine": {"name": "inline", "device": "cpu"},
         "evaluation": {"resamples": 100},
     }
-    path = tmp_path_factory.mktemp("engine") / "study.yaml"
+    path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
 

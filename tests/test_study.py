@@ -31,6 +31,31 @@ def run_inline(config: StudyConfig, out: Path) -> Path:
     return out
 
 
+def test_hospitals_with_faults_drawn_twice(
+    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
+) -> None:
+    """Two draws: other patients at a hospital, other wrong labels. Tests are made against the truth all the same."""
+    (tmp_path / "a.yaml").write_text("{name: A, label_noise: 0.5, digitiser: lumisys_200}")
+    (tmp_path / "b.yaml").write_text("{name: B, share: 2}")
+    phantom_study["hospitals"] = {
+        "assignment": {"by": "profiles", "profiles": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]},
+        "seed": [4, 1],
+        "validation_fraction": 0.5,
+    }
+    out = run_inline(parse(phantom_study, "small"), tmp_path / "run")
+    results = pd.read_csv(out / "results.csv", dtype={"draw": str})
+    assert list(results["draw"].unique()) == ["1", "4", "all"]
+    assert set(results["tested_at"]) == {"all", "A", "B"}
+
+    malignant = phantom_cohort.manifest.set_index("image")["malignant"]
+    truth = {phantom_cohort.pseudonym("image", str(name)): label for name, label in malignant.items()}
+    predictions = pd.read_csv(out / "predictions.csv", dtype={"image": str, "patient": str})
+    wrong = predictions[predictions["label"] != predictions["image"].map(truth)]
+    assert set(wrong["split"]) == {"validation"} and set(wrong["hospital"]) == {"A"}
+    held = predictions[predictions["hospital"] == "A"].groupby("draw")["patient"].agg(frozenset)
+    assert held[1] != held[4]
+
+
 class Plain(nn.Module):
     """A timm network, the constants that centre and scale its output, and a linear head; gray images go in."""
 
