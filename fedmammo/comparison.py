@@ -17,7 +17,7 @@ def compare(run: Path, against: Path) -> pd.DataFrame:
     """
     (config, digests), (other, other_digests) = read_config(run), read_config(against)
     must_agree = {
-        "the cohort": (digests["cohort"], other_digests["cohort"]),
+        "the cohort": (digests.get("cohort"), other_digests.get("cohort")),
         "evaluation.test": (tested_split(config), tested_split(other)),
         "evaluation.folds": (config.evaluation.folds, other.evaluation.folds),
         "seeds": (sorted(config.seeds), sorted(other.seeds)),

@@ -345,15 +345,15 @@ def first_fault(error: ValidationError) -> str:
     return " ".join((f"{where}: {text}" if where else text).split()) + more
 
 
-def _fill_in(value: Any, key: str) -> Any:
+def fill_in(value: Any, key: str) -> Any:
     """Replace ${NAME} by the environment's value, in every string.
 
     No key takes a truth value, YAML's yes and no: pydantic would take them for the numbers 1 and 0.
     """
     if isinstance(value, dict):
-        return {name: _fill_in(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
+        return {name: fill_in(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
     if isinstance(value, list):
-        return [_fill_in(item, key) for item in value]
+        return [fill_in(item, key) for item in value]
     if isinstance(value, bool):
         raise InputError(f"{key}: expected another kind of value than yes or no, true or false")
     if not isinstance(value, str):
@@ -375,7 +375,7 @@ def parse(content: Any, source: str) -> StudyConfig:
     if not isinstance(content, dict):
         raise InputError(f"{source}: expected a YAML mapping of keys, found {type(content).__name__}")
     try:
-        return StudyConfig.model_validate(_fill_in(content, ""))
+        return StudyConfig.model_validate(fill_in(content, ""))
     except ValidationError as error:
         raise InputError(f"{source}: {first_fault(error)}") from error
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -150,11 +151,15 @@ class RunFolder:
         path = self.path / "predictions.csv"
         if not path.exists():
             raise InputError(f"{self.path}: holds no finished run; finish it with fedmammo run ... --out {self.path}")
-        names = dict.fromkeys(("arm", "setting", "trained_at", "split", "hospital", "patient", "image"), str)
+        kinds: dict[str, type] = dict.fromkeys(COLUMNS, str)
+        kinds |= dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float}
         try:
-            table = pd.read_csv(path, dtype=names, na_filter=False)
+            content = path.read_bytes()
+            if not content.endswith(b"\n"):  # its last score may have lost digits
+                raise ValueError("its end is missing")
+            table = pd.read_csv(BytesIO(content), dtype=kinds, na_filter=False)
             return table[list(COLUMNS)]
-        except (ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: is damaged ({reason}); the run's own command mends it") from error
 

@@ -48,11 +48,29 @@ def test_a_strategy_against_another(finish: Finish) -> None:
     assert table.loc["federated", "difference"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_runs_that_did_not_test_alike(finish: Finish) -> None:
+def test_hospitals_dealt_by_another_rule(finish: Finish) -> None:
+    """They keep other patients for validation, and test the same ones; places are the hospitals of the first run."""
+    quick = {"rounds": 1, "local_steps": 1}
+    two, four = (
+        finish(f"{count}", federation=quick, hospitals={"assignment": {"by": "size_skew", "count": count}})
+        for count in (2, 4)
+    )
+    table = compare(two, four)
+    assert set(table["tested_at"]) <= {"all", "hospital-1", "hospital-2"}
+    whole = table.query("metric == 'auroc' and tested_at == 'all'").set_index("arm")["difference"]
+    for arm in ("centralized", "federated"):
+        assert whole[arm] == pytest.approx(auroc(two, arm) - auroc(four, arm), abs=1e-12)
+
+
+def test_runs_that_did_not_test_alike(finish: Finish, tmp_path: Path) -> None:
     quick = {"rounds": 1, "local_steps": 1}
     first = finish("first", federation=quick)
     for other in (finish("seeds", federation=quick, seeds=[3]), finish("local", federation=quick, arms=["local"])):
         with pytest.raises(InputError, match=r"seeds differ|have no arm in common"):
             compare(first, other)
+    digests = first / "config.yaml"
+    digests.write_text(digests.read_text().split("digests:")[0] + "digests: {}\n")
+    with pytest.raises(InputError, match="the cohort, seeds differ"):
+        compare(first, tmp_path / "seeds")
     with pytest.raises(InputError, match="is not the configuration of a run"):
         compare(first, first.parent)

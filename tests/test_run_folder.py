@@ -170,8 +170,13 @@ def test_cells_are_gathered_in_their_order_and_read_as_written(tmp_path: Path) -
     assert (tmp_path / "timings.csv").read_text().count("arm") == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b'"'])
-def test_damaged_predictions_are_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b'"', "a score", "a seed", "a tail"])
+def test_damaged_predictions_are_named(tmp_path: Path, content: bytes | str) -> None:
+    if isinstance(content, str):
+        whole = predictions(CELL, 0.25).to_csv(index=False).encode()
+        parts = {"a score": (b"0.25", b"?"), "a seed": (b",3,", b",,"), "a tail": (b"5\n", b"")}
+        assert parts[content][0] in whole
+        content = whole.replace(*parts[content])
     (tmp_path / "predictions.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"predictions\.csv: is damaged"):
         RunFolder(tmp_path).predictions()

@@ -83,7 +83,7 @@ def index_kaggle(source: Path) -> SeriesIndex:
     """
     columns = ("SeriesInstanceUID", "PatientID", "image_path")
     listed = (
-        (uid, patient, source.joinpath(*PurePosixPath(image).parts[-3:]))
+        (uid, patient, source.joinpath(*PureWindowsPath(image).parts[-3:]))
         for uid, patient, image in _columns(source / KAGGLE_INFO, columns)
     )
     return SeriesIndex.of((uid, patient, path) for uid, patient, path in listed if path.is_file())

@@ -8,6 +8,8 @@ Value = str | int | bool | None
 Parser = Callable[[str], Value]
 """One stripped cell → its value; raises Unusable where it says something else than it may."""
 
+_NO_NAMES = ("", "nan", "null", "none", "<na>", "n/a", "#n/a")
+
 
 def word(*allowed: str) -> Parser:
     """One of these words, which are upper case, in any case."""
@@ -24,9 +26,10 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     """A whole number from `low` to `high`."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+        whole = text.removesuffix(".0")  # as programs write whole numbers beside a gap
+        if not (whole.isascii() and whole.isdigit() and low <= int(whole) <= high):
             raise Unusable(f"{text!r} is no whole number from {low} to {high}")
-        return int(text)
+        return int(whole)
 
     return parse
 
@@ -37,9 +40,9 @@ def optional(parser: Parser) -> Parser:
 
 
 def name(text: str) -> str:
-    """Any text, but not none."""
-    if not text:
-        raise Unusable("'' is no name")
+    """Any text, but none, and none of those that stand for it: their rows would be one patient."""
+    if text.lower() in _NO_NAMES or "\0" in text:
+        raise Unusable(f"{text!r} is no name")
     return text
 
 

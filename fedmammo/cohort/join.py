@@ -20,7 +20,8 @@ def join(out: Path, folders: dict[str, Path]) -> Cohort:
 
     Raises:
         InputError: fewer than two hospitals, a name that is no plain word, a folder that is no prepared cohort, patches
-            of different sizes, a cohort that has hospitals already, or `out` is occupied or cannot be written.
+            of different sizes, a cohort that has hospitals already or is there twice, or `out` is occupied or cannot be
+            written.
     """
     if len(folders) < 2:
         raise InputError("one cohort is nothing to join; name at least two, as NAME=COHORT")
@@ -35,14 +36,18 @@ def join(out: Path, folders: dict[str, Path]) -> Cohort:
     for name, cohort in cohorts.items():
         if HOSPITAL in cohort.manifest:
             raise InputError(f"{cohort.folder}: has hospitals already; join the cohorts that {name} consists of")
+    names_of: dict[str, str] = {}
+    for name, cohort in cohorts.items():
+        other = names_of.setdefault(cohort.facts["digest"], name)
+        if other != name:
+            raise InputError(f"{other} and {name} are one cohort, whose patients would be there twice; name others")
     plan = pd.concat([_plan(name, cohort) for name, cohort in cohorts.items()], ignore_index=True)
     quarantine = [
         Quarantined(f"{name}/{entry['source']}", None if pd.isna(entry["row"]) else int(entry["row"]), entry["reason"])
         for name, cohort in cohorts.items()
         for entry in cohort.quarantine.to_dict("records")
     ]
-    own = ("listed_in", "listed_row", "position")
-    attributes = [str(column) for column in plan if column not in (*MANIFEST_COLUMNS, *own)]
+    attributes = [str(column) for column in plan if column not in (*MANIFEST_COLUMNS, "listed_in", "listed_row")]
     facts = {
         "source": "join of cohorts",
         "counts": {
@@ -62,7 +67,7 @@ def join(out: Path, folders: dict[str, Path]) -> Cohort:
         out,
         plan,
         quarantine,
-        lambda row: cohorts[row[HOSPITAL]].patches[row["position"]],
+        lambda row: cohorts[row["listed_in"]].patches[row["listed_row"]],
         next(iter(sizes.values())),
         lambda: facts,
         attributes,
@@ -72,6 +77,5 @@ def join(out: Path, folders: dict[str, Path]) -> Cohort:
 
 def _plan(name: str, cohort: Cohort) -> pd.DataFrame:
     renamed = {column: f"{name}/" + cohort.manifest[column] for column in ("patient", "image", "source")}
-    return cohort.manifest.assign(
-        **renamed, **{HOSPITAL: name}, listed_in=name, listed_row=None, position=range(len(cohort.manifest))
-    )
+    rows = range(len(cohort.manifest))
+    return cohort.manifest.assign(**renamed, **{HOSPITAL: name}, listed_in=name, listed_row=rows)

@@ -12,6 +12,8 @@ MARGIN = 0.2
 """Added to the larger side of the lesion's bounding box, as a share of it: a mass shows its margins there."""
 MINIMUM_SIDE = 128
 """Pixels of the mammogram; a smaller lesion is not magnified beyond this."""
+_MAXIMUM_SIDE = 16_384
+"""A square of more pixels would take gigabytes."""
 
 
 class Box(NamedTuple):
@@ -54,7 +56,7 @@ def cut_patch(image: NDArray[np.uint16], box: Box, size: int, margin: float = MA
         margin: share of the box's larger side, at least 0.
 
     Raises:
-        Unusable: the box is empty or not inside the image.
+        Unusable: the box is empty or not inside the image, or the square is wider than 16384 pixels.
     """
     height, width = image.shape
     if not (0 <= box.left < box.right <= width and 0 <= box.top < box.bottom <= height):
@@ -64,7 +66,11 @@ def cut_patch(image: NDArray[np.uint16], box: Box, size: int, margin: float = MA
 
 
 def whole_patch(image: NDArray[np.uint16], size: int) -> NDArray[np.uint16]:
-    """Make a patch of a whole image: padded with zeros to a square, centred, and resampled to (size, size)."""
+    """Make a patch of a whole image: padded with zeros to a square, centred, and resampled to (size, size).
+
+    Raises:
+        Unusable: the image is longer than 16384 pixels.
+    """
     height, width = image.shape
     return _square(image, Box(0, 0, width, height), max(height, width), size)
 
@@ -83,6 +89,8 @@ def resize(square: NDArray[np.uint16], size: int) -> NDArray[np.uint16]:
 
 def _square(image: NDArray[np.uint16], box: Box, side: int, size: int) -> NDArray[np.uint16]:
     """The square of this side around the centre of a box, zero outside the image, resampled."""
+    if side > _MAXIMUM_SIDE:
+        raise Unusable(f"patch is too large: {side} pixels wide, at most {_MAXIMUM_SIDE}")
     height, width = image.shape
     top, left = (box.top + box.bottom - side) // 2, (box.left + box.right - side) // 2
     rows, columns = (slice(max(first, 0), min(first + side, end)) for first, end in ((top, height), (left, width)))

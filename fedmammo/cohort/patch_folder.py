@@ -39,7 +39,8 @@ def list_patches(source: Path, descriptions: CaseDescriptions) -> Listing:
         try:
             patch = _Patch.parse(place)
         except Unusable as reason:
-            quarantine.append(Quarantined(place, None, str(reason)))
+            text = place.encode(errors="backslashreplace").decode()  # a name may be no UTF-8
+            quarantine.append(Quarantined(text, None, str(reason)))
         else:
             patches[patch.patient, patch.digits, patch.split].append(patch)
     rows_of: dict[str, list[Row]] = defaultdict(list)

@@ -5,11 +5,12 @@ needed. `split` (train | val | test), the box of the lesion (`left`, `top`, `rig
 the fields of CBIS-DDSM are read where they are there. Every other column is an attribute, kept as text.
 """
 
-from pathlib import Path
+import os
+from pathlib import Path, PureWindowsPath
 
 from fedmammo.cohort.fields import FIELDS, Parser, name, optional, parse, whole_number
 from fedmammo.cohort.lesions import Lesion
-from fedmammo.cohort.listing import Listing, as_plan
+from fedmammo.cohort.listing import COLUMNS, Listing, as_plan
 from fedmammo.cohort.patch import Box
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.store import MANIFEST_COLUMNS, PATIENT_COLUMNS, SPLITS
@@ -21,9 +22,10 @@ _BOX = Box._fields
 
 
 def _label(text: str) -> bool:
-    if text.lower() not in _LABELS:
+    label = text.lower().removesuffix(".0")
+    if label not in _LABELS:
         raise Unusable(f"{text!r} is none of benign, malignant, 0, 1")
-    return _LABELS[text.lower()]
+    return _LABELS[label]
 
 
 def _split(text: str) -> str:
@@ -40,7 +42,7 @@ _KNOWN: dict[str, Parser] = {
     **dict.fromkeys(_BOX, optional(whole_number(0, 10**6))),
     **_NEEDED,
 }
-_TAKEN = {*MANIFEST_COLUMNS, *PATIENT_COLUMNS} - set(_KNOWN)
+_TAKEN = {*MANIFEST_COLUMNS, *PATIENT_COLUMNS, *COLUMNS} - set(_KNOWN)
 
 
 def list_plain_table(path: Path) -> Listing:
@@ -57,15 +59,19 @@ def list_plain_table(path: Path) -> Listing:
     if has_box and len(has_box) < len(_BOX):
         raise InputError(f"{path}: expected all four columns of the box, {', '.join(_BOX)}, or none")
     for heading in table.headings:
-        if heading in _TAKEN or not heading:
-            raise InputError(f"{path}: column {heading!r} has a name that the manifest needs; rename it")
+        if heading in _TAKEN:
+            raise InputError(f"{path}: column {heading!r} has a name that fedmammo needs; rename it")
     attributes = [heading for heading in table.headings if heading not in _KNOWN]
     parsers = {heading: (heading, _KNOWN.get(heading, optional(str))) for heading in table.headings}
     planned: list[Row] = []
     quarantine = list(table.quarantine)
+    holders: dict[str, tuple[str, int]] = {}
     for number, cells in table.rows:
         try:
             row = _plan(path.parent, parse(parsers, cells))
+            patient, first = holders.setdefault(os.path.realpath(row["work"].file), (row["patient"], number))
+            if patient != row["patient"]:  # they might be in different splits
+                raise Unusable(f"image is another patient's: that of row {first}")
         except Unusable as reason:
             quarantine.append(Quarantined(path.name, number, str(reason)))
         else:
@@ -78,7 +84,7 @@ def list_plain_table(path: Path) -> Listing:
 
 def _plan(folder: Path, row: Row) -> Row:
     """Plan one image: its name is its path, and the box where it has one."""
-    file, malignant = row["image"], row["label"]
+    file, malignant = PureWindowsPath(row["image"]).as_posix(), row["label"]  # which reads / and \ alike
     pathology = row.get("pathology") or ("MALIGNANT" if malignant else "BENIGN")
     if (pathology == "MALIGNANT") != malignant:
         raise Unusable("label and pathology disagree")

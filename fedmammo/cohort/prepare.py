@@ -59,8 +59,8 @@ def prepare(
         report: is told how many rows of how many are done.
 
     Raises:
-        InputError: `source` is none of these, `out` is occupied or being prepared, a table is missing or lacks a
-            column, an option is out of range, or not one image could be prepared.
+        InputError: `source` is none of these, `out` is occupied, being prepared or among its patches, a table is
+            missing or lacks a column, an option is out of range, or not one image could be prepared.
     """
     if not 1 <= size <= MAXIMUM_SIZE:
         raise InputError(f"size {size}: expected 1 to {MAXIMUM_SIZE} pixels")
@@ -70,6 +70,8 @@ def prepare(
         raise InputError(f"processes {processes}: expected at least 1")
     if any(out.glob("*")) and not (out / FACTS).is_file():
         raise InputError(f"{out}: exists and is not an empty folder; name an empty or missing folder")
+    if any(out.resolve().is_relative_to((source / split).resolve()) for split in SPLITS):
+        raise InputError(f"{out}: lies among the patches of {source}; name a folder elsewhere")
     listing = list_source(source, csv)
     plan, quarantine, crossing = _one_split_a_patient(*_without_repeats(listing), strict)
     plan = _by_file(plan)
@@ -90,7 +92,7 @@ def prepare(
                 quarantine.append(quarantined(row, text or ""))
             elif text:
                 notes[row["image"]] = text
-        kept = plan[has_patch]
+        kept = plan.loc[has_patch]  # not plan[...], which means columns where nothing is left
         facts = {
             "source": listing.kind,
             "options": options,

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,19 +41,23 @@ def read_table(path: Path) -> Table:
     """Read a CSV (UTF-8, any line ends) or a Parquet file (`.parquet`).
 
     Raises:
-        InputError: it is neither, or two columns have one name.
+        InputError: it is neither, or its columns have not each a name of their own.
     """
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         header, *lines = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    except (OSError, ValueError, csv.Error, pa.ArrowException) as error:  # undecodable text is a ValueError
+    except (OSError, ValueError, pa.ArrowException) as error:  # undecodable text is a ValueError
         raise InputError(
-            f"{path}: expected a CSV or Parquet table with a header ({error}); save or fetch it anew"
+            f"{path}: expected a CSV or Parquet table with a header ({error}); save it anew, a CSV as UTF-8"
         ) from error
     headings = [cell.strip() for cell in header]
     twice = sorted({heading for heading in headings if headings.count(heading) > 1})
+    if "" in headings:
+        raise InputError(f"{path}: column {headings.index('') + 1} has no heading; give it one, or remove it")
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} is there twice; give every column its own name")
+    if len(headings) == 1 and re.search("[;\t|]", headings[0]):
+        raise InputError(f"{path}: the header has no comma; save the table with commas between its columns")
     rows: list[tuple[int, dict[str, str]]] = []
     quarantine: list[Quarantined] = []
     for row, cells in enumerate(lines, start=2):
@@ -68,7 +73,11 @@ def read_table(path: Path) -> Table:
 
 def _csv(path: Path) -> list[list[str]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.reader(file))
+        reader = csv.reader(file, strict=True)  # else a quote that is not closed swallows rows
+        try:
+            return list(reader)
+        except csv.Error as error:
+            raise ValueError(f"line {reader.line_num}: {error}") from error
 
 
 def _parquet(path: Path) -> list[list[str]]:

@@ -1,7 +1,9 @@
 """A preparation under way: patches and a journal, so that the next call goes on where this one stopped."""
 
+import errno
 import hmac
 import json
+import os
 import zlib
 from pathlib import Path
 
@@ -64,7 +66,10 @@ class Unfinished:
         for number, line in enumerate(journaled):
             if not line.endswith(b"\n"):
                 return number
-            crc, text = json.loads(line)
+            try:
+                crc, text = json.loads(line)
+            except ValueError:  # a power cut may leave anything
+                return number
             if crc is not None and zlib.crc32(self._patches.read(self._bytes)) != crc:
                 return number
             self.texts.append((crc is not None, text))
@@ -75,7 +80,8 @@ class Unfinished:
         crc = None
         if outcome.patch is not None:
             patch = outcome.patch.astype("<u2").tobytes()
-            self._patches.write(patch)
+            if self._patches.write(patch) < len(patch):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             crc = zlib.crc32(patch)
         self._journal.write(json.dumps([crc, outcome.text]).encode() + b"\n")
         self.texts.append((crc is not None, outcome.text))

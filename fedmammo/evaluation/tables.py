@@ -166,7 +166,8 @@ def compare_runs(
     first, other = (table[table["trained_at"] == ALL] for table in (predictions, against))
     place = ["draw", "patient"]
     hospital_of = first.drop_duplicates(place).set_index(place)["hospital"]
-    other = other.assign(hospital=hospital_of.reindex(pd.MultiIndex.from_frame(other[place])).to_numpy())
+    theirs = hospital_of.reindex(pd.MultiIndex.from_frame(other[place])).set_axis(other.index)
+    other = other.assign(hospital=theirs.fillna(other["hospital"]))  # other hospitals, other validation patients
     marked = [table.assign(setting=f"{run}/" + table["setting"]) for run, table in (("run", first), ("against", other))]
     scores = score(pd.concat(marked, ignore_index=True), test_split=test_split, resamples=resamples, seed=seed)
     rows = []

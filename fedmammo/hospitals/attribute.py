@@ -23,11 +23,17 @@ def hospitals_by_attribute(
     last hospital, `<attribute>-other`; if none of them trains, they count as no value. Empty text is no value, nor is
     density 0.
 
-    Raises InputError where the cohort has no such column, or no training patient has a value.
+    Raises InputError where the cohort has no such column, no training patient has a value, or each has another: such a
+    column names patients, and hospitals' names go into every table of a run.
     """
     values = _values(patients, rule.attribute)
     counts = values[training].value_counts()
     frequent = sorted(counts.index[counts >= rule.minimum_patients])
+    if len(frequent) > 1 and (counts == 1).all():
+        raise InputError(
+            f"hospitals.assignment.attribute: {rule.attribute} is another for every training patient, so hospitals "
+            "would be called by patients; choose a column whose values patients share, or raise minimum_patients"
+        )
     rare = values.notna() & ~values.isin(frequent)
     if not frequent and not rare[training].any():
         raise InputError(

@@ -8,7 +8,7 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from fedmammo.config import first_fault
+from fedmammo.config import fill_in, first_fault
 from fedmammo.errors import InputError
 from fedmammo.schema import Section
 
@@ -35,14 +35,14 @@ def load_description(kind: type[Description], name_or_path: str, folder: str = "
             )
         source = known[name_or_path]
     try:
-        return kind.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
+        return kind.model_validate(fill_in(yaml.safe_load(source.read_text(encoding="utf-8")), str(source)))
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(f"{source}: cannot be read ({reason}); give the path of a {what}") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         raise InputError(f"{source}: {first_fault(error)}; see the {what}s in sites/{folder} for an example") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date such as 2020-99-99; endless nesting
+        raise InputError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from error
 
 
 def _sites() -> Traversable:

@@ -75,7 +75,9 @@ def as_descriptive(classic: Path, out: Path) -> Path:
 
 
 def as_kaggle(classic: Path, out: Path) -> Path:
-    """The same tree as Kaggle's mirror has it: 8-bit JPEGs under the identifier of their series."""
+    """The same tree as Kaggle's mirror has it: 8-bit JPEGs under the identifier of their series; every second line as
+    Windows writes it.
+    """
     lines = []
     for number, path in enumerate(sorted(classic.glob("*/*/*/*.dcm"))):
         patient, study, series = path.parts[-4:-1]
@@ -85,6 +87,8 @@ def as_kaggle(classic: Path, out: Path) -> Path:
         gray = (dataset.pixel_array >> (dataset.BitsStored - 8)).astype(np.uint8)
         Image.fromarray(gray).save(out / place, quality=90)
         line = {"file_path": f"CBIS-DDSM/dicom/{series}/{path.name}", "image_path": f"CBIS-DDSM/{place}"}
+        if number % 2:
+            line["image_path"] = line["image_path"].replace("/", "\\")
         line |= {"PatientID": patient, "SeriesDescription": "", "SeriesInstanceUID": series, "StudyInstanceUID": study}
         lines.append(line)
     (out / "csv").mkdir()

@@ -76,17 +76,20 @@ def test_it_goes_on_where_it_stopped(table: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("fault", ["journal.jsonl", "patches.npy", "a wrong bit"])
+@pytest.mark.parametrize("fault", ["journal.jsonl", "patches.npy", "a wrong bit", "a wrong line"])
 def test_a_tail_torn_off_anywhere_is_read_again(table: Path, tmp_path: Path, fault: str, seed: int) -> None:
     """As a kill or a power cut leaves them: journal and patches end at any byte, or a patch is wrong."""
     prepare(table, tmp_path / "one")
     with pytest.raises(KeyboardInterrupt):
         prepare(table, tmp_path / "two", report=stop_after(40))
     generator = np.random.default_rng(seed)
-    path = tmp_path / "two.unfinished" / ("patches.npy" if fault == "a wrong bit" else fault)
+    names = {"a wrong bit": "patches.npy", "a wrong line": "journal.jsonl"}
+    path = tmp_path / "two.unfinished" / names.get(fault, fault)
     content = bytearray(path.read_bytes())
     if fault == "a wrong bit":
         content[generator.integers(128, len(content))] ^= 1
+    elif fault == "a wrong line":
+        content += b"\0\n"
     else:
         del content[generator.integers(len(content)) :]
     path.write_bytes(content)

@@ -40,19 +40,26 @@ def test_patients_of_two_hospitals_stay_apart(tmp_path: Path) -> None:
     assert cohort.digest and "north/table.csv | 2 | 1 | 1" in (cohort.folder / "cohort.md").read_text()
 
 
+def test_a_column_of_any_name_is_kept(tmp_path: Path) -> None:
+    folders = {name: hospital(tmp_path, name, 1, column="position") for name in ("n", "s")}
+    assert join(tmp_path / "out", folders).manifest["position"].tolist() == ["x", "x"]
+
+
 def test_what_cannot_be_joined(tmp_path: Path) -> None:
     north, large = hospital(tmp_path, "n", 1), hospital(tmp_path, "large", 1, size=16)
-    both = join(tmp_path / "both", {"a": north, "b": north}).folder
+    south = hospital(tmp_path, "s", 2)
+    both = join(tmp_path / "both", {"a": north, "b": south}).folder
     for folders, expected in (
         ({"a": north}, "one cohort is nothing to join"),
         ({"a": north, "b/c": north}, "hospital 'b/c': expected letters"),
         ({"a": north, "": north}, "hospital '': expected letters"),
         ({"a": north, "b": large}, r"patches differ in size \(a 8, b 16 pixels\)"),
+        ({"a": north, "b": south, "c": north}, "a and c are one cohort"),
         ({"a": north, "b": both}, "both: has hospitals already"),
         ({"a": north, "b": tmp_path}, "not a prepared cohort"),
     ):
         with pytest.raises(InputError, match=expected):
             join(tmp_path / "out", folders)
     with pytest.raises(InputError, match="is not an empty folder"):
-        join(both, {"a": north, "b": north})
+        join(both, {"a": north, "b": south})
     assert not (tmp_path / "out").exists()

@@ -108,3 +108,11 @@ def test_resizing_stays_within_the_values_and_commutes_with_transposition(side: 
     assert square.min() <= resized.min() and resized.max() <= square.max()
     # Pillow works in 32-bit floats, one axis after the other: the order may move a value across a rounding edge
     assert np.abs(resize(square.T, size).T.astype(int) - resized).max() <= 1
+
+
+def test_a_square_of_gigabytes_is_refused() -> None:
+    """A strip of 1 x 20000 pixels would be padded to 400 million, a margin of 10 around 2000 makes 22000."""
+    with pytest.raises(Unusable, match="patch is too large: 20000 pixels wide"):
+        whole_patch(np.zeros((1, 20_000), np.uint16), 128)
+    with pytest.raises(Unusable, match="patch is too large: 22000 pixels wide"):
+        cut_patch(np.zeros((2000, 2000), np.uint16), Box(0, 0, 2000, 2000), 128, margin=10)

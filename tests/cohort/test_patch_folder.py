@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,23 @@ def test_a_description_that_cannot_be_read_counts_too(source, tmp_path: Path) ->
         "files of patches": {"rows": 1, "prepared": 1, "quarantined": 0},
         "mass_case_description_train_set.csv": {"rows": 1, "prepared": 0, "quarantined": 1},
     }
+
+
+def test_a_name_that_is_no_utf_8_is_quarantined(source, tmp_path: Path) -> None:
+    path = source.patch(source.row("P_00001"), 1)
+    (path.parent / os.fsdecode(b"caf\xe9.png")).touch()
+    cohort = prepare(source.folder, tmp_path / "out")
+    assert cohort.quarantine["source"].tolist() == [r"train/is_benign_false/caf\udce9.png"]
+    assert Cohort.open(tmp_path / "out").facts["counts"]["files of patches"]["rows"] == 2
+
+
+def test_the_cohort_does_not_lie_among_the_patches(source) -> None:
+    """Its own files would be listed when the same command is given again."""
+    source.patch(source.row("P_00001"), 1)
+    with pytest.raises(InputError, match="lies among the patches"):
+        prepare(source.folder, source.folder / "train/out")
+    prepare(source.folder, source.folder / "out")
+    prepare(source.folder, source.folder / "out")
 
 
 def test_a_patch_that_is_not_square_is_padded(source, tmp_path: Path) -> None:

@@ -150,6 +150,50 @@ images/c.png,1,1,,,,,test,,
     assert set(cohort.manifest["split"]) == {"test"}  # patient 1 is in train and in test
 
 
+def test_nothing_but_quarantine_is_one_line(folder: Path) -> None:
+    for rows in ("", "images/a.png,1,perhaps\n"):
+        (folder / "table.csv").write_text("image,patient,label\n" + rows)
+        with pytest.raises(InputError, match=r"nothing could be prepared: (the source lists no image|table.csv row 2)"):
+            prepare(folder / "table.csv", folder / "out")
+        assert sorted(path.name for path in folder.iterdir()) == ["images", "table.csv"]
+
+
+def test_a_quote_that_is_not_closed_swallows_no_row(folder: Path) -> None:
+    (folder / "table.csv").write_text('image,patient,label,note\nimages/a.png,1,1,"big\nimages/b.png,2,0,\n')
+    with pytest.raises(InputError, match="line 3: unexpected end of data"):
+        prepare(folder / "table.csv", folder / "out")
+
+
+def test_paths_are_read_as_windows_writes_them(folder: Path) -> None:
+    table = write(folder, image=["images\\a.png", ".\\images\\b.png"], patient=["1", "2"], label=["0", "1"])
+    assert prepare(table, folder / "out").manifest["image"].tolist() == ["images/a.png", "images/b.png"]
+
+
+def test_an_image_is_of_one_patient(folder: Path) -> None:
+    """However its path is written, with a box or without: else it might be trained and tested on."""
+    images = ["images/a.png", "images/../images/a.png", "images/a.png", "images/b.png"]
+    columns = {"patient": list("1234"), "label": ["0"] * 4, "split": ["train", "test", "test", "test"]}
+    for side, place in {"left": "0", "top": "0", "right": "9", "bottom": "9"}.items():
+        columns[side] = ["", "", place, ""]
+    cohort = prepare(write(folder, image=images, **columns), folder / "out")
+    assert cohort.manifest["image"].tolist() == ["images/a.png", "images/b.png"]
+    assert set(cohort.quarantine["reason"]) == {"image is another patient's: that of row 2"}
+
+
+def test_numbers_as_other_programs_write_them_and_names_that_are_none(folder: Path) -> None:
+    images = [f"images/{name}.png" for name in "abcd"]
+    columns = {"patient": ["nan", "00012", "12", "NULL"], "label": ["1.0", "1.0", "0.0", "0"]}
+    cohort = prepare(write(folder, image=images, density=["", "2.0", "", ""], **columns), folder / "out")
+    assert cohort.patients["malignant"].to_dict() == {"00012": True, "12": False}
+    assert cohort.manifest["density"].tolist() == [2, pd.NA]
+    assert set(cohort.quarantine["reason"].str.split(":").str[0]) == {"unreadable patient"}
+
+
+def test_a_path_that_no_file_can_have_is_quarantined(folder: Path) -> None:
+    (folder / "table.csv").write_text("image,patient,label\nimages/a.png\0,1,1\nimages/b.png,2,0\n")
+    assert prepare(folder / "table.csv", folder / "out").quarantine["row"].tolist() == [2]
+
+
 def test_parquet_says_the_same_as_csv(folder: Path) -> None:
     """Whole numbers beside gaps stay whole numbers."""
     columns = {"image": ["images/a.png", "images/b.png"], "patient": [1, 2], "label": [0, 1], "density": [2, None]}
@@ -166,9 +210,12 @@ def test_parquet_says_the_same_as_csv(folder: Path) -> None:
     [
         ("image,patient", "column 'label' is missing"),
         ("image,patient,label,left,top", "all four columns of the box"),
-        ("image,patient,label,malignant", "column 'malignant' has a name that the manifest needs"),
-        ("image,patient,label,images", "column 'images' has a name that the manifest needs"),
-        ("image,patient,label,", "column '' has a name"),
+        ("image,patient,label,malignant", "column 'malignant' has a name that fedmammo needs"),
+        ("image,patient,label,images", "column 'images' has a name that fedmammo needs"),
+        ("image,patient,label,work", "column 'work' has a name that fedmammo needs"),
+        ("image,patient,label,listed_in", "column 'listed_in' has a name that fedmammo needs"),
+        ("image,patient,label,", "column 4 has no heading"),
+        ("image;patient;label", "the header has no comma"),
         ("image,patient,label,patient", "column 'patient' is there twice"),
     ],
 )

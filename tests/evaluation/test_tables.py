@@ -194,10 +194,12 @@ def test_hospitals_drawn_anew(study: Study) -> None:
 
 
 def test_two_runs_are_compared_on_the_hospitals_of_the_first(study: Study) -> None:
-    """The other run dealt the same patients to other hospitals; each difference is that of the two auroc values."""
+    """The other run dealt the same patients to other hospitals, and kept other ones for validation; each difference is
+    that of the two auroc values.
+    """
     first = study(hospitals=2, patients=16, seeds=2)
     other = study(hospitals=2, patients=16, seeds=2, generator=1)
-    moved = other.assign(hospital="elsewhere")
+    moved = other.assign(hospital="elsewhere", patient=other["patient"].str.replace("v", "w"))
     table = compare_runs(first, moved, test_split="test", resamples=100)
     assert set(table["arm"]) == {"centralized", "federated"} and set(table["tested_at"]) == {"all", "H0", "H1"}
     values = [

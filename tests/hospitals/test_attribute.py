@@ -67,7 +67,7 @@ def test_numbers_ascend_as_numbers_and_density_zero_is_unknown() -> None:
 def test_names_are_safe_and_differ() -> None:
     """What a folder cannot be called becomes a dash; names that then are alike are numbered in the values' order."""
     values = ["St. Mary", "St/Mary", "../up", "北京", "上海", "x" * 200]
-    names = hospital_names(config("my site"), patients(values, "my site"))
+    names = hospital_names(config("my site"), patients(values * 2, "my site"))
     assert names == [
         "my-site-up",
         "my-site-St-Mary",
@@ -82,6 +82,7 @@ def test_names_are_safe_and_differ() -> None:
 @given(st.lists(st.none() | st.text(max_size=80), min_size=1, max_size=30), st.integers(1, 5))
 def test_any_column_gives_hospitals_that_a_study_can_have(values: list[str | None], minimum: int) -> None:
     """Every name makes a profile; every patient is dealt; patients with one value stay together."""
+    values = values * 2  # a column that is another for every patient is refused
     table = patients(list(values))
     if not any(value and value.strip() for value in values):
         with pytest.raises(InputError, match="no training patient of the cohort has a margins"):
@@ -95,6 +96,15 @@ def test_any_column_gives_hospitals_that_a_study_can_have(values: list[str | Non
     assert set(hospital_of) == set(names)
     has_value = np.array([bool(value and value.strip()) for value in values])
     assert (hospital_of[has_value].groupby(np.array(values, dtype=object)[has_value]).nunique() == 1).all()
+
+
+def test_a_column_that_is_another_for_every_patient_names_patients() -> None:
+    """Two who share a value would do, and so does one hospital for all rare values."""
+    numbers = [f"MRN {number}" for number in range(5)]
+    with pytest.raises(InputError, match="record is another for every training patient, so hospitals would be called"):
+        hospital_names(config("record"), patients(numbers, "record"))
+    assert hospital_names(config("record", minimum=2), patients(numbers, "record")) == ["record-other"]
+    assert len(hospital_names(config("record"), patients([*numbers, "MRN 4"], "record"))) == 5
 
 
 def test_a_column_that_is_not_there_lists_those_that_are() -> None:

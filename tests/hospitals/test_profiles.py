@@ -93,7 +93,7 @@ def test_bad_content_is_one_line_with_file_and_key(tmp_path: Path, content: dict
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"name: [", b"", b"- a", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"name: [", b"", b"- a", b"\xff\xfe", b"name: 2020-99-99", b"[" * 5000])
 def test_a_broken_file_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
@@ -121,3 +121,9 @@ def test_the_package_lists_every_folder_of_code_and_the_profiles() -> None:
     assert rooms | {"fedmammo.sites"} <= set(settings["packages"])
     assert settings["package-dir"] == {"fedmammo.sites": "sites"}
     assert settings["package-data"]["fedmammo.sites"] == ["*.yaml", "digitisers/*.yaml"]
+
+
+def test_yes_is_no_number(tmp_path: Path) -> None:
+    """pydantic would take YAML's yes for 1."""
+    with pytest.raises(InputError, match=r"\.share: expected another kind of value than yes or no"):
+        load_profile(write(tmp_path, name="a", share=True))
