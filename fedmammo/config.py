@@ -6,13 +6,14 @@ Every field carries its description; `fedmammo schema` prints them all as JSON s
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from fedmammo.errors import InputError
 from fedmammo.federation.strategies import STRATEGIES, FedAvg, Strategy
+from fedmammo.hospitals.rules import RULES, Assignment
 from fedmammo.schema import Section
 
 ARMS = ("centralized", "local", "federated")
@@ -27,56 +28,6 @@ class CohortConfig(Section):
     path: str = Field(
         description="Folder made by `fedmammo data prepare`; ${VARIABLES} of the environment are filled in."
     )
-
-
-class ByProfiles(Section):
-    """Patients are dealt to hospitals by the profiles' share and case mix."""
-
-    by: Literal["profiles"] = "profiles"
-    profiles: list[str] = Field(
-        min_length=1, description="Names of profiles in `sites/`, or paths of YAML files; one hospital each."
-    )
-
-
-class ByChance(Section):
-    """Patients are dealt at random, equally many to each hospital."""
-
-    by: Literal["uniform"]
-    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
-
-
-class BySize(Section):
-    """Patients are dealt at random to hospitals of different size."""
-
-    by: Literal["size_skew"]
-    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
-    ratio: float = Field(default=2.0, ge=1, description="Each hospital has this many times the patients of the next.")
-
-
-class ByDirichlet(Section):
-    """Benign and malignant patients are dealt in shares drawn from a Dirichlet distribution (label skew)."""
-
-    by: Literal["dirichlet"]
-    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
-    alpha: float = Field(
-        default=0.5, gt=0, le=1e6, description="Concentration: small values make hospitals more different."
-    )
-
-
-class ByAttribute(Section):
-    """Patients are dealt by what is recorded of their first lesion: one hospital for each value."""
-
-    by: Literal["attribute"]
-    attribute: str = Field(
-        default="density",
-        description="A column of the cohort's manifest: density, margins, shape, ..., or one of the user's own table.",
-    )
-    minimum_patients: int = Field(
-        default=1, ge=1, description="Values with fewer training patients share one hospital, `<attribute>-other`."
-    )
-
-
-Assignment = Annotated[ByProfiles | ByChance | BySize | ByDirichlet | ByAttribute, Field(discriminator="by")]
 
 
 class HospitalsConfig(Section):
@@ -330,7 +281,7 @@ def first_fault(error: ValidationError) -> str:
     """Say the first fault of a validation in one line."""
     faults = error.errors(include_url=False)
     fault = faults[0]
-    tags = {"profiles", "uniform", "size_skew", "dirichlet", "attribute", *STRATEGIES}
+    tags = {*RULES, *STRATEGIES}
     path = [str(part) for part in fault["loc"] if part != "[key]"]
     where = ".".join(part for place, part in enumerate(path) if part not in tags or place + 1 == len(path))
     if fault["type"] == "extra_forbidden":

@@ -9,11 +9,12 @@ kind a hospital gets, and deals them at random; so patients stay whole and every
 import numpy as np
 import pandas as pd
 
-from fedmammo.config import ByAttribute, ByChance, ByDirichlet, ByProfiles, BySize, HospitalsConfig
+from fedmammo.config import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.attribute import hospitals_by_attribute
 from fedmammo.hospitals.case_mix import Real, Whole, apportion, fit
 from fedmammo.hospitals.profiles import Profile, load_profiles
+from fedmammo.hospitals.rules import ByAttribute, ByChance, ByDirichlet, ByProfiles, BySize
 from fedmammo.randomness import generator_of
 
 TRAIN = "train"

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fedmammo.config import ByAttribute
 from fedmammo.errors import InputError
+from fedmammo.hospitals.rules import ByAttribute
 
 OTHER = "other"
 _NO_ATTRIBUTES = ("images", "split", "image", "source")  # the last two would make hospitals' names of identities

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from fedmammo.config import ByProfiles, HospitalsConfig
+from fedmammo.config import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import case_mix, in_training
 from fedmammo.hospitals.case_mix import DENSITY, MASSES, PREVALENCE, fit, known, targets
 from fedmammo.hospitals.profiles import load_profiles
+from fedmammo.hospitals.rules import ByProfiles
 
 TOLERANCE = 0.15  # by which a fraction may miss what is asked, beside _PATIENTS
 _PATIENTS = 2  # patients are whole, and a small cohort is no sample of what a profile has in mind

@@ -5,9 +5,10 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from fedmammo.config import ByProfiles, HospitalsConfig
+from fedmammo.config import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.digitiser import load_digitiser
+from fedmammo.hospitals.rules import ByProfiles
 from fedmammo.hospitals.sites import load_description
 from fedmammo.schema import Section
 

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmammo.config import ByAttribute, HospitalsConfig
+from fedmammo.config import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import assign, hospital_names
 from fedmammo.hospitals.attribute import hospitals_by_attribute
 from fedmammo.hospitals.profiles import Profile
+from fedmammo.hospitals.rules import ByAttribute
 
 
 def patients(values: list[object], column: str = "margins", split: list[str] | None = None) -> pd.DataFrame:

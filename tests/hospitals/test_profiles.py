@@ -124,6 +124,6 @@ def test_the_package_lists_every_folder_of_code_and_the_profiles() -> None:
 
 
 def test_yes_is_no_number(tmp_path: Path) -> None:
-    """pydantic would take YAML's yes for 1."""
+    """Pydantic would take YAML's yes for 1."""
     with pytest.raises(InputError, match=r"\.share: expected another kind of value than yes or no"):
         load_profile(write(tmp_path, name="a", share=True))

@@ -1,0 +1,58 @@
+"""The rules by which a study can deal patients to hospitals, a part of its schema."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from fedmammo.schema import Section
+
+
+class ByProfiles(Section):
+    """Patients are dealt to hospitals by the profiles' share and case mix."""
+
+    by: Literal["profiles"] = "profiles"
+    profiles: list[str] = Field(
+        min_length=1, description="Names of profiles in `sites/`, or paths of YAML files; one hospital each."
+    )
+
+
+class ByChance(Section):
+    """Patients are dealt at random, equally many to each hospital."""
+
+    by: Literal["uniform"]
+    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
+
+
+class BySize(Section):
+    """Patients are dealt at random to hospitals of different size."""
+
+    by: Literal["size_skew"]
+    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
+    ratio: float = Field(default=2.0, ge=1, description="Each hospital has this many times the patients of the next.")
+
+
+class ByDirichlet(Section):
+    """Benign and malignant patients are dealt in shares drawn from a Dirichlet distribution (label skew)."""
+
+    by: Literal["dirichlet"]
+    count: int = Field(ge=1, le=1000, description="Number of hospitals.")
+    alpha: float = Field(
+        default=0.5, gt=0, le=1e6, description="Concentration: small values make hospitals more different."
+    )
+
+
+class ByAttribute(Section):
+    """Patients are dealt by what is recorded of their first lesion: one hospital for each value."""
+
+    by: Literal["attribute"]
+    attribute: str = Field(
+        default="density",
+        description="A column of the cohort's manifest: density, margins, shape, ..., or one of the user's own table.",
+    )
+    minimum_patients: int = Field(
+        default=1, ge=1, description="Values with fewer training patients share one hospital, `<attribute>-other`."
+    )
+
+
+Assignment = Annotated[ByProfiles | ByChance | BySize | ByDirichlet | ByAttribute, Field(discriminator="by")]
+RULES = tuple(get_args(kind.model_fields["by"].annotation)[0] for kind in get_args(get_args(Assignment)[0]))
