@@ -29,7 +29,7 @@ def test_every_group_lies_within_its_mask_and_its_square(type_, distribution, ex
     assert added.shape == body.shape and added.dtype == np.float32
     assert added.min() >= 0 and added.max() > 0.02
     assert body.any() and not body.all()
-    assert added[body].sum() > 0.5 * added.sum()  # lines may leave the mask
+    assert added[body].sum() > (0.1 if type_ == "VASCULAR" else 0.5) * added.sum()  # a vessel leaves the mask
 
 
 def spread(distribution: str, seed: int) -> tuple[float, float]:
