@@ -15,14 +15,16 @@ def holdings(patients: pd.DataFrame, hospital_of: pd.Series, config: HospitalsCo
     """Count what each hospital holds: one row per hospital and split, in the hospitals' order.
 
     Columns: hospital, split; patients, images, malignant (patients), unknown density (patients); and as fractions:
-    share (of the split's patients), prevalence, density 1 to density 4 (of the patients whose density is known),
-    masses (of the patients whose first lesion's type is known). With profiles, each fraction is followed by what was
-    asked: `share asked`... Undefined fractions and targets that a profile does not name are missing.
+    share (of the split's patients), prevalence, density 1 to density 4 (of the patients whose density is known) and,
+    where some have calcifications, masses (of the patients whose first lesion's type is known). With profiles, each
+    fraction is followed by what was asked: `share asked`... Undefined fractions and targets that a profile does not
+    name are missing.
     """
     rule = config.assignment
     profiles = load_profiles(rule.profiles) if isinstance(rule, ByProfiles) else []
     asked = {profile.name: _asked(profile, profiles) for profile in profiles}
     holder = hospital_of.loc[patients.index]
+    both_types = np.bincount(lesion_types(patients), minlength=3)[1:].all()
     rows = []
     for name in hospital_names(config, patients):
         for split in sorted(patients["split"].unique()):
@@ -33,8 +35,9 @@ def holdings(patients: pd.DataFrame, hospital_of: pd.Series, config: HospitalsCo
                 "share": len(group) / in_split.sum(),
                 "prevalence": group["malignant"].mean() if len(group) else np.nan,
                 **{f"density {i}": density[i - 1] / (density.sum() or np.nan) for i in range(1, 5)},
-                "masses": lesions[0] / (lesions.sum() or np.nan),
             }
+            if both_types:
+                achieved["masses"] = lesions[0] / (lesions.sum() or np.nan)
             row = {
                 "hospital": name,
                 "split": split,

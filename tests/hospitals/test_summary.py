@@ -56,7 +56,8 @@ def test_asked_stands_beside_achieved(config: HospitalsConfig) -> None:
     assert table["share asked"].tolist() == [0.75, 0.75, 0.25, 0.25]
     assert table["prevalence asked"].tolist()[:2] == [0.4, 0.4]
     assert table.loc[0, [f"density {i} asked" for i in range(1, 5)]].tolist() == [0.1, 0.2, 0.3, 0.4]
-    assert table.loc[2, [f"{what} asked" for what in ("prevalence", "density 1", "density 4", "masses")]].isna().all()
+    assert table.loc[2, [f"{what} asked" for what in ("prevalence", "density 1", "density 4")]].isna().all()
+    assert "masses" not in table, "no lesion of these patients is a calcification"
     assert list(table.columns[6:10]) == ["share", "share asked", "prevalence", "prevalence asked"]
 
 
