@@ -143,7 +143,8 @@ def show_sites(
     from fedmammo import display
     from fedmammo.cohort.store import Cohort
     from fedmammo.config import load
-    from fedmammo.report.sites import check_suffix, write_sites
+    from fedmammo.hospital_view import write_sites
+    from fedmammo.report.sites import check_suffix
 
     if out is not None:
         check_suffix(out)

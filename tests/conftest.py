@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: sums depend on the number of threads
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,12 @@ from hypothesis import settings
 
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
+from fedmammo.config import StudyConfig
+from fedmammo.federation.client_app import app
+from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.phantom.tree import write_tree
+from fedmammo.run_folder import RunFolder
+from fedmammo.study import check, run
 
 settings.register_profile("same every time", derandomize=True)  # what passes here passes everywhere
 settings.load_profile("same every time")
@@ -67,3 +73,16 @@ def phantom_study(small_study: dict[str, Any], phantom_cohort: Cohort) -> dict[s
     """The small study on the phantom cohort."""
     small_study["cohort"]["path"] = str(phantom_cohort.folder)
     return small_study
+
+
+@pytest.fixture(scope="session")
+def run_inline() -> Callable[[StudyConfig, Path], Path]:
+    """Run a study on the inline grid, as the engine's child does; returns the folder of the run."""
+
+    def finish(config: StudyConfig, out: Path) -> Path:
+        hospitals, digests = check(config)
+        with RunFolder(out).opened(config, digests) as folder:
+            run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
+        return out
+
+    return finish

@@ -10,24 +10,17 @@ import pytest
 from fedmammo.comparison import compare
 from fedmammo.config import parse
 from fedmammo.errors import InputError
-from fedmammo.federation.client_app import app
-from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.run_folder import RunFolder
-from fedmammo.study import check, run
 
 Finish = Callable[..., Path]
 
 
 @pytest.fixture
-def finish(phantom_study: dict[str, Any], tmp_path: Path) -> Finish:
+def finish(run_inline: Finish, phantom_study: dict[str, Any], tmp_path: Path) -> Finish:
     """Run the small study with some keys changed; returns the folder of the run."""
 
     def study(name: str, **keys: Any) -> Path:
         config = parse({**phantom_study, "arms": ["centralized", "federated"], **keys}, name)
-        hospitals, digests = check(config)
-        with RunFolder(tmp_path / name).opened(config, digests) as folder:
-            run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
-        return tmp_path / name
+        return run_inline(config, tmp_path / name)
 
     return study
 

@@ -42,3 +42,14 @@ def test_real_patches_on_a_processor_reach_their_bars(
     assert auroc["centralized"] >= 0.74
     assert abs(auroc["federated"] - auroc["centralized"]) <= 0.02
     assert auroc["local"] < auroc["federated"]
+
+
+def test_the_studies_of_hospitals_differ_only_in_hospitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else docs/hospitals.md would compare something else."""
+    monkeypatch.setenv("FEDMAMMO_COHORT", "cohort")
+    monkeypatch.setenv("FEDMAMMO_WEIGHTS", "weights")
+    studies = [load(CONFIGS / f"hospitals_{name}.yaml") for name in ("density", "dirichlet", "profiles")]
+    assert len({study.hospitals.assignment.by for study in studies}) == 3
+    assert len({tuple(study.hospitals.seed) for study in studies}) == 1
+    rest = [study.model_dump(exclude={"name", "hospitals"}) for study in studies]
+    assert rest[0] == rest[1] == rest[2]

@@ -10,10 +10,6 @@ import pytest
 from fedmammo import display
 from fedmammo.cohort.store import Cohort, write_cohort
 from fedmammo.config import parse
-from fedmammo.federation.client_app import app
-from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.run_folder import RunFolder
-from fedmammo.study import check, run
 
 RANKED = ["auroc", "auprc", "auroc_per_patient", "balanced_accuracy", "sensitivity_at_90_specificity"]
 Choose = Callable[[pd.DataFrame], pd.DataFrame]
@@ -35,7 +31,11 @@ def first_patients(images: pd.DataFrame, split: str, count: int) -> pd.DataFrame
 
 @pytest.fixture
 def results(
-    phantom_cohort: Cohort, small_study: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_inline: Callable[..., Path],
+    phantom_cohort: Cohort,
+    small_study: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> Callable[..., pd.DataFrame]:
     """Run a study on some of the phantom patients; returns results.csv once its tables were printed."""
 
@@ -48,10 +48,7 @@ def results(
         small_study["federation"] = {"rounds": 1, "local_steps": 1}
         small_study["hospitals"]["assignment"] = hospitals or {"by": "uniform", "count": 3}
         config = parse(small_study, "odd")
-        names, digests = check(config)
-        with RunFolder(tmp_path / "run").opened(config, digests) as folder:
-            run(config, folder, InlineGrid(app, len(names)), lambda _: None)
-        display.comparison(tmp_path / "run")
+        display.comparison(run_inline(config, tmp_path / "run"))
         assert "results.csv" in capsys.readouterr().out
         table = pd.read_csv(tmp_path / "run/results.csv", dtype={"seed": str})
         assert not (table["value"].isna() & table["note"].isna()).any(), "every empty value has a reason"

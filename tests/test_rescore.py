@@ -1,6 +1,7 @@
 """A run's models scored again: its own bytes on its own cohort, and a refusal of all that cannot be scored."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,11 @@ import pandas as pd
 import pytest
 
 from fedmammo.cohort.store import Cohort, write_cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config import parse
 from fedmammo.errors import InputError
-from fedmammo.federation.client_app import app
-from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.rescore import rescore
-from fedmammo.run_folder import RunFolder
-from fedmammo.study import check, run
 
-
-def run_inline(config: StudyConfig, out: Path) -> Path:
-    """Run a study as the engine's child does, on the inline grid; returns the folder of the run."""
-    hospitals, digests = check(config)
-    with RunFolder(out).opened(config, digests) as folder:
-        run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
-    return out
+Run = Callable[..., Path]
 
 
 def again(run: Path, cohort: Path, split: str = "test") -> pd.DataFrame:
@@ -30,7 +21,7 @@ def again(run: Path, cohort: Path, split: str = "test") -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def finished(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(run_inline: Run, phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with ten hospitals (`hospital-10` sorts before `hospital-2`), two seeds, and an arm that differs."""
     study = {
         "name": "small",
@@ -135,7 +126,7 @@ def test_a_cohort_that_was_altered_is_refused(finished: Path, own_cohort: Cohort
 
 
 def test_a_cross_validated_run_has_no_model_for_others(
-    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
+    run_inline: Run, phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
 ) -> None:
     phantom_study |= {"arms": ["centralized"], "federation": {"rounds": 1, "local_steps": 1}}
     phantom_study["evaluation"]["folds"] = 2

@@ -1,5 +1,6 @@
 """The centralised arm is ordinary training: the whole path against a plain torch loop, bit for bit."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +13,17 @@ from torch.nn import functional
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import ALL, StudyConfig, parse
-from fedmammo.federation.client_app import app
-from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.randomness import generator_of
-from fedmammo.run_folder import RunFolder
-from fedmammo.study import check, run
 
-
-def run_inline(config: StudyConfig, out: Path) -> Path:
-    """Run a study on the inline grid, as the engine's child does; returns the folder of the run."""
-    hospitals, digests = check(config)
-    with RunFolder(out).opened(config, digests) as folder:
-        run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
-    return out
+Run = Callable[[StudyConfig, Path], Path]
 
 
 def test_hospitals_with_faults_drawn_twice(
-    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
+    run_inline: Run, phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
 ) -> None:
     """Two draws: other patients at a hospital, other wrong labels. Tests are made against the truth all the same."""
     (tmp_path / "a.yaml").write_text("{name: A, label_noise: 0.5, digitiser: lumisys_200}")
@@ -149,7 +140,7 @@ def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tens
     ids=lambda diagnosis: diagnosis["train"],
 )
 def test_the_centralised_arm_is_a_plain_torch_loop(
-    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path, diagnosis: dict[str, Any]
+    run_inline: Run, phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path, diagnosis: dict[str, Any]
 ) -> None:
     """Three rounds of three steps on a third of the patients, two seeds: the same weights to the last bit."""
     phantom_study |= {"arms": ["centralized"], "seeds": [0, 5], "federation": {"rounds": 3, "local_steps": 3}}
@@ -167,7 +158,9 @@ def test_the_centralised_arm_is_a_plain_torch_loop(
         assert not any(torch.equal(found[name], initial[name]) for name in found)
 
 
-def test_an_arm_of_one_hospital_is_the_same_in_all_three(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+def test_an_arm_of_one_hospital_is_the_same_in_all_three(
+    run_inline: Run, phantom_study: dict[str, Any], tmp_path: Path
+) -> None:
     """One hospital that holds everybody, all patients in every step: arms then differ in the order of a sum alone."""
     phantom_study["hospitals"]["assignment"]["count"] = 1
     phantom_study["diagnosis"]["augmentation"] = {"flips": "none"}

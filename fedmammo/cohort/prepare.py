@@ -21,7 +21,7 @@ from fedmammo.cohort.patch import MARGIN
 from fedmammo.cohort.patch_folder import list_patches, recognises_patches
 from fedmammo.cohort.plain_table import list_plain_table
 from fedmammo.cohort.quarantine import Quarantined, quarantined
-from fedmammo.cohort.store import FACTS, SPLITS, Cohort, finish_cohort, splits_crossed
+from fedmammo.cohort.store import FACTS, SPLITS, Cohort, finish_cohort, last_split
 from fedmammo.cohort.unfinished import Unfinished, preparation
 from fedmammo.errors import InputError
 from fedmammo.folders import continued_folder
@@ -156,12 +156,11 @@ def _one_split_a_patient(
     31 patients of CBIS-DDSM are in the training set for one type of lesion and in the test set for the other. Strictly,
     their other images move to that split; otherwise they are quarantined and the published sets stay what they are.
     """
-    crossed = splits_crossed(plan)
+    last = last_split(plan)
+    crossed = last != plan["split"]
     facts = {"patients": int(plan.loc[crossed, "patient"].nunique()), "images": int(crossed.sum())}
     if strict:
-        rank = plan["split"].map(SPLITS.index)
-        last = rank.groupby(plan["patient"]).transform("max")
-        return plan.assign(split=last.map(lambda number: SPLITS[int(number)])), quarantine, facts
+        return plan.assign(split=last), quarantine, facts
     held = [
         quarantined(row, f"patient is in a later split too: {row['patient']}")
         for row in plan[crossed].to_dict("records")

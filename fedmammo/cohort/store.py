@@ -95,7 +95,7 @@ class Cohort:
             and manifest["image"].is_unique
             and complete
         )
-        if not agree or splits_crossed(manifest).any():
+        if not agree or (last_split(manifest) != manifest["split"]).any():
             raise InputError(
                 f"{folder}: the parts of this cohort disagree; prepare it anew with `fedmammo data prepare`"
             )
@@ -228,10 +228,10 @@ def write_key(folder: Path) -> None:
     (folder / KEY).write_text(secrets.token_bytes(32).hex())
 
 
-def splits_crossed(rows: pd.DataFrame) -> "pd.Series[bool]":
-    """Which rows are in another split than the last one (of `SPLITS`) that holds their patient."""
-    rank = rows["split"].map({split: rank for rank, split in enumerate(SPLITS)})
-    return rank != rank.groupby(rows["patient"]).transform("max")
+def last_split(rows: pd.DataFrame) -> "pd.Series[str]":
+    """The last split (of `SPLITS`) that holds each row's patient."""
+    last = rows["split"].map(SPLITS.index).groupby(rows["patient"]).transform("max")
+    return last.map(dict(enumerate(SPLITS)))
 
 
 def _typed(manifest: pd.DataFrame) -> pd.DataFrame:

@@ -6,15 +6,13 @@ from pathlib import Path
 from matplotlib.figure import Figure, FigureBase
 
 from fedmammo.cohort.store import SPLITS
-from fedmammo.config import StudyConfig
 from fedmammo.errors import InputError
 from fedmammo.files import write_bytes, write_text
 from fedmammo.hospitals.summary import side_by_side
 from fedmammo.report.cells import cell_text
 from fedmammo.report.hospital_figures import draw_case_mix, draw_examples, draw_gray_values, draw_responses, draw_table
-from fedmammo.report.hospitals import View, look_at
 from fedmammo.report.page import Page, png_of
-from fedmammo.training.hospital import open_site
+from fedmammo.report.view import View
 
 SUFFIXES = (".html", ".png")
 PRIVACY = (
@@ -37,15 +35,8 @@ def check_suffix(path: Path) -> None:
         raise InputError(f"--out {path}: expected a name that ends in {' or '.join(SUFFIXES)}")
 
 
-def write_sites(path: Path, config: StudyConfig, report: Callable[[str], None]) -> None:
-    """Write the hospitals of a study, in their first draw, as a page (.html) or as one picture (.png).
-
-    Computes the features of all images, which the study will use again. `report` is told what is being done. Raises
-    InputError for another suffix, and for whatever the study asks for that is not there.
-    """
-    check_suffix(path)
-    found = look_at(open_site(config.model_dump_json()), report)
-    report(f"drawing {path}")
+def save(path: Path, found: View) -> None:
+    """Write what was found as a page (.html) or as one picture (.png)."""
     if path.suffix == ".png":
         write_bytes(path, png_of(_picture(found)))
     else:

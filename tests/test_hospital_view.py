@@ -10,8 +10,8 @@ import pytest
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import StudyConfig, parse
 from fedmammo.errors import InputError
-from fedmammo.report.hospitals import look_at
-from fedmammo.report.sites import PRIVACY, check_suffix, write_sites
+from fedmammo.hospital_view import look_at, write_sites
+from fedmammo.report.sites import PRIVACY, check_suffix
 from fedmammo.training.hospital import open_site
 
 PROFILES = {"by": "profiles", "profiles": ["university_hospital", "rural_clinic", "private_practice"]}

@@ -1,13 +1,14 @@
-"""What there is to see of a study's hospitals: case mix, films as digitisers show them, gray values, distances."""
+"""Gathers what there is to see of a study's hospitals, and has it drawn: case mix, films by digitiser, distances."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from fedmammo.config import StudyConfig
 from fedmammo.features.harmonisation import harmonise
 from fedmammo.hospitals.assignment import density_classes
 from fedmammo.hospitals.demands import ignored_demands
@@ -18,42 +19,25 @@ from fedmammo.hospitals.profiles import Profile, profiles_of
 from fedmammo.hospitals.summary import distances, holdings
 from fedmammo.randomness import generator_of
 from fedmammo.report.hospital_figures import DENSITIES
-from fedmammo.training.hospital import FEATURES_AT_ONCE, Site
+from fedmammo.report.sites import check_suffix, save
+from fedmammo.report.view import View
+from fedmammo.training.hospital import FEATURES_AT_ONCE, Site, open_site
 
 _EXAMPLES = 3  # benign ones, and as many malignant ones
 _IMAGES = 200  # of a hospital, at most, whose gray values are counted
 _DRAWN = 12  # hospitals, at most, in a picture
 
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """What a page shows.
+def write_sites(path: Path, config: StudyConfig, report: Callable[[str], None]) -> None:
+    """Write the hospitals of a study, in their first draw, as a page (.html) or as one picture (.png).
 
-    Attributes:
-        title: of the page.
-        note: which draw, of which cohort.
-        names: the hospitals that pictures show.
-        held: what every hospital holds (`holdings`).
-        differing: how far every hospital is from the others.
-        labels: patients, hospitals x benign and malignant.
-        densities: patients, hospitals x density classes 1 to 4 and unknown.
-        columns: the example films' labels.
-        examples: the films by row of the picture: as the cohort holds them, then as each digitiser shows them.
-        digitisers: those in use, by a text that names their hospitals.
-        gray: gray values of each hospital's own images.
+    Computes the features of all images, which the study will use again. `report` is told what is being done. Raises
+    InputError for another suffix, and for whatever the study asks for that is not there.
     """
-
-    title: str
-    note: str
-    names: list[str]
-    held: pd.DataFrame
-    differing: pd.DataFrame
-    labels: pd.DataFrame
-    densities: pd.DataFrame
-    columns: list[str]
-    examples: dict[str, list[NDArray[np.uint16]]]
-    digitisers: dict[str, Digitiser]
-    gray: dict[str, NDArray[np.uint16]]
+    check_suffix(path)
+    found = look_at(open_site(config.model_dump_json()), report)
+    report(f"drawing {path}")
+    save(path, found)
 
 
 def look_at(site: Site, report: Callable[[str], None]) -> View:
