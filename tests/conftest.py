@@ -49,10 +49,10 @@ def own_cohort(phantom_cohort: Cohort, tmp_path: Path) -> Cohort:
     return Cohort.open(tmp_path / "cohort")
 
 
-@pytest.fixture
-def small_study() -> dict[str, Any]:
-    """A valid study as YAML would give it, to be changed at will: a random tiny ViT on three equal hospitals."""
-    return {
+@pytest.fixture(scope="session")
+def new_study() -> Callable[[], dict[str, Any]]:
+    """Make a valid study as YAML would give it, to be changed at will: a random tiny ViT on three equal hospitals."""
+    return lambda: {
         "name": "small",
         "cohort": {"path": "nowhere"},
         "hospitals": {"assignment": {"by": "uniform", "count": 3}},
@@ -66,6 +66,12 @@ def small_study() -> dict[str, Any]:
         "engine": {"name": "inline", "device": "cpu"},
         "evaluation": {"resamples": 100},
     }
+
+
+@pytest.fixture
+def small_study(new_study: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A study of one's own (`new_study`)."""
+    return new_study()
 
 
 @pytest.fixture

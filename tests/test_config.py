@@ -1,7 +1,7 @@
 """A study is checked before anything runs: what is wrong is one line that names the key."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -179,14 +179,10 @@ things = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | st.dic
 
 
 @given(key=st.sampled_from([*MISSING_KEYS, *WRONG_VALUES, *UNKNOWN_KEYS]), value=things)
-def test_whatever_is_written_is_a_study_or_one_line(key: str, value: Any) -> None:
-    content = {
-        "name": "small",
-        "cohort": {"path": "x"},
-        "hospitals": {"assignment": {"by": "uniform", "count": 3}},
-        "diagnosis": {"network": "test_vit", "image_size": 32, "optimizer": {"learning_rate": 0.01}},
-        "federation": {"rounds": 1, "local_steps": 1},
-    }
+def test_whatever_is_written_is_a_study_or_one_line(
+    new_study: Callable[[], dict[str, Any]], key: str, value: Any
+) -> None:
+    content = new_study()
     set_key(content, key, value)
     try:
         study = parse(content, "study.yaml")

@@ -21,21 +21,17 @@ def again(run: Path, cohort: Path, split: str = "test") -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def finished(run_inline: Run, phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    new_study: Callable[[], dict[str, Any]],
+    run_inline: Run,
+    phantom_cohort: Cohort,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A run with ten hospitals (`hospital-10` sorts before `hospital-2`), two seeds, and an arm that differs."""
-    study = {
-        "name": "small",
+    study = new_study() | {
         "cohort": {"path": str(phantom_cohort.folder)},
         "hospitals": {"assignment": {"by": "uniform", "count": 10}},
-        "diagnosis": {
-            "network": "test_vit",
-            "weights": "none",
-            "image_size": 32,
-            "optimizer": {"learning_rate": 0.01},
-        },
         "federation": {"rounds": 1, "local_steps": 2},
-        "engine": {"name": "inline", "device": "cpu"},
-        "evaluation": {"resamples": 100},
         "arms": {"local": {}, "federated": {"diagnosis.augmentation.flips": "none"}},
         "seeds": [1, 10],
     }
