@@ -63,7 +63,7 @@ def _simulate(engine: EngineConfig, hospitals: int, run: Callable[[Grid], None])
         client_app=client_app,
         num_supernodes=hospitals,
         backend_config={
-            "init_args": {"address": engine.address} if engine.address else {},
+            "init_args": {"address": engine.address or "local"},  # else Ray joins whatever cluster runs here
             "client_resources": {
                 "num_cpus": engine.threads_per_hospital,
                 "num_gpus": engine.gpus_per_hospital,
