@@ -33,8 +33,14 @@ data = typer.Typer(
 sites = typer.Typer(
     no_args_is_help=True, help="Look at hospitals.", epilog="Example: fedmammo sites show configs/quickstart.yaml"
 )
+synthesis = typer.Typer(
+    no_args_is_help=True,
+    help="Look at synthetic images.",
+    epilog="Example: fedmammo synthesis evaluate configs/cbis_ddsm_cpu.yaml images",
+)
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
+app.add_typer(synthesis, name="synthesis")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, a YAML file; see `configs/`.")]
 Overrides = Annotated[
@@ -154,6 +160,44 @@ def show_sites(
         with display.working(f"looking at {study.cohort.path}") as report:
             write_sites(out, study, report)
         typer.echo(f"{out}: images of patients and exact counts, for the planner of the simulation only")
+
+
+@synthesis.command(
+    "evaluate", epilog="Example: fedmammo synthesis evaluate configs/cbis_ddsm_cpu.yaml images --out quality.html"
+)
+def evaluate_synthesis(
+    config: Config,
+    images: Annotated[
+        Path, typer.Argument(help="A pool of a run, or a folder of images told benign or malignant by their names.")
+    ],
+    overrides: Overrides = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split whose real images are compared with, if not evaluation.test.")
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(min=8, max=4096, help="Bring real and synthetic images to so many pixels first.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write a page with pictures, or tidy rows: .html or .csv.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that extract radiomic features.")] = os.cpu_count()
+    or 1,
+) -> None:
+    """Measure how good synthetic images are, every measure beside real images against real images."""
+    from fedmammo import display, quality_view
+    from fedmammo.config import load
+    from fedmammo.report.synthesis_page import measures
+
+    if out is not None:
+        quality_view.check_suffix(out)
+    study = load(config, overrides)
+    with display.working(f"looking at {images}") as report:
+        found = quality_view.assess(study, images, split, side, processes, report)
+        if out is not None:
+            quality_view.save(out, found)
+    display.table(measures(found.table), found.note)
+    if out is not None and out.suffix == ".html":
+        typer.echo(f"{out}: images of patients, for the planner of the simulation only")
 
 
 @app.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")

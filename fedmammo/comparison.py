@@ -29,4 +29,6 @@ def compare(run: Path, against: Path) -> pd.DataFrame:
     tables = [RunFolder(folder).predictions() for folder in (run, against)]
     if not set(tables[0]["arm"]) & set(tables[1]["arm"]) - {"local"}:
         raise InputError(f"{run} and {against}: have no arm in common, centralized or federated, to compare")
+    if not set(config.settings) & set(other.settings):
+        raise InputError(f"{run} and {against}: have no setting in common to compare; run one study with both")
     return compare_runs(*tables, test_split=tested_split(config), resamples=config.evaluation.resamples)

@@ -6,20 +6,23 @@ Every field carries its description; `fedmammo schema` prints them all as JSON s
 import os
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fedmammo.base import add_to_schema, read_yaml
 from fedmammo.errors import InputError
 from fedmammo.federation.strategies import STRATEGIES, FedAvg, Strategy
 from fedmammo.hospitals.rules import RULES, Assignment
 from fedmammo.schema import Section
+from fedmammo.synthesis.sources import SOURCES, Synthesis
 
 ARMS = ("centralized", "local", "federated")
 ALL = "all"  # stands for every hospital together, where a hospital's name could stand
 Arm = Literal["centralized", "local", "federated"]
-Setting = Literal["real"]
+Setting = Literal["real", "synthetic", "augmented", "pretrained"]
+SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
 class CohortConfig(Section):
@@ -186,6 +189,8 @@ class EvaluationConfig(Section):
 class StudyConfig(Section):
     """A study: arms x settings x seeds, all walking the same path."""
 
+    model_config = ConfigDict(json_schema_extra=add_to_schema)
+
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the study, and of its folder.")
     cohort: CohortConfig = Field(description="The patients.")
     hospitals: HospitalsConfig = Field(description="Who holds which patients.")
@@ -197,7 +202,15 @@ class StudyConfig(Section):
         default={"centralized": {}, "local": {}, "federated": {}},
         description="Arms to run, as a list, or with overrides: `federated: {diagnosis.optimizer.learning_rate: .01}`.",
     )
-    settings: list[Setting] = Field(default=["real"], min_length=1, description="What is learned from.")
+    synthesis: Synthesis | None = Field(
+        default=None, description="Where synthetic images come from; every setting but `real` needs it."
+    )
+    settings: list[Setting] = Field(
+        default=["real"],
+        min_length=1,
+        description="What is learned from: `real` patients; `synthetic` images alone; `augmented`, both in each round; "
+        "`pretrained`, synthetic images first, then real patients.",
+    )
     seeds: list[int] = Field(
         default_factory=lambda: [0],
         min_length=1,
@@ -224,6 +237,13 @@ class StudyConfig(Section):
             raise ValueError("arms: name at least one of " + ", ".join(ARMS))
         for arm in self.arms:
             self.for_arm(arm)
+        return self
+
+    @model_validator(mode="after")
+    def _images_have_a_source(self) -> "StudyConfig":
+        needing = [setting for setting in self.settings if setting != "real"]
+        if needing and self.synthesis is None:
+            raise ValueError(f"synthesis: is missing; setting {needing[0]} needs a source: {', '.join(SOURCES)}")
         return self
 
     def for_arm(self, arm: Arm) -> "StudyConfig":
@@ -281,7 +301,7 @@ def first_fault(error: ValidationError) -> str:
     """Say the first fault of a validation in one line."""
     faults = error.errors(include_url=False)
     fault = faults[0]
-    tags = {*RULES, *STRATEGIES}
+    tags = {*RULES, *STRATEGIES, *SOURCES}
     path = [str(part) for part in fault["loc"] if part != "[key]"]
     where = ".".join(part for place, part in enumerate(path) if part not in tags or place + 1 == len(path))
     if fault["type"] == "extra_forbidden":
@@ -332,13 +352,13 @@ def parse(content: Any, source: str) -> StudyConfig:
 
 
 def load(path: Path, overrides: list[str] | None = None) -> StudyConfig:
-    """Read a study from a YAML file and apply `key=value` overrides, whose values are YAML too.
+    """Read a study from a YAML file, and its base if it names one; apply `key=value` overrides, whose values are YAML.
 
     Raises InputError, in one line, for a missing file, bad YAML, an unknown key or a value of the wrong kind.
     """
     source = str(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
         for override in overrides or []:
             key, separator, value = override.partition("=")
             if not separator or not key.strip():

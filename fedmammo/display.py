@@ -29,6 +29,7 @@ from fedmammo.hospitals.demands import check_demands, ignored_demands
 from fedmammo.hospitals.holder import hospital_of_patients
 from fedmammo.hospitals.summary import distances, holdings, side_by_side
 from fedmammo.report.cells import cell_text
+from fedmammo.synthesis.sources import NO_GUARANTEE, POOLS, POOLS_TABLE
 
 # names may hold [brackets] and :colons:, which are no markup here
 out, status = (Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
@@ -103,15 +104,22 @@ def comparison(run: Path) -> None:
         _grid(cells, f"{setting}: all test patients, mean over seeds (95 % interval)", "metric")
 
     comparisons = pd.read_csv(run / "comparisons.csv", keep_default_na=False, na_values=[""])
-    for setting, part in comparisons[comparisons["metric"] == "auroc"].groupby("setting", sort=False):
+    auroc = comparisons[comparisons["metric"] == "auroc"]
+    for pair, part in auroc.groupby(["setting", "against_setting"], sort=False):
+        setting, against = map(str, pair)
+        arms = setting == against
         cells = {
-            (row["tested_at"], f"{row['arm']} − {row['against']}"): _estimate(
+            (row["tested_at"], f"{row['arm']} − {row['against']}" if arms else row["arm"]): _estimate(
                 row["difference"], row["ci_low"], row["ci_high"], "+.3f"
             )
             + ("" if pd.isna(row["p"]) else f"\np {row['p']:.3f}")
             for row in part.to_dict("records")
         }
-        _grid(cells, f"{setting}: difference in AUROC, paired (p adjusted over hospitals by Holm)", "tested at")
+        title = setting if arms else f"{setting} − {against}"
+        _grid(cells, f"{title}: difference in AUROC, paired (p adjusted over hospitals by Holm)", "tested at")
+    pools = run / POOLS / POOLS_TABLE
+    if pools.exists() and NO_GUARANTEE in set(pd.read_csv(pools, keep_default_na=False)["guarantee"]):
+        out.print("synthetic images of this run carry no privacy guarantee")
     out.print(f"{run}: results.csv, comparisons.csv, predictions.csv, rounds.csv, models/", soft_wrap=True)
 
 

@@ -19,22 +19,54 @@ from fedmammo.config import StudyConfig, dump, parse
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.files import write_tensors, write_text
-from fedmammo.training.task import Cell
+from fedmammo.synthesis.sources import POOLS
+from fedmammo.training.task import PRETRAINING, Cell
 
 ROUND_COLUMNS = (
     "arm", "setting", "seed", "draw", "fold", "stage", "round", "hospital", "status",
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
 )  # fmt: skip
 TABLES = ("rounds", "predictions")  # of each cell, gathered in the end
+GANS = "generator-*"  # in place of a cell, where a GAN is trained
+PHANTOM_GAN = "phantom-generator"  # where all GANs begin
+LEFT_OVER = (
+    f"hospitals/*/{GANS}",
+    f"cells/{GANS}/checkpoint.safetensors",
+    f"cells/*-{PRETRAINING}-*",
+    f"{POOLS}/*/features",
+    f"{POOLS}/.*",
+)  # what only continuing a run needs, beside what each cell leaves
 LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
+
+
+def round_row(
+    cell: Cell,
+    stage: str,
+    number: int,
+    hospital: str,
+    status: str = "ok",
+    seconds: float | None = None,
+    up: int = 0,
+    down: int = 0,
+    loss: float | None = None,
+) -> dict[str, Any]:
+    """Return a row of rounds.csv: what a hospital (or `all`) did in a round of a stage, and which bytes travelled."""
+    done = (stage, number, hospital, status, seconds, up, down, loss, None)
+    return {**asdict(cell), **dict(zip(ROUND_COLUMNS[5:], done, strict=True))}
+
+
+def write_rounds(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows of rounds.csv to the folder of a cell, or of a GAN that several cells share."""
+    write_text(folder / "rounds.csv", pd.DataFrame(rows, columns=list(ROUND_COLUMNS)).to_csv(index=False))
 
 
 class RunFolder:
     """The folder of a run.
 
     `config.yaml`, then per cell `cells/<cell>/` (a checkpoint while it runs, its predictions and rounds when it is
-    finished), `models/*.safetensors`, `hospitals/<name>/` with each hospital's own state; at the end `results.csv`,
-    `comparisons.csv`, `predictions.csv`, `rounds.csv`. `timings.csv` and `run.log` may differ between equal runs.
+    finished), `models/*.safetensors`, `synthetic/` with the pools of images, `hospitals/<name>/` with each hospital's
+    own state; at the end `results.csv`, `comparisons.csv`, `predictions.csv`, `rounds.csv`. `timings.csv` and `run.log`
+    may differ between equal runs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,8 +151,7 @@ class RunFolder:
         for trained_at, model in models.items():
             about = {**asdict(cell), "trained_at": trained_at}
             write_tensors(self.model(cell, trained_at), model, {"fedmammo": json.dumps(about)})
-        table = pd.DataFrame(rounds, columns=list(ROUND_COLUMNS))
-        write_text(self.cell(cell) / "rounds.csv", table.to_csv(index=False))
+        write_rounds(self.cell(cell), rounds)
         write_text(self.cell(cell) / "predictions.csv", predictions.to_csv(index=False))
         self._tidy(cell)
         timings = self.path / "timings.csv"
@@ -138,8 +169,14 @@ class RunFolder:
         """Gather all cells' predictions and rounds into one table each; returns the predictions."""
         for cell in cells:
             self._tidy(cell)  # again: a run may have been killed between finishing and tidying
-        for name in TABLES:
-            parts = [(self.cell(cell) / f"{name}.csv").read_text().split("\n", 1) for cell in cells]
+        for pattern in LEFT_OVER:
+            for left in self.path.glob(pattern):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        shutil.rmtree(self.path / "cells" / PHANTOM_GAN, ignore_errors=True)
+        gans = sorted(self.path.glob(f"cells/{GANS}"))
+        for name, folders in (("rounds", gans), ("predictions", [])):
+            paths = [folder / f"{name}.csv" for folder in (*folders, *(self.cell(cell) for cell in cells))]
+            parts = [path.read_text().split("\n", 1) for path in paths]
             write_text(self.path / f"{name}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
         return self.predictions()
 

@@ -1,12 +1,15 @@
 """The driver: the whole flow of a study on one screen.
 
-config → cohort → hospitals → features → training → scoring → evaluation. A study is arms x settings x seeds (x folds);
-each such cell is one deployment. Flower's ServerApp calls `run` with Flower's grid, the inline engine with its own:
-the three arms walk the same path.
+config → cohort → hospitals → features → training → scoring → evaluation; settings that learn from synthetic images
+make these, or pretrain on them, before training. A study is arms x settings x seeds (x folds); each such cell is one
+deployment. Flower's ServerApp calls `run` with Flower's grid, the inline engine with its own: the three arms walk the
+same path.
 """
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,15 +18,22 @@ from flwr.serverapp import Grid
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import StudyConfig
 from fedmammo.evaluation.tables import evaluate
-from fedmammo.federation.arms import groups_of
+from fedmammo.federation.arms import Group, groups_of
+from fedmammo.federation.checkpoint import Checkpoint
+from fedmammo.federation.generators import generate
+from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Report, Server
 from fedmammo.files import digest_of_sources
 from fedmammo.hospitals.holder import holders, names
 from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
 from fedmammo.models.classifier import build_classifier, initial_model
+from fedmammo.pool_quality import write_quality
 from fedmammo.predictions import tabulate, tested_split
-from fedmammo.run_folder import RunFolder
+from fedmammo.run_folder import RunFolder, round_row
+from fedmammo.synthesis.pools import Pools, check_source
+from fedmammo.synthesis.sources import POOLS
 from fedmammo.training.hospital import pick_device
+from fedmammo.training.pretraining import pretrain
 from fedmammo.training.steps import CONSTANTS
 from fedmammo.training.task import Cell
 
@@ -56,6 +66,7 @@ def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
         "weights": " ".join(dict.fromkeys(backbones)),
         "cohort": cohort.digest,
         "profiles": digest_of_profiles(config.hospitals, hospitals),
+        **({"images": check_source(config.synthesis)} if config.synthesis else {}),
         "device": device.type,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "flwr", "numpy")),
     }
@@ -67,6 +78,7 @@ def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> N
     cohort = Cohort.open(Path(config.cohort.path))
     hospitals = profiles_of(config.hospitals, names(cohort, config))
     server = Server(grid, config, folder.path, hospitals, report)
+    pools = Pools(folder.path / POOLS, cohort.patches.shape[1], partial(generate, server))
 
     for cell in cells(config):
         if folder.finished(cell):
@@ -75,14 +87,41 @@ def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> N
         study = config.for_cell(cell.arm, cell.draw)
         groups = groups_of(cell.arm, [hospital.name for hospital in hospitals], study.federation.strategy)
         server.compute_features(cell, study)
-        initial = initial_model(study.diagnosis, cell.seed)
-        trained = server.train(cell, study, groups, initial, folder.checkpoint(cell))
+        trained = learn(cell, study, groups, server, pools, folder)
         answers = server.score(cell, study, trained.models)
         predictions = tabulate(cohort, study, cell, [hospital.name for hospital in hospitals], answers)
         constants = {name: answers[0][name] for name in CONSTANTS}
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
         folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
 
+    if config.settings != ["real"]:
+        write_quality(config, folder.path)
     predictions = folder.collect(list(cells(config)))
     results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)
     folder.conclude(results, comparisons)
+
+
+def learn(
+    cell: Cell, study: StudyConfig, groups: list[Group], server: Server, pools: Pools, folder: RunFolder
+) -> Checkpoint:
+    """Train a cell's models on what its setting learns from: patients, synthetic images, or both."""
+    initial = {group.name: initial_model(study.diagnosis, cell.seed) for group in groups}
+    if cell.setting == "real":
+        return Rounds(server, cell, study, groups, {}).run(initial, folder.checkpoint(cell))
+
+    held = pools.of(cell, study, groups)
+    digests = {name: pool.digest for name, pool in held.items()}
+    server.compute_features_of_pools(cell, study, groups, digests)
+    if cell.setting == "augmented":
+        rows = server.share(cell, study, groups, held)
+        trained = Rounds(server, cell, study, groups, digests).run(initial, folder.checkpoint(cell))
+        return replace(trained, rows=[*rows, *trained.rows])
+    rows = []
+    for name, pool in digests.items():
+        report = partial(server.progress, cell, "pretrain", {name: "ok"}, of=study.federation.rounds)
+        initial[name], losses = pretrain(study, cell, folder.path, name, pool, initial[name], report)
+        rows += [round_row(cell, "pretrain", number, name, loss=loss) for number, loss in enumerate(losses, start=1)]
+    trained = Checkpoint(initial)
+    if cell.setting == "pretrained":
+        trained = Rounds(server, cell, study, groups, {}).run(initial, folder.checkpoint(cell))
+    return replace(trained, rows=[*rows, *trained.rows])

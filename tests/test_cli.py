@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from PIL import Image
 
 from fedmammo import engine
 from fedmammo.cli import main
 from fedmammo.cohort.store import Cohort
+from fedmammo.phantom.patches import draw_patches
+from fedmammo.synthesis import radiomics
 
 COMMAND = Path(sys.executable).with_name("fedmammo")
 TOO_LONG = "x" * 300  # no file system takes such a name
@@ -64,6 +67,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         "data show",
         "sites",
         "sites show",
+        "synthesis",
+        "synthesis evaluate",
         "run",
         "evaluate",
         "schema",
@@ -169,8 +174,8 @@ def test_a_cohort_whose_parts_are_damaged_is_one_line(here: Here, own_cohort: Co
 def test_a_file_that_is_no_study_is_one_line(here: Here, content: str | bytes | None, expected: str) -> None:
     if content is not None:
         (here.folder / "study.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    for command in (("run",), ("sites", "show")):
-        here.refuses(*command, "study.yaml", saying=expected)
+    for command in ("run study.yaml", "sites show study.yaml", "synthesis evaluate study.yaml x"):
+        here.refuses(*command.split(), saying=expected)
 
 
 def test_a_page_of_hospitals_is_written_where_it_is_asked_for(
@@ -184,6 +189,25 @@ def test_a_page_of_hospitals_is_written_where_it_is_asked_for(
     assert "who holds what: train" in out
     assert "pages/page.html: images of patients and exact counts, for the planner of the simulation only\n" in out
     assert (here.folder / "pages" / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_synthetic_images_are_measured_and_drawn(
+    here: Here, phantom_study: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(radiomics, "is_installed", lambda: False)  # they take a quarter of a second an image
+    command = ("synthesis", "evaluate", "study.yaml")
+    (here.folder / "study.yaml").write_text(yaml.safe_dump(phantom_study))
+    here.refuses(*command, "images", "--out", "page.pdf", saying="--out page.pdf: expected a name that ends in .html")
+    here.refuses(*command, "images", saying="images is no folder")
+    (here.folder / "images").mkdir()
+    here.refuses(*command, "images", "--split", "val", saying="--split val: ")
+    for number, patch in enumerate(draw_patches(8, seed=1, size=32)[0]):
+        Image.fromarray(patch).save(here.folder / "images" / f"{number}_{'malignant' if number % 2 else 'benign'}.png")
+    code, out, err = here(*command, "images", "--side", "24", "--out", "page.html")
+    assert (code, err) == (0, "")
+    assert "8 synthetic images beside" in out and "kernel distance" in out and "pip install" in out
+    assert "page.html: images of patients, for the planner of the simulation only\n" in out
+    assert (here.folder / "page.html").read_text().startswith("<!doctype html>")
 
 
 def test_profiles_that_ask_for_too_much_are_one_line(

@@ -61,6 +61,11 @@ def test_runs_that_did_not_test_alike(finish: Finish, tmp_path: Path) -> None:
     for other in (finish("seeds", federation=quick, seeds=[3]), finish("local", federation=quick, arms=["local"])):
         with pytest.raises(InputError, match=r"seeds differ|have no arm in common"):
             compare(first, other)
+    pretrained = finish(
+        "pretrained", federation=quick, settings=["pretrained"], synthesis={"source": "phantom", "images": 2}
+    )
+    with pytest.raises(InputError, match="have no setting in common to compare"):
+        compare(first, pretrained)
     digests = first / "config.yaml"
     digests.write_text(digests.read_text().split("digests:")[0] + "digests: {}\n")
     with pytest.raises(InputError, match="the cohort, seeds differ"):

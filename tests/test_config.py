@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from fedmammo.config import ARMS, StudyConfig, dump, load, parse, set_key
 from fedmammo.errors import InputError
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
 
 UNKNOWN_KEYS = [
     "nonsense",
@@ -27,6 +27,7 @@ UNKNOWN_KEYS = [
     "federation.strategy.proximal_mu",  # belongs to another strategy
     "engine.nonsense",
     "evaluation.nonsense",
+    "synthesis.path",  # belongs to another source
 ]
 MISSING_KEYS = [
     "name",
@@ -82,6 +83,7 @@ WRONG_VALUES = {
     "evaluation.folds": [-1, 1, "five"],
     "evaluation.resamples": [99],
     "arms": [[], {}, None, 7, "federated", [["federated"]], ["hybrid"], {"hybrid": {}}, {"local": None}],
+    "synthesis": ["phantom", {}, {"source": "dream"}, {"source": "phantom", "images": 3}, ["phantom"]],
     "settings": [[], "real", ["imagined"]],
     "seeds": [[], 3, [-1], [1, 1], ["first"], [True]],
 }
@@ -105,6 +107,7 @@ def fault(content: Any) -> str:
 @pytest.mark.parametrize("key", UNKNOWN_KEYS)
 def test_an_unknown_key_is_named(small_study: dict[str, Any], key: str) -> None:
     content = changed(small_study, "federation.strategy", {"name": "FedAvg"})
+    content["synthesis"] = {"source": "phantom"}
     assert fault(changed(content, key, 1)) == f"study.yaml: {key}: unknown key"
 
 
@@ -345,6 +348,7 @@ def test_a_variable_that_is_not_set_names_key_and_remedy(written: Path, monkeypa
 def test_shipped_studies_are_valid(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDMAMMO_COHORT", "/data/cohort")
     monkeypatch.setenv("FEDMAMMO_WEIGHTS", "/data/weights.safetensors")
+    monkeypatch.setenv("FEDMAMMO_SYNTHETIC", "/data/synthetic")
     study = load(path)
     assert parse(yaml.safe_load(dump(study)), "again") == study
     assert StudyConfig.model_validate_json(study.model_dump_json()) == study

@@ -74,10 +74,12 @@ def test_arms_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[s
             {**whole, "arm": "local", "tested_at": "NA", "value": 0.222},
         ],
         [
-            {"metric": "auroc", "arm": "federated", "against": "local", "setting": "real", "tested_at": "NA",
-             "difference": 0.1, "ci_low": -0.05, "ci_high": 0.25, "p": 0.0421},
-            {"metric": "brier", "arm": "federated", "against": "local", "setting": "real", "tested_at": "all",
-             "difference": 0.333, "ci_low": 0.3, "ci_high": 0.4, "p": 0.5},
+            {"metric": "auroc", "arm": "federated", "against": "local", "setting": "real", "against_setting": "real",
+             "tested_at": "NA", "difference": 0.1, "ci_low": -0.05, "ci_high": 0.25, "p": 0.0421},
+            {"metric": "brier", "arm": "federated", "against": "local", "setting": "real", "against_setting": "real",
+             "tested_at": "all", "difference": 0.333, "ci_low": 0.3, "ci_high": 0.4, "p": 0.5},
+            {"metric": "auroc", "arm": "local", "against": "local", "setting": "pretrained", "against_setting": "real",
+             "tested_at": "all", "difference": 0.2, "ci_low": 0.1, "ci_high": 0.3, "p": 0.001},
         ],
     )  # fmt: skip
     display.comparison(tmp_path)
@@ -87,7 +89,9 @@ def test_arms_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "auroc 0.800 0.700 undefined (0.750, 0.856) no interval" in shown
     assert "tested at federated − local" in shown
     assert "NA +0.100 (-0.050, +0.250) p 0.042" in shown
-    assert not any(hidden in shown for hidden in ("0.111", "0.222", "0.333"))
+    assert "pretrained − real: difference in AUROC" in shown
+    assert "tested at local" in shown and "all +0.200 (+0.100, +0.300) p 0.001" in shown
+    assert not any(hidden in shown for hidden in ("0.111", "0.222", "0.333", "guarantee"))
     assert lines[-1].startswith(f"{tmp_path}: results.csv")
 
 
@@ -96,6 +100,16 @@ def test_one_arm_has_nothing_to_be_compared_with(tmp_path: Path, capsys: pytest.
     write_tables(tmp_path, [{**whole, "arm": "local", "value": 0.5, "ci_low": 0.5, "ci_high": 0.5}], [])
     display.comparison(tmp_path)
     assert "difference" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("guarantee", ["none", "none needed: no patient was looked at"])
+def test_a_missing_guarantee_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], guarantee: str) -> None:
+    write_tables(tmp_path, [], [])
+    (tmp_path / "synthetic").mkdir()
+    (tmp_path / "synthetic/pools.csv").write_text(f"arm,guarantee\nlocal,{guarantee}\n")
+    display.comparison(tmp_path)
+    said = "synthetic images of this run carry no privacy guarantee" in capsys.readouterr().out
+    assert said == (guarantee == "none")
 
 
 def test_progress_names_the_hospital_that_failed(

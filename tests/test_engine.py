@@ -145,6 +145,30 @@ def test_a_run_killed_in_mid_round_and_continued_gives_the_same_bytes(
     assert digests(tmp_path / "killed") == inline
 
 
+def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study: Path, tmp_path: Path) -> None:
+    """GANs, images sent to hospitals, and pretraining: inline, against Ray that is killed twice and continued."""
+    settings = [
+        "settings=[augmented, pretrained]",
+        "synthesis={source: gan, images: 16, image_size: 32, width: 4, rounds: 4, local_steps: 3, batch: 4}",
+        "synthesis.phantom_steps=4",
+        "arms=[federated]",
+        "federation.rounds=4",
+    ]
+    run = Run(study, tmp_path / "inline", *settings)
+    assert run.finish() == 0, run.said()
+    assert len(list((tmp_path / "inline/models").glob("generator-alone-*.safetensors"))) == 3
+    out = tmp_path / "killed"
+    for kept in ("generator-alone-hospitals-none-draw0", "federated-pretrained-seed0-draw0-fold0"):
+        run = Run(study, out, "engine.name=ray", *settings)
+        assert run.until((out / "cells" / kept / "checkpoint.safetensors").exists, 120), run.said()
+        run.process.send_signal(signal.SIGKILL)
+        assert run.process.wait() == -signal.SIGKILL and run.until_gone()
+        assert not (out / "results.csv").exists()
+    run = Run(study, out, "engine.name=ray", *settings)
+    assert run.finish() == 0, run.said()
+    assert digests(out) == digests(tmp_path / "inline")
+
+
 @pytest.mark.long
 def test_a_run_killed_in_every_arm_gives_the_same_bytes(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
     for arm in ("centralized", "local", "federated"):

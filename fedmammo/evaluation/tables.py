@@ -13,6 +13,7 @@ from fedmammo.evaluation.scoring import Scores, score
 from fedmammo.evaluation.statistics import Interval, holm, paired_difference, percentile_interval
 
 PAIRS = (("federated", "local"), ("federated", "centralized"), ("centralized", "local"))  # arm, against
+SETTING_PAIRS = (("pretrained", "real"), ("augmented", "real"), ("synthetic", "real"))  # setting, against_setting
 RESULTS = [
     "arm",
     "setting",
@@ -32,7 +33,18 @@ RESULTS = [
     "delta",
     "note",
 ]
-COMPARISONS = ["metric", "arm", "against", "setting", "tested_at", "difference", "ci_low", "ci_high", "p"]
+COMPARISONS = [
+    "metric",
+    "arm",
+    "against",
+    "setting",
+    "against_setting",
+    "tested_at",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p",
+]
 RUNS_COMPARED = ["metric", "arm", "setting", "tested_at", "difference", "ci_low", "ci_high", "p"]
 Pair = Callable[[str], tuple[Series, Series]]  # which two models are compared at a place
 
@@ -103,25 +115,26 @@ def _family(scores: Scores, metric: str, pair_at: Pair, about: dict[str, str]) -
 
 
 def _comparisons(scores: Scores) -> pd.DataFrame:
-    def models(setting: str, *arms: str) -> Pair:
-        """The models that the arms would give to a hospital: local its own."""
-
-        def pair_at(place: str) -> tuple[Series, Series]:
-            arm, against = (Series(one, setting, place if one == "local" else ALL) for one in arms)
-            return arm, against
-
-        return pair_at
-
+    pairs = [((arm, setting), (against, setting)) for arm, against in PAIRS for setting in scores.settings]
+    pairs += [((arm, setting), (arm, against)) for setting, against in SETTING_PAIRS for arm in ARMS]
     rows = [
         row
         for metric in METRICS
-        for arm, against in PAIRS
-        for setting in scores.settings
+        for one, other in pairs
         for row in _family(
-            scores, metric, models(setting, arm, against), {"arm": arm, "against": against, "setting": setting}
+            scores,
+            metric,
+            partial(_models_of_a_hospital, one, other),
+            {"arm": one[0], "against": other[0], "setting": one[1], "against_setting": other[1]},
         )
     ]
     return pd.DataFrame(rows, columns=COMPARISONS)
+
+
+def _models_of_a_hospital(one: tuple[str, str], other: tuple[str, str], place: str) -> tuple[Series, Series]:
+    """The models that two arms, each in a setting, would give to a hospital: local its own."""
+    first, second = (Series(arm, setting, place if arm == "local" else ALL) for arm, setting in (one, other))
+    return first, second
 
 
 def results_table(predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -139,9 +152,10 @@ def comparisons_table(
 ) -> pd.DataFrame:
     """comparisons.csv: `arm` minus `against`, paired by resample, with 95 % interval and two-sided p.
 
+    `arm` was trained in `setting`, `against` in `against_setting`: two arms in one setting, or one arm in two.
     `tested_at` a hospital compares the models that the arms would give it (local: its own) on its own patients.
-    Those p are adjusted (Holm) over the hospitals of one metric, arm, against and setting; `all` stands outside
-    the family. Intervals are not adjusted. Arguments and errors as in `scoring.score`.
+    Those p are adjusted (Holm) over the hospitals of one metric and pair; `all` stands outside the family. Intervals
+    are not adjusted. Arguments and errors as in `scoring.score`.
     """
     return _comparisons(score(predictions, test_split=test_split, resamples=resamples, seed=seed))
 

@@ -1,28 +1,36 @@
 """What the trained part of a network reads: stored outputs of the frozen prefix, or images where nothing is frozen."""
 
+import copy
 import hashlib
 import json
-import os
-from functools import lru_cache
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.harmonisation import harmonise
+from fedmammo.features.image_set import ImageSet, images_of_cohort, images_of_pool
+from fedmammo.features.resize import resize
+from fedmammo.features.store import FeatureStore, Rows
 from fedmammo.features.views import View, views_of
 from fedmammo.files import digest_of_sources, read_tensors, write_tensors
 from fedmammo.hospitals.records import Records
 from fedmammo.models.classifier import build_classifier
 from fedmammo.phantom.patches import draw_patches
+from fedmammo.synthesis.pool import Pool
 
-APPEARANCE = ("features/views.py", "features/harmonisation.py", "hospitals/digitiser.py", "randomness.py")
+PREFIX = (
+    "models/classifier.py",
+    "models/transformer.py",
+    "features/views.py",
+    "features/harmonisation.py",
+    "hospitals/digitiser.py",
+    "randomness.py",
+)  # the code that features depend on
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
 
 
@@ -30,20 +38,19 @@ class Inputs:
     """A classifier and its inputs for the images of a cohort, as its hospitals have them on record.
 
     The prefix's outputs lie in the cohort's own folder, `features/<key>/<digitiser>-<view>.npy`, one row per image of
-    the manifest, beside a byte per row that says whether it was computed. Each image goes through the prefix alone, so
-    that a row depends on nothing but its image: any process may fill in any row, and a second writes the same bytes.
-    The key covers weights, configuration of the prefix, cohort and library versions; who holds which patients does
-    not matter, but for the digitiser.
+    the manifest. Each image goes through the prefix alone, so that a row depends on nothing but its image. The key
+    covers weights, configuration of the prefix, cohort and library versions; who holds which patients does not matter,
+    but for the digitiser.
+
+    With a pool (`joined`) the rows behind those of the manifest, from `images_of_patients` on, are the pool's images.
     """
 
     def __init__(self, cohort: Cohort, config: DiagnosisConfig, device: torch.device, records: Records) -> None:
-        self.cohort = cohort
-        self.records = records
         self.device = device
         self.harmonisation = config.harmonisation
         self.views = views_of(config.augmentation)
         self.classifier = build_classifier(config).to(device)
-        prefix = {
+        self._prefix = {
             "backbone": self.classifier.digest(),
             "network": config.network,  # the same weights may come with another normalisation
             "read": self.classifier.read,
@@ -53,13 +60,34 @@ class Inputs:
             "precision": config.precision,
             "harmonisation": config.harmonisation,
             "device": device.type,
-            "cohort": cohort.digest,
-            "code": digest_of_sources("models", *APPEARANCE),
+            "code": digest_of_sources(*PREFIX),
             "libraries": [version(name) for name in ("torch", "timm")],
         }
-        key = hashlib.sha256(json.dumps(prefix, sort_keys=True).encode()).hexdigest()[:16]
-        self.folder = cohort.folder / "features" / key
+        self.images_of_patients = len(cohort.manifest)
+        self._sets: list[tuple[ImageSet, FeatureStore]] = []
+        self._add(images_of_cohort(cohort, records))
+        self.folder = self._sets[0][1].folder
         self._standardize()
+
+    def joined(self, pool: Pool) -> "Inputs":
+        """Return the inputs of the same classifier with a pool's images behind those of the cohort."""
+        joined = copy.copy(self)
+        joined._sets = self._sets[:1]
+        joined._add(images_of_pool(pool))
+        return joined
+
+    def _add(self, images: ImageSet) -> None:
+        key = hashlib.sha256(json.dumps({**self._prefix, "images": images.digest}, sort_keys=True).encode()).hexdigest()
+        store = FeatureStore(images.folder / "features" / key[:16], len(images.names), self._length)
+        self._sets = [*self._sets, (images, store)]
+        self.malignant = np.concatenate([one.malignant for one, _ in self._sets])
+        shown = [(number, shower) for number, (one, _) in enumerate(self._sets) for shower in one.digitisers]
+        self._showers = list(dict.fromkeys(shown))  # which set, which digitiser: each has files of its own
+        numbers = {shower: number for number, shower in enumerate(self._showers)}
+        self._shower_of = np.array([numbers[shower] for shower in shown])
+
+    def _length(self) -> int:
+        return self._encode(View().of(self._sets[0][0].patches[0])).shape[1]
 
     def _standardize(self) -> None:
         """Centre and scale what the head reads by the statistics of phantom patches, drawn by a fixed seed."""
@@ -80,84 +108,57 @@ class Inputs:
         return self.classifier.prefix(image) if self.classifier.has_prefix else image
 
     def patch(self, row: int) -> NDArray[np.uint16]:
-        """Show the patch of a manifest row, (side, side), as its digitiser and the harmonisation leave it."""
-        patch, digitiser = self.cohort.patches[row], self.records.digitisers[row]
-        if digitiser is not None:
-            patch = digitiser.show(patch, str(self.cohort.manifest["image"].iat[row]))
-        return harmonise(patch, self.harmonisation, digitiser)
+        """Show the patch of a row, (side, side), as its digitiser and the harmonisation leave it."""
+        number = int(row >= self.images_of_patients)
+        images, _ = self._sets[number]
+        return images.patch(row - number * self.images_of_patients, self.harmonisation)
 
-    def missing(self, rows: np.ndarray) -> np.ndarray:
-        """Return those of the manifest's rows whose features are still to be computed for some view."""
+    def missing(self, rows: Rows) -> Rows:
+        """Return those of the rows whose features are still to be computed for some view."""
         if not self.classifier.has_prefix:
             return rows[:0]
-        return np.array([row for row in rows if not all(self._is_done(row, view) for view in self.views)], rows.dtype)
+        done = np.ones(len(rows), bool)
+        for view in range(len(self.views)):
+            for store, look, at, own in self._looks(rows, np.full(len(rows), view)):
+                done[at] &= store.done(look, own)
+        return rows[~done]
 
-    def compute(self, rows: np.ndarray) -> None:
+    def compute(self, rows: Rows) -> None:
         """Compute and store the features of these rows in every view; nothing is done twice."""
         if not self.classifier.has_prefix:
             return
         self.classifier.train(False)  # a training that raised may have left it on
         for row in self.missing(rows):
             patch = self.patch(row)
-            for view in self.views:
-                features, done = self._files(row, view)
-                if not done[row]:
-                    _put(features, row, self._encode(view.of(patch))[0].cpu().numpy())
-                    _put(done, row, np.uint8(1))
+            for number, view in enumerate(self.views):
+                [(store, look, _, own)] = self._looks(np.array([row]), np.array([number]))
+                if not store.done(look, own)[0]:
+                    store.put(look, int(own[0]), self._encode(view.of(patch))[0].cpu().numpy())
 
-    def read(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+    def read(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
         """Return the inputs of image `rows[i]` in view `views[i]`: (len(rows), length), or images.
 
         Without a frozen prefix: float32 images (len(rows), 1, side, side), crops resized to the network's input.
         Raises KeyError for a row whose features were never computed.
         """
-        looks = [(row, self.views[view]) for row, view in zip(rows, views, strict=True)]
         if not self.classifier.has_prefix:
-            return torch.cat([self._resized(view.of(self.patch(row))) for row, view in looks]).to(self.device)
-        if not all(self._is_done(row, view) for row, view in looks):
-            raise KeyError(f"features in {self.folder} are incomplete")
-        return torch.from_numpy(np.stack([self._files(row, view)[0][row] for row, view in looks])).to(self.device)
+            shown = [self.views[view].of(self.patch(row)) for row, view in zip(rows, views, strict=True)]
+            return torch.cat([resize(image, self.classifier.image_size) for image in shown]).to(self.device)
+        parts = [(at, store.read(look, own)) for store, look, at, own in self._looks(rows, views)]
+        features = np.empty((len(rows), parts[0][1].shape[1]), np.float32)
+        for at, part in parts:
+            features[at] = part
+        return torch.from_numpy(features).to(self.device)
 
-    def _is_done(self, row: int, view: View) -> bool:
-        return bool(self._files(row, view)[1][row])
-
-    def _files(self, row: int, view: View) -> tuple[np.memmap, np.memmap]:
-        digitiser = self.records.digitisers[row]
-        return self._open(f"{digitiser.digest}-{view.name}" if digitiser else view.name)
-
-    def _resized(self, image: Tensor) -> Tensor:
-        side = self.classifier.image_size
-        if image.shape[-1] == side:
-            return image
-        return torch.nn.functional.interpolate(image, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
-
-    @lru_cache(maxsize=256)  # noqa: B019  (an Inputs lives as long as its process)
-    def _open(self, name: str) -> tuple[np.memmap, np.memmap]:
-        """Open a file of features and its marks for reading, making them where they are missing."""
-        images = len(self.cohort.manifest)
-        features = self.folder / f"{name}.npy"
-        done = self.folder / f"{name}.done.npy"
-        if not done.exists():
-            length = self._encode(View().of(self.cohort.patches[0])).shape[1]
-            _make_array(features, (images, length), np.float32)
-            _make_array(done, (images,), np.uint8)
-        return np.load(features, mmap_mode="r"), np.load(done, mmap_mode="r")
-
-
-def _put(array: np.memmap, row: int, values: np.ndarray | np.generic) -> None:
-    """Write one row, and nothing of its neighbours, which another process or machine may be writing."""
-    with Path(str(array.filename)).open("r+b") as file:
-        file.seek(array.offset + int(row) * values.nbytes)
-        file.write(values.tobytes())
-
-
-def _make_array(path: Path, shape: tuple[int, ...], dtype: type) -> None:
-    """Make a file of zeros, unless another process was first."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    open_memmap(beside, mode="w+", shape=shape, dtype=dtype).flush()
-    try:
-        os.link(beside, path)  # refuses to replace
-    except FileExistsError:
-        pass
-    finally:
-        beside.unlink()
+    def _looks(self, rows: Rows, views: NDArray[np.int64]) -> list[tuple[FeatureStore, str, NDArray[np.int64], Rows]]:
+        """Sort images by the files that hold their features: the file, which of them it holds, their rows there."""
+        files = self._shower_of[rows] * len(self.views) + views
+        looks = []
+        for file in np.unique(files):
+            shower, view = divmod(int(file), len(self.views))
+            number, digitiser = self._showers[shower]
+            name = self.views[view].name
+            at = np.flatnonzero(files == file)
+            own = rows[at] - self.images_of_patients * number
+            looks.append((self._sets[number][1], f"{digitiser.digest}-{name}" if digitiser else name, at, own))
+        return looks

@@ -21,17 +21,22 @@ class Checkpoint:
         strategies: each group's strategy state (fedmammo.federation.strategies.state_of).
         round: last finished round; 0 before the first.
         rows: rows of rounds.csv so far.
+        kept: what else the server keeps of a group, tensors by name.
     """
 
     models: dict[str, dict[str, Tensor]]
     strategies: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     round: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
+    kept: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Replace the file at `path`."""
         tensors = {
-            f"model|{group}|{name}": tensor for group, model in self.models.items() for name, tensor in model.items()
+            f"{kind}|{group}|{name}": tensor
+            for kind, found in (("model", self.models), ("kept", self.kept))
+            for group, model in found.items()
+            for name, tensor in model.items()
         }
         for group, arrays in self.strategies.items():
             tensors |= {f"strategy|{group}|{name}": torch.from_numpy(array) for name, array in arrays.items()}
@@ -46,8 +51,8 @@ class Checkpoint:
         found = cls({}, {}, about["round"], about["rows"])
         for key in about["order"]:
             kind, group, name = key.split("|")
-            if kind == "model":
-                found.models.setdefault(group, {})[name] = tensors[key]
-            else:
+            if kind == "strategy":
                 found.strategies.setdefault(group, {})[name] = tensors[key].numpy()
+            else:
+                (found.models if kind == "model" else found.kept).setdefault(group, {})[name] = tensors[key]
         return found

@@ -20,6 +20,8 @@ def introduce(message: Message, context: Context) -> Message:
 
 
 @app.query("features")
+@app.query("share")
+@app.query("count")
 @app.train()
 @app.evaluate()
 def answer(message: Message, context: Context) -> Message:

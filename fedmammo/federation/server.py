@@ -1,38 +1,25 @@
 """The server's side of a study: asks hospitals, combines their models, keeps a checkpoint after every round."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
+from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
 from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.federation.arms import Group
-from fedmammo.federation.checkpoint import Checkpoint
-from fedmammo.federation.messages import pack, size, unpack
-from fedmammo.federation.strategies import restore, state_of
+from fedmammo.federation.messages import pack, size, size_of_arrays, unpack
+from fedmammo.federation.rounds import ATTEMPTS
 from fedmammo.hospitals.profiles import Profile
+from fedmammo.run_folder import round_row
+from fedmammo.synthesis.pool import Pool
 from fedmammo.training.task import Cell, Stage, Task
 
 Report = Callable[[dict[str, Any]], None]
-
-
-ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
-
-
-class Members:
-    """The part of a grid that a strategy of Flower looks at: the nodes of one group."""
-
-    def __init__(self, nodes: list[int]) -> None:
-        self._nodes = nodes
-
-    def get_node_ids(self) -> Iterable[int]:
-        """List the group's nodes."""
-        return self._nodes
 
 
 class Server:
@@ -61,7 +48,7 @@ class Server:
             silent = set(self.grid.get_node_ids()) - set(found.values())
             for answer in self._send([Message(RecordDict(), node, f"{MessageType.QUERY}.hospital") for node in silent]):
                 if not answer.has_error():
-                    found[int(_numbers(answer)["position"])] = answer.metadata.src_node_id
+                    found[int(numbers_of(answer)["position"])] = answer.metadata.src_node_id
         missing = [hospital.name for position, hospital in enumerate(self.hospitals) if position not in found]
         if missing:
             raise StudyError(f"no node answered as {', '.join(missing)}; the study needs one node for each hospital")
@@ -70,7 +57,7 @@ class Server:
     def _send(self, messages: list[Message]) -> list[Message]:
         return list(self.grid.send_and_receive(messages, timeout=self.config.engine.timeout))
 
-    def _ask(self, stage: str, messages: list[Message], cell: Cell, number: int, of: int) -> dict[int, Message | str]:
+    def ask(self, stage: str, messages: list[Message], cell: Cell, number: int, of: int) -> dict[int, Message | str]:
         """Send messages, at most one to a node; returns each receiver's reply, or why there is none, by position."""
         position_of = {node: position for position, node in self.node_of.items()}
         replies = {position_of[reply.metadata.src_node_id]: reply for reply in self._send(messages)}
@@ -85,16 +72,29 @@ class Server:
                 answers[position] = "failed: its model is not finite"
             else:
                 answers[position] = reply
-        pooled = cell.arm == "centralized" and stage == "train"
+        pooled = cell.arm == "centralized" and stage in ("train", "generator")
         names = {position: ALL if pooled else self.hospitals[position].name for position in answers}
         status = {names[position]: _status(answer) for position, answer in answers.items()}
-        self.report({"cell": cell, "stage": stage, "round": number, "rounds": of, "hospitals": status})
+        self.progress(cell, stage, status, number, of)
         return answers
 
-    def _task(
-        self, stage: Stage, cell: Cell, config: StudyConfig, number: int = 0, pooled: bool = False
+    def progress(self, cell: Cell, stage: str, status: dict[str, str], number: int, of: int) -> None:
+        """Report how far a stage is: its round, of how many (0: not known), and each hospital's status."""
+        self.report({"cell": cell, "stage": stage, "round": number, "rounds": of, "hospitals": status})
+
+    def task(
+        self,
+        stage: Stage,
+        cell: Cell,
+        config: StudyConfig,
+        number: int = 0,
+        pooled: bool = False,
+        pool: str | None = None,
+        among: Sequence[int] = (),
     ) -> ConfigRecord:
-        task = Task(stage, cell, number, config.model_dump_json(), str(self.run.resolve()), pooled)
+        """Write the instruction for a message; arguments as in `Task`."""
+        run = str(self.run.resolve())
+        task = Task(stage, cell, number, config.model_dump_json(), run, pooled, pool, tuple(among))
         return ConfigRecord({"task": task.to_json()})
 
     def compute_features(self, cell: Cell, config: StudyConfig) -> None:
@@ -102,58 +102,46 @@ class Server:
 
         Raises StudyError where a hospital fails: nothing can be trained or scored without.
         """
-        content = RecordDict({"config": self._task("features", cell, config)})
-        waiting, number = list(range(len(self.hospitals))), 0
+        self._compute(cell, config, list(range(len(self.hospitals))), None)
+
+    def compute_features_of_pools(
+        self, cell: Cell, config: StudyConfig, groups: list[Group], pools: dict[str, str]
+    ) -> None:
+        """Let the members of each group compute the frozen prefix for its pool, each a part.
+
+        `pools`: digests by group. Raises StudyError where a hospital fails.
+        """
+        for pool in dict.fromkeys(pools.values()):
+            holding = [group for group in groups if pools[group.name] == pool]
+            every = any(group.pooled for group in holding)  # the holder of all patients is all hospitals together
+            members = range(len(self.hospitals)) if every else sorted(m for group in holding for m in group.members)
+            self._compute(cell, config, list(members), pool)
+
+    def _compute(self, cell: Cell, config: StudyConfig, waiting: list[int], pool: str | None) -> None:
+        content = RecordDict({"config": self.task("features", cell, config, pool=pool, among=waiting)})
+        number = 0
         while waiting:
             number += 1
-            answers = self._ask_all("features", content, f"{MessageType.QUERY}.features", waiting, cell, number)
-            waiting = [position for position in waiting if _numbers(answers[position])["remaining"]]
+            answers = self.ask_all("features", content, f"{MessageType.QUERY}.features", waiting, cell, number)
+            waiting = [position for position in waiting if numbers_of(answers[position])["remaining"]]
 
-    def train(
-        self, cell: Cell, config: StudyConfig, groups: list[Group], initial: dict[str, Tensor], path: Path
-    ) -> Checkpoint:
-        """Train a cell: rounds of local steps, all groups at once; continues after the last round kept at `path`.
+    def share(
+        self, cell: Cell, config: StudyConfig, groups: list[Group], pools: dict[str, Pool]
+    ) -> list[dict[str, Any]]:
+        """Send each group's pool to its members, who verify and keep it; returns rows of rounds.csv.
 
-        A hospital that fails in a federation is recorded in the round's rows, and the others go on. One that trains
-        alone is asked again: nobody stands in for it. Raises StudyError where one that trains alone, or fewer than
-        `federation.min_hospitals` of a federation (or than all, if it has fewer), answer; finished rounds are kept.
+        Only in a federation does anything travel: elsewhere the members hold the pool. Raises StudyError where a
+        hospital fails, for instance because the images are not those that the instruction names.
         """
-        rounds = config.federation.rounds
-        checkpoint = Checkpoint.read(path) if path.exists() else Checkpoint({group.name: initial for group in groups})
-        strategies = {group.name: group.strategy.make() for group in groups}
-        for group in groups:
-            restore(group.strategy, strategies[group.name], checkpoint.strategies.get(group.name, {}), list(initial))
-
-        for number in range(checkpoint.round + 1, rounds + 1):
-            messages: list[Message] = []
-            for group in groups:
-                task = self._task("train", cell, config, number, group.pooled)
-                members = cast(Grid, Members([self.node_of[position] for position in group.members]))
-                arrays = pack(checkpoint.models[group.name])
-                messages += strategies[group.name].configure_train(number, arrays, task, members)
-            answers = self._ask("train", messages, cell, number, rounds)
-            alone = {group.members[0] for group in groups if len(group.members) == 1}
-            for _ in range(ATTEMPTS - 1):
-                lost = {self.node_of[p] for p in alone if not isinstance(answers[p], Message)}
-                if lost:
-                    again = [_anew(message) for message in messages if message.metadata.dst_node_id in lost]
-                    answers |= self._ask("train", again, cell, number, rounds)
-            sent = {message.metadata.dst_node_id: _size(message) for message in messages}
-            for group in groups:
-                for position in group.members:  # before aggregation, which may take the tensors out of the replies
-                    row = self._row(cell, number, group, position, sent[self.node_of[position]], answers[position])
-                    checkpoint.rows.append(row)
-                good = [answers[position] for position in group.members if isinstance(answers[position], Message)]
-                if good:
-                    combined, _ = strategies[group.name].aggregate_train(number, good)  # type: ignore[arg-type]
-                    checkpoint.models[group.name] = _like(initial, unpack(combined or ArrayRecord()))
-                    state = state_of(group.strategy, strategies[group.name], list(initial))
-                    checkpoint.strategies[group.name] = state
-            needed = max(len(alone), min(config.federation.min_hospitals, len(answers)))
-            self._enough(answers, needed, f"round {number}")
-            checkpoint.round = number
-            checkpoint.write(path)
-        return checkpoint
+        rows = []
+        for group in groups if cell.arm == "federated" else []:
+            pool = pools[group.name]
+            files = {name: torch.from_numpy(content.copy()) for name, content in pool.files().items()}
+            content = RecordDict({"pool": pack(files), "config": self.task("share", cell, config, pool=pool.digest)})
+            answers = self.ask_all("share", content, f"{MessageType.QUERY}.share", list(group.members), cell, 1)
+            sent = size(content.array_records["pool"])
+            rows += [self.row("share", cell, 0, group, position, sent, answers[position]) for position in answers]
+        return rows
 
     def score(
         self, cell: Cell, config: StudyConfig, models: dict[str, dict[str, Tensor]]
@@ -163,11 +151,11 @@ class Server:
         Raises StudyError where a hospital fails: results without its patients would mislead.
         """
         content = RecordDict({f"model/{name}": pack(model) for name, model in models.items()})
-        content["config"] = self._task("score", cell, config)
-        answers = self._ask_all("score", content, MessageType.EVALUATE, list(range(len(self.hospitals))), cell, 1)
+        content["config"] = self.task("score", cell, config)
+        answers = self.ask_all("score", content, MessageType.EVALUATE, list(range(len(self.hospitals))), cell, 1)
         return {position: unpack(answer.content.array_records["arrays"]) for position, answer in answers.items()}
 
-    def _ask_all(
+    def ask_all(
         self, stage: str, content: RecordDict, kind: str, positions: list[int], cell: Cell, number: int
     ) -> dict[int, Message]:
         """Ask hospitals of which every one must answer; those that fail are asked again."""
@@ -176,11 +164,12 @@ class Server:
             failed = [position for position in positions if not isinstance(answers.get(position), Message)]
             if failed:
                 messages = [Message(content, self.node_of[position], kind) for position in failed]
-                answers |= self._ask(stage, messages, cell, number, 0)
-        self._enough(answers, len(positions), f"stage {stage}")
+                answers |= self.ask(stage, messages, cell, number, 0)
+        self.enough(answers, len(positions), f"stage {stage}")
         return {position: answer for position, answer in answers.items() if isinstance(answer, Message)}
 
-    def _enough(self, answers: dict[int, Message | str], needed: int, where: str) -> None:
+    def enough(self, answers: dict[int, Message | str], needed: int, where: str) -> None:
+        """Raise StudyError where fewer hospitals than `needed` gave an answer."""
         failed = {self.hospitals[p].name: answer for p, answer in answers.items() if isinstance(answer, str)}
         if len(answers) - len(failed) < needed:
             first = next(iter(failed))
@@ -189,36 +178,22 @@ class Server:
                 f"{first} {failed[first]}; what was finished is kept, the same command with the same --out continues"
             )
 
-    def _row(
-        self, cell: Cell, number: int, group: Group, position: int, sent: int, answer: Message | str
+    def row(
+        self, stage: str, cell: Cell, number: int, group: Group, position: int, sent: int, answer: Message | str
     ) -> dict[str, Any]:
         """Describe what one hospital did in a round. Only a federated model travels, so only it has bytes.
 
-        `sent`: bytes of the model that went to the hospital.
+        `sent`: bytes of the model, or pool, that went to the hospital.
         """
         hospital = Profile(name="pooled") if group.pooled else self.hospitals[position]
-        numbers = _numbers(answer) if isinstance(answer, Message) else {}
+        numbers = numbers_of(answer) if isinstance(answer, Message) else {}
         travels = cell.arm == "federated"
         down = sent if travels else 0
-        up = _size(answer) if travels and isinstance(answer, Message) else 0
+        up = size_of_arrays(answer) if travels and isinstance(answer, Message) else 0
         seconds = 8e-6 * (up + down) / hospital.uplink_megabits_per_second
         seconds += numbers.get("images", 0.0) / hospital.images_per_second
-        return {
-            "arm": cell.arm,
-            "setting": cell.setting,
-            "seed": cell.seed,
-            "draw": cell.draw,
-            "fold": cell.fold,
-            "stage": "train",
-            "round": number,
-            "hospital": ALL if group.pooled else hospital.name,
-            "status": _status(answer),
-            "simulated_seconds": round(seconds, 3),
-            "bytes_up": up,
-            "bytes_down": down,
-            "loss": numbers.get("loss"),
-            "epsilon_spent": None,
-        }
+        name = ALL if group.pooled else hospital.name
+        return round_row(cell, stage, number, name, _status(answer), round(seconds, 3), up, down, numbers.get("loss"))
 
 
 def _finite(reply: Message) -> bool:
@@ -230,22 +205,9 @@ def _finite(reply: Message) -> bool:
     )
 
 
-def _like(initial: dict[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors in the order and types of the initial model (some strategies compute in float64)."""
-    return {name: tensors[name].to(tensor.dtype) for name, tensor in initial.items()}
-
-
-def _numbers(answer: Message) -> dict[str, float]:
+def numbers_of(answer: Message) -> dict[str, float]:
+    """Return the numbers of an answer, by name."""
     return {name: float(value) for name, value in answer.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
-
-
-def _anew(message: Message) -> Message:
-    """Return a message of the same content: Flower's grid takes none that was sent before."""
-    return Message(message.content, message.metadata.dst_node_id, message.metadata.message_type)
-
-
-def _size(message: Message) -> int:
-    return size(message.content.array_records["arrays"])
 
 
 def _status(answer: Message | str) -> str:

@@ -8,10 +8,10 @@ import hashlib
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fedmammo.config import DiagnosisConfig
 from fedmammo.errors import InputError
+from fedmammo.features.resize import resize
 from fedmammo.models.transformer import load_transformer
 from fedmammo.randomness import seed_of
 
@@ -83,10 +83,7 @@ class Classifier(nn.Module):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Resize gray images to the network's input and normalise: (images, 3, side, side)."""
-        if images.shape[-2:] != (self.image_size, self.image_size):
-            size = (self.image_size, self.image_size)
-            images = functional.interpolate(images, size=size, mode="bicubic", antialias=True).clamp(0, 1)
-        return (images - self.mean) / self.std
+        return (resize(images, self.image_size) - self.mean) / self.std
 
     def _walk(self, tokens: Tensor, start: int, stop: int) -> tuple[Tensor, list[Tensor]]:
         """Run blocks start + 1 ... stop; return the tokens and the statistics of those that are read."""
@@ -125,7 +122,8 @@ class Classifier(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (images,), from the prefix's output, or from images where nothing is frozen."""
-        return self.head((self.readout(inputs) - self.center) / self.scale).squeeze(1)
+        centred = self.readout(inputs) - self.center  # a copy, which is then scaled where it lies: it may be large
+        return self.head(centred.div_(self.scale)).squeeze(1)
 
     def standardize(self, readout: Tensor) -> None:
         """Set centre and scale from the readout (images, width) of public images; a constant column keeps scale 1."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,17 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import InputError, StudyError
 from fedmammo.features.inputs import Inputs
-from fedmammo.files import read_tensors, write_tensors
+from fedmammo.features.resize import resize
+from fedmammo.files import read_tensors, write_bytes, write_tensors
 from fedmammo.hospitals.holder import Holder, holders, names
 from fedmammo.hospitals.records import records_of
+from fedmammo.models.mcgan import PARTS, build_mcgan
 from fedmammo.randomness import generator_of
+from fedmammo.synthesis.grid import grid_of
+from fedmammo.synthesis.pool import Pool, keep_pool
+from fedmammo.synthesis.sources import POOLS
 from fedmammo.training import steps
+from fedmammo.training.gan import TRAVELS, Patients, gan_name, gan_of, steps_of, train_gan
 from fedmammo.training.task import Task
 
 FEATURES_AT_ONCE = 32  # images of which a hospital computes the frozen prefix before it reports
@@ -43,6 +50,15 @@ def open_site(study: str) -> Site:
     torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
     cohort = open_cohort(config.cohort.path)
     return Site(config, cohort, Inputs(cohort, config.diagnosis, device, records_of(cohort, config)))
+
+
+@lru_cache(maxsize=8)
+def open_inputs(study: str, run: str, pool: str) -> Inputs:
+    """Open the study's inputs with the pool of this digest, kept in the folder of the run, behind the cohort's images.
+
+    Raises StudyError where the pool is not there, or was altered.
+    """
+    return open_site(study).inputs.joined(Pool.open(Path(run) / POOLS, pool))
 
 
 @lru_cache(maxsize=16)
@@ -79,27 +95,49 @@ def work(
     Args:
         task: the instruction.
         node: position of the hospital in the study.
-        incoming: models by name: `arrays` for a round; for `score`, `model/<where it was trained>`.
+        incoming: models by name: `arrays` for a round, and for a GAN's `initial` (the GAN to begin with) and
+            `generator` (the server's); for `score`, `model/<where it was trained>`; for `share`, the files of a pool,
+            `pool`, as bytes.
         proximal_mu: FedProx's weight, for `train`.
 
     Returns:
-        features: nothing; numbers `remaining` (images still to compute).
+        features: nothing; numbers `remaining` (images still to compute: its patients', or its part of a pool).
+        share: nothing; keeps the pool, unless it is there.
+        count: nothing; numbers `benign` and `malignant` (training patients who have images of the class).
+        generator: the parts of the GAN that travel; numbers as for `train`; commits the rest as state.
         train: the trained tensors; numbers `num-examples` (training patients), `loss`, `images`; commits the state.
         score: `rows` (manifest rows), `test` (1 where tested, 0 where for thresholds), the constants of the model
             (fedmammo.training.steps.CONSTANTS) and `score/<trained at>`.
 
-    Raises StudyError where training ended in numbers that are not finite; the state stays as it was.
+    Raises StudyError where training ended in numbers that are not finite; the state stays as it was. Also where a pool
+    is not the one that the task names.
     """
+    if task.stage == "share" and task.pool is not None:
+        files = {name: content.numpy().tobytes() for name, content in incoming["pool"].items()}
+        keep_pool(Path(task.run) / POOLS, task.pool, files)
+        return {}, {}
     site = open_site(task.study)
     torch.set_num_threads(site.config.engine.threads_per_hospital)
+    if task.stage == "features" and task.pool is not None:
+        inputs = open_inputs(task.study, task.run, task.pool)
+        synthetic = np.arange(inputs.images_of_patients, len(inputs.malignant))
+        return {}, _compute_some(inputs, synthetic[task.among.index(node) :: len(task.among)])
     holder = _holder(task.study, None if task.pooled else node, task.cell.seed, task.cell.fold)
     if task.stage == "features":
-        missing = site.inputs.missing(holder.rows)
-        site.inputs.compute(missing[:FEATURES_AT_ONCE])
-        return {}, {"remaining": float(max(0, len(missing) - FEATURES_AT_ONCE))}
+        return {}, _compute_some(site.inputs, holder.rows)
+    if task.stage == "count":
+        return {}, _count(site, holder)
+    if task.stage == "generator":
+        return _train_gan(site, holder, task, incoming)
     if task.stage == "train":
         return _train(site, holder, task, incoming["arrays"], proximal_mu)
     return _score(site, holder, incoming), {}
+
+
+def _compute_some(inputs: Inputs, rows: np.ndarray) -> dict[str, float]:
+    missing = inputs.missing(rows)
+    inputs.compute(missing[:FEATURES_AT_ONCE])
+    return {"remaining": float(max(0, len(missing) - FEATURES_AT_ONCE))}
 
 
 def _score(site: Site, holder: Holder, incoming: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -116,14 +154,23 @@ def _score(site: Site, holder: Holder, incoming: dict[str, dict[str, Tensor]]) -
 def _train(
     site: Site, holder: Holder, task: Task, incoming: dict[str, Tensor], proximal_mu: float
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
-    cell = task.cell
+    cell, config, patients = task.cell, site.config, holder.training
+    stream = (cell.seed, cell.arm, cell.setting, cell.draw, cell.fold)
     folder = Path(task.run) / "hospitals" / holder.name / cell.name
+    inputs = site.inputs
+    if task.pool is not None and config.synthesis is not None:
+        inputs = open_inputs(task.study, task.run, task.pool)
+        synthetic = np.arange(inputs.images_of_patients, len(inputs.malignant))
+        wanted = round(config.synthesis.synthetic_per_real * len(patients))
+        generator = generator_of(*stream, "synthetic images", task.round, holder.name)
+        chosen = generator.choice(synthetic, wanted, replace=wanted > len(synthetic))
+        patients = (*patients, *chosen.reshape(-1, 1))
     outgoing, numbers, state = steps.train(
-        site.inputs,
-        holder.training,
-        site.config.diagnosis,
-        site.config.federation.local_steps,
-        generator_of(cell.seed, cell.arm, cell.setting, cell.draw, cell.fold, task.stage, task.round, holder.name),
+        inputs,
+        patients,
+        config.diagnosis,
+        config.federation.local_steps,
+        generator_of(*stream, task.stage, task.round, holder.name),
         incoming,
         load_state(folder, before=task.round),
         proximal_mu,
@@ -132,6 +179,55 @@ def _train(
         raise StudyError("its model is not finite; a smaller learning rate may help")
     commit_state(folder, task.round, state)
     return outgoing, {"num-examples": float(len(holder.training)), **numbers}
+
+
+def _count(site: Site, holder: Holder) -> dict[str, float]:
+    labels = [site.inputs.malignant[rows] for rows in holder.training]
+    malignant, benign = sum(bool(own.any()) for own in labels), sum(not own.all() for own in labels)
+    return {"benign": float(benign), "malignant": float(malignant)}
+
+
+def _train_gan(
+    site: Site, holder: Holder, task: Task, incoming: dict[str, dict[str, Tensor]]
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    source, cell = gan_of(site.config), task.cell
+    name = gan_name(cell, site.config, task.pooled, holder.name)
+    folder = Path(task.run) / "hospitals" / holder.name / name
+    kept = load_state(folder, before=task.round)
+    gan = build_mcgan(source)
+    own = {key.removeprefix("gan/"): tensor for key, tensor in kept.items() if key.startswith("gan/")}
+    sent = [tensors for key, tensors in incoming.items() if key != "initial"]
+    for tensors in (incoming.get("initial", {}), own, *sent):  # what is sent anew replaces what was kept
+        gan.load(tensors)
+    gan.to(site.inputs.device)
+    numbers, state = train_gan(
+        gan,
+        ["discriminator"] if source.combine == "discriminator" else ["discriminator", "generator"],
+        _patients(site, holder, source.image_size),
+        source.batch,
+        steps_of(source, task.round),
+        generator_of(source.seed, name, task.round, holder.name),
+        {key.removeprefix("state/"): tensor for key, tensor in kept.items() if key.startswith("state/")},
+    )
+    networks = gan.tensors(*PARTS)
+    if not all(tensor.isfinite().all() for tensor in (*networks.values(), *state.values())):
+        raise StudyError("its GAN is not finite; fewer steps may help")
+    kept = {f"gan/{key}": tensor for key, tensor in networks.items()}
+    commit_state(folder, task.round, kept | {f"state/{key}": tensor for key, tensor in state.items()})
+    progress = Path(task.run) / POOLS / "progress" / name / f"round-{task.round:05d}.png"
+    write_bytes(progress, grid_of(gan))
+    return gan.tensors(*TRAVELS[source.combine]), {"num-examples": float(len(holder.training)), **numbers}
+
+
+def _patients(site: Site, holder: Holder, side: int) -> Patients:
+    """Gather what a GAN learns from: the holder's training images as the study shows them, resized."""
+    rows = np.concatenate(holder.training)
+    shown = np.stack([site.inputs.patch(row) for row in rows]).astype(np.float32) / 65535
+    images = resize(torch.from_numpy(shown)[:, None], side)
+    starts = np.cumsum([0, *(len(own) for own in holder.training)])
+    images_of = [np.arange(start, stop) for start, stop in pairwise(starts)]
+    malignant = torch.from_numpy(site.inputs.malignant[rows].astype(np.int64))
+    return Patients(2 * images - 1, malignant, images_of)
 
 
 def load_state(folder: Path, before: int) -> dict[str, Tensor]:

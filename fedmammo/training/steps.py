@@ -7,19 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedmammo.config import DiagnosisConfig, OptimizerConfig
+from fedmammo.config import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
+from fedmammo.training.optimizer import make_optimizer, restore, state_of
 
 CONSTANTS = ("center", "scale")  # what a model needs beside its trained tensors and the frozen backbone
-
-
-def make_optimizer(config: OptimizerConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the hospital's optimiser."""
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def batches_of_patients(
@@ -57,7 +49,7 @@ def train(
 
     Args:
         inputs: the classifier and its inputs.
-        patients: for each patient, the manifest rows of its images.
+        patients: for each patient, the rows of its images; a synthetic image is a patient of its own.
         config: optimiser, fraction of patients per step, views, label smoothing.
         steps: number of steps.
         generator: draws the order of patients, the views and (through torch) any dropout.
@@ -73,8 +65,8 @@ def train(
     _load(parameters, incoming)
     anchors = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
-    _restore(optimizer, parameters, state)
-    malignant = inputs.records.malignant.astype(np.float32)
+    restore(optimizer, parameters, state)
+    malignant = inputs.malignant.astype(np.float32)
     losses, images = [], 0
 
     with torch.random.fork_rng():
@@ -100,7 +92,7 @@ def train(
         classifier.train(False)
 
     outgoing = {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
-    return outgoing, {"loss": float(np.mean(losses)), "images": float(images)}, _state_of(optimizer, parameters)
+    return outgoing, {"loss": float(np.mean(losses)), "images": float(images)}, state_of(optimizer, parameters)
 
 
 def _draw_images(
@@ -108,7 +100,8 @@ def _draw_images(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return rows, views and weights of a step's images; the weights of a patient sum to 1 / patients."""
     rows = np.concatenate(patients)
-    of_patient = np.concatenate([np.full(len(images), 1 / (len(patients) * len(images))) for images in patients])
+    counts = np.array([len(images) for images in patients])
+    of_patient = np.repeat(1 / (len(patients) * counts), counts)
     everything = np.tile(np.arange(len(inputs.views)), (len(rows), 1))
     count = min(config.augmentation.views_per_step, len(inputs.views))
     views = everything if count == len(inputs.views) else generator.permuted(everything, axis=1)[:, :count]
@@ -139,24 +132,3 @@ def _load(parameters: dict[str, torch.nn.Parameter], incoming: dict[str, Tensor]
         raise ValueError(f"the incoming model has other tensors: {sorted(incoming.keys() ^ parameters.keys())[:3]}")
     for name, parameter in parameters.items():
         parameter.copy_(incoming[name])
-
-
-def _state_of(optimizer: torch.optim.Optimizer, parameters: dict[str, torch.nn.Parameter]) -> dict[str, Tensor]:
-    """Flatten the optimiser's state to tensors called `quantity/tensor`."""
-    return {
-        f"{quantity}/{name}": value.detach().cpu().clone()
-        for name, parameter in parameters.items()
-        for quantity, value in optimizer.state[parameter].items()
-        if isinstance(value, Tensor)
-    }
-
-
-def _restore(
-    optimizer: torch.optim.Optimizer, parameters: dict[str, torch.nn.Parameter], state: dict[str, Tensor]
-) -> None:
-    by_number: dict[int, dict[str, Tensor]] = {}
-    numbers = {name: number for number, name in enumerate(parameters)}
-    for key, value in state.items():
-        quantity, _, name = key.partition("/")
-        by_number.setdefault(numbers[name], {})[quantity] = value.clone()
-    optimizer.load_state_dict({"state": by_number, "param_groups": optimizer.state_dict()["param_groups"]})

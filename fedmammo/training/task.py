@@ -6,7 +6,8 @@ from typing import Literal
 
 from fedmammo.config import Arm, Setting
 
-Stage = Literal["features", "train", "score"]
+Stage = Literal["features", "share", "count", "generator", "train", "score"]
+PRETRAINING = "pretraining"  # in place of a setting, where those that begin with it share it
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,11 @@ class Cell:
     @property
     def name(self) -> str:
         """File-safe name."""
-        return f"{self.arm}-{self.setting}-seed{self.seed}-draw{self.draw}-fold{self.fold}"
+        return self.named(self.setting)
+
+    def named(self, stage: str) -> str:
+        """File-safe name of something that all settings of this deployment share."""
+        return f"{self.arm}-{stage}-seed{self.seed}-draw{self.draw}-fold{self.fold}"
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,16 @@ class Task:
     """One message's instruction.
 
     Attributes:
-        stage: `features` (compute some of the frozen prefix), `train` (a round) or `score`.
+        stage: `features` (compute some of the frozen prefix), `share` (keep a pool), `count` (patients of each class),
+            `generator` (a round of the GAN), `train` (a round of the classifier) or `score`.
         cell: the deployment.
         round: 1 for the first round.
         study: the study's configuration as JSON, as the cell's arm runs it.
         run: folder of the run, in which the hospital keeps its state.
         pooled: whether the answering node holds every hospital's patients (the centralised arm).
+        pool: digest of the synthetic images that the task is about: whose features are computed, which are kept, which
+            are learned from beside the patients.
+        among: nodes that compute the features of a pool between them.
     """
 
     stage: Stage
@@ -47,6 +56,8 @@ class Task:
     study: str
     run: str
     pooled: bool = False
+    pool: str | None = None
+    among: tuple[int, ...] = ()
 
     def to_json(self) -> str:
         """Write as text."""
@@ -56,4 +67,4 @@ class Task:
     def from_json(cls, text: str) -> "Task":
         """Read what `to_json` wrote."""
         content = json.loads(text)
-        return cls(**{**content, "cell": Cell(**content["cell"])})
+        return cls(**{**content, "cell": Cell(**content["cell"]), "among": tuple(content["among"])})

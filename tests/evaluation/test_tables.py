@@ -35,7 +35,7 @@ def test_columns_and_rows(plain: tuple[pd.DataFrame, pd.DataFrame]) -> None:
         "arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,"
         "epsilon,delta,note"
     )
-    assert ",".join(comparisons) == "metric,arm,against,setting,tested_at,difference,ci_low,ci_high,p"
+    assert ",".join(comparisons) == "metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,p"
     assert len(results) == 21 * len(METRICS) * 3
     assert len(comparisons) == len(METRICS) * len(PAIRS) * 4
     assert list(results["arm"].unique()) == ["centralized", "local", "federated"]
@@ -158,6 +158,30 @@ def test_only_the_arms_that_were_run(study: Study) -> None:
     assert set(zip(comparisons["arm"], comparisons["against"], strict=True)) == {("federated", "centralized")}
     results, none = tables(study(arms=("local",)))
     assert len(none) == 0 and list(none)[-1] == "p" and set(results["arm"]) == {"local"}
+
+
+def test_settings_are_compared_within_an_arm(study: Study) -> None:
+    """Each of an arm's settings minus `real`, local at a hospital its own model; arms only within a setting.
+
+    Values are those of results.csv: at `all` the local arm's is its summary there.
+    """
+    settings = ("pretrained", "real", "synthetic")
+    table = pd.concat([study(seeds=1, generator=at).assign(setting=one) for at, one in enumerate(settings)])
+    results, comparisons = tables(table)
+    means = results[results["seed"] == "all"].set_index(["arm", "setting", "trained_at", "tested_at", "metric"])[
+        "value"
+    ]
+    arms = comparisons["arm"] == comparisons["against"]
+    assert (comparisons.loc[~arms, "setting"] == comparisons.loc[~arms, "against_setting"]).all()
+    within = comparisons[arms]
+    assert set(within["setting"]) == {"pretrained", "synthetic"} and set(within["against_setting"]) == {"real"}
+    assert len(within) == len(METRICS) * 3 * 2 * 4
+    for row in within.itertuples():
+        trained_at = row.tested_at if row.arm == "local" else "all"
+        one, real = (
+            means[row.arm, which, trained_at, row.tested_at, row.metric] for which in (row.setting, row.against_setting)
+        )
+        assert row.difference == pytest.approx(one - real, abs=1e-12)
 
 
 def test_another_cohort_whose_hospitals_trained_nothing(study: Study) -> None:

@@ -22,6 +22,7 @@ from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.records import Records, true_records
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.randomness import generator_of
+from fedmammo.synthesis.pool import Synthetic, write_pool
 
 CPU = torch.device("cpu")
 SWIN = "swin_tiny_patch4_window7_224"
@@ -48,12 +49,12 @@ def stored(inputs: Inputs) -> dict[str, bytes]:
 
 
 def rows_of(inputs: Inputs) -> np.ndarray:
-    return np.arange(len(inputs.cohort.manifest))
+    return np.arange(inputs.images_of_patients)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("train", ["head", "last_blocks:1"])
-def test_features_are_what_the_prefix_computes(inputs: Make, train: str) -> None:
+def test_features_are_what_the_prefix_computes(inputs: Make, own_cohort: Cohort, train: str) -> None:
     """Every view of three images, against the prefix of the image alone."""
     made = inputs(train=train, features=[2, 5], augmentation=ALL_VIEWS)
     rows = np.array([3, 0, 45])
@@ -62,7 +63,7 @@ def test_features_are_what_the_prefix_computes(inputs: Make, train: str) -> None
     for number, view in enumerate(made.views):
         found = made.read(rows, np.full(3, number))
         for row, features in zip(rows, found, strict=True):
-            expected = made.classifier.prefix(view.of(made.cohort.patches[row]))[0]
+            expected = made.classifier.prefix(view.of(own_cohort.patches[row]))[0]
             assert torch.equal(features, expected)
 
 
@@ -155,7 +156,7 @@ def compute_all(folder: Path, keys: dict[str, Any], step: int, together: Barrier
         made.compute(rows[start : start + 8])
 
 
-def test_two_processes_at_once_leave_correct_files(inputs: Make) -> None:
+def test_two_processes_at_once_leave_correct_files(inputs: Make, own_cohort: Cohort) -> None:
     """Both begin together with no file there; one computes all rows forwards, the other all rows backwards."""
     keys = {"augmentation": {"flips": "both"}}
     made = inputs(**keys)
@@ -165,7 +166,7 @@ def test_two_processes_at_once_leave_correct_files(inputs: Make) -> None:
     processes = multiprocessing.get_context("fork")
     together = processes.Barrier(2)
     workers = [
-        processes.Process(target=compute_all, args=(made.cohort.folder, keys, step, together)) for step in (1, -1)
+        processes.Process(target=compute_all, args=(own_cohort.folder, keys, step, together)) for step in (1, -1)
     ]
     for worker in workers:
         worker.start()
@@ -250,10 +251,10 @@ def test_the_head_reads_features_centred_and_scaled_by_phantoms(inputs: Make) ->
 
 
 @torch.no_grad()
-def test_features_do_not_depend_on_a_training_that_failed(inputs: Make) -> None:
+def test_features_do_not_depend_on_a_training_that_failed(inputs: Make, own_cohort: Cohort) -> None:
     """Swin drops paths at random while it trains; a training that raised leaves the network in that mode."""
     made = inputs(network=SWIN, image_size=32)
-    expected = made.classifier.prefix(View().of(made.cohort.patches[0]))
+    expected = made.classifier.prefix(View().of(own_cohort.patches[0]))
     made.classifier.train(True)
     made.compute(np.array([0]))
     assert torch.equal(made.read(np.array([0]), np.array([0])), expected)
@@ -262,7 +263,7 @@ def test_features_do_not_depend_on_a_training_that_failed(inputs: Make) -> None:
 # Without a frozen prefix
 
 
-def test_images_where_nothing_is_frozen(inputs: Make) -> None:
+def test_images_where_nothing_is_frozen(inputs: Make, own_cohort: Cohort) -> None:
     """Images as they are, crops resized to what the network sees; nothing is stored of them."""
     made = inputs(train="all", augmentation={"flips": "horizontal", "crops": 1}, image_size=128)
     rows = np.array([5, 2, 5])
@@ -271,9 +272,9 @@ def test_images_where_nothing_is_frozen(inputs: Make) -> None:
     assert [path.name.split("-")[0] for path in made.folder.iterdir()] == ["standardization"]
     images = made.read(rows, np.array([0, 1, 2]))
     assert images.shape == (3, 1, 128, 128)
-    patch = torch.from_numpy(made.cohort.patches[5].astype(np.float32)) / 65535
+    patch = torch.from_numpy(own_cohort.patches[5].astype(np.float32)) / 65535
     assert torch.equal(images[0, 0], patch)
-    mirrored = torch.from_numpy(made.cohort.patches[2].astype(np.float32)[:, ::-1].copy()) / 65535
+    mirrored = torch.from_numpy(own_cohort.patches[2].astype(np.float32)[:, ::-1].copy()) / 65535
     assert torch.equal(images[1, 0], mirrored)
     crop = torch.nn.functional.interpolate(patch[None, None, :112, :112], (128, 128), mode="bicubic", antialias=True)
     assert torch.equal(images[2], crop[0].clamp(0, 1))
@@ -324,3 +325,40 @@ def test_a_harmonised_study_has_features_of_its_own(own_cohort: Cohort) -> None:
     records = true_records(own_cohort)
     folders = {Inputs(own_cohort, diagnosis(harmonisation=how), CPU, records).folder for how in ("none", "histogram")}
     assert len(folders) == 2
+
+
+# With a pool
+
+
+def test_a_pools_images_stand_behind_the_cohorts(own_cohort: Cohort, tmp_path: Path) -> None:
+    """Three sets of files in one reading: images as they are, digitised ones, synthetic ones, which no device shows."""
+    patches = draw_patches(4, seed=9)[0]
+    synthetic = Synthetic(patches, np.array([True, False, False, True]), np.full(4, "phantom"))
+    pool = write_pool(tmp_path / "synthetic", synthetic, {}, "none")
+    alone = Inputs(own_cohort, diagnosis(), CPU, half_digitised(own_cohort))
+    joined = alone.joined(pool)
+    assert len(alone.malignant) == 46 and joined.malignant.tolist() == [*alone.malignant, True, False, False, True]
+    rows, views = np.array([49, 0, 46, 1, 49]), np.array([1, 0, 0, 1, 0])
+    assert joined.missing(rows).tolist() == rows.tolist()
+    alone.compute(np.array([0, 1]))
+    assert joined.missing(rows).tolist() == [49, 46, 49]
+    joined.compute(np.array([46, 49]))
+    assert len(joined.missing(rows)) == 0
+    found = joined.read(rows, views)
+    assert torch.equal(found[[1, 3]], alone.read(rows[[1, 3]], views[[1, 3]]))
+    with torch.no_grad():
+        for place, number in ((0, 3), (2, 0), (4, 3)):
+            view = joined.views[views[place]]
+            assert torch.equal(found[place], joined.classifier.prefix(view.of(patches[number]))[0])
+    assert [path.parent for path in (pool.folder / "features").rglob("whole.npy")] != [alone.folder]
+
+
+def test_a_pools_images_where_nothing_is_frozen(own_cohort: Cohort, tmp_path: Path) -> None:
+    """They are harmonised like all others, and nothing is stored of them."""
+    patches = draw_patches(2, seed=9)[0]
+    pool = write_pool(tmp_path, Synthetic(patches, np.array([True, False]), np.full(2, "phantom")), {}, "none")
+    config = diagnosis(train="all", harmonisation="histogram", image_size=128)
+    joined = Inputs(own_cohort, config, CPU, true_records(own_cohort)).joined(pool)
+    image = joined.read(np.array([47]), np.array([0]))[0, 0].numpy()
+    assert np.array_equal(np.rint(image * 65535), harmonise(patches[1], "histogram", None))
+    assert not (pool.folder / "features").exists()

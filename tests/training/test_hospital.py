@@ -13,6 +13,7 @@ from torch import Tensor
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import StudyConfig, parse
 from fedmammo.errors import InputError
+from fedmammo.features.store import FeatureStore
 from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
 from fedmammo.training.hospital import commit_state, load_state, open_site, pick_device, work
@@ -172,9 +173,7 @@ def test_a_hospital_that_raises_keeps_its_state(
         if fault == "model":
             del incoming["head.bias"]
         elif fault == "features":
-            inputs = open_site(task.study).inputs
-            done = inputs._files(0, inputs.views[0])[1]
-            broken.setattr(inputs, "_files", lambda *_: (None, np.zeros_like(done)))
+            broken.setattr(FeatureStore, "files", lambda *_: (None, np.zeros(46, np.uint8)))
         else:
             broken.setattr(os, "fsync", no_space)
         work(second, 0, {"arrays": incoming})

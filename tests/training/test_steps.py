@@ -13,6 +13,7 @@ from torch import Tensor
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
+from fedmammo.features.store import FeatureStore
 from fedmammo.files import read_tensors, write_tensors
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model
@@ -92,9 +93,10 @@ class Hand:
         self.inputs.classifier.center.zero_()
         self.inputs.classifier.scale.fill_(1)
         malignant = cohort.manifest["malignant"].to_numpy()
+        store = FeatureStore(self.inputs.folder, len(malignant), lambda: 64)
         self.a, self.b = np.flatnonzero(malignant)[:1], np.flatnonzero(~malignant)[:3]
         for view, values in zip(self.inputs.views, ([2, 1, -1, 3], [-1, -1, -1, -1]), strict=False):
-            for array in self.inputs._files(0, view):
+            for array in store.files(view.name):
                 stored = np.load(array.filename, mmap_mode="r+")
                 rows = np.concatenate([self.a, self.b])
                 if stored.ndim == 2:  # the features; else their marks

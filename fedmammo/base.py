@@ -1,0 +1,59 @@
+"""A study's file may name another as its `base`, and then says only in what it differs."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fedmammo.errors import InputError
+
+DESCRIPTION = (
+    "Another study's file, its path relative to this one: it holds wherever this file says nothing. Sections are "
+    "merged key by key; lists, values, and a rule, strategy or source of another kind are replaced."
+)
+_KINDS = {"assignment": "by", "strategy": "name", "synthesis": "source"}  # sections whose keys depend on one of them
+
+
+def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> Any:
+    """Read a YAML file merged onto its base, if it names one, and onto that one's.
+
+    Raises OSError, UnicodeDecodeError, ValueError or yaml.YAMLError as reading `path` does; InputError for a base that
+    cannot be read, is no mapping, or has itself as a base (`above` are the files that led here).
+    """
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or "base" not in content:
+        return content
+    name, chain = content.pop("base"), (*above, path.resolve())
+    if not isinstance(name, str):
+        raise InputError(f"{path}: base: expected the path of a study's YAML file, not {name!r}")
+    base = path.parent / name
+    if base.resolve() in chain:
+        raise InputError(f"{path}: base: {name} has this file as its own base; leave one of the two out")
+    try:
+        merged = read_yaml(base, chain)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(
+            f"{path}: base: {base} cannot be read ({reason}); give a path relative to this file"
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{base}: not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(merged, dict):
+        raise InputError(f"{base}: expected a YAML mapping of keys, found {type(merged).__name__}")
+    return _merge(merged, content)
+
+
+def _merge(base: dict[Any, Any], own: dict[Any, Any]) -> dict[Any, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        before, kind = base.get(key), _KINDS.get(key)
+        if isinstance(value, dict) and isinstance(before, dict) and value.get(kind) in (None, before.get(kind)):
+            merged[key] = _merge(before, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def add_to_schema(schema: dict[str, Any]) -> None:
+    """Describe `base` in a study's JSON schema: it is no part of a study, which is checked when all are merged."""
+    schema["properties"]["base"] = {"type": "string", "title": "Base", "description": DESCRIPTION}

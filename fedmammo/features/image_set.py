@@ -1,0 +1,53 @@
+"""Sets of images with labels, as the frozen prefix sees them: a cohort's, or a synthetic pool's."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.features.harmonisation import harmonise
+from fedmammo.hospitals.digitiser import Digitiser
+from fedmammo.hospitals.records import Records
+from fedmammo.synthesis.pool import Pool
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images, by row.
+
+    Attributes:
+        folder: features of the images are kept below it.
+        digest: names the images.
+        patches: (images, side, side), uint16, 0-65535.
+        names: (images,) text; a digitiser's noise depends on it.
+        malignant: (images,) bool: the label to learn.
+        digitisers: one per image: what shows it, or None for the image as it is.
+    """
+
+    folder: Path
+    digest: str
+    patches: np.memmap
+    names: NDArray[np.object_]
+    malignant: NDArray[np.bool_]
+    digitisers: tuple[Digitiser | None, ...]
+
+    def patch(self, row: int, harmonisation: str) -> NDArray[np.uint16]:
+        """Show an image, (side, side), as its digitiser and the harmonisation leave it."""
+        patch, digitiser = self.patches[row], self.digitisers[row]
+        if digitiser is not None:
+            patch = digitiser.show(patch, str(self.names[row]))
+        return harmonise(patch, harmonisation, digitiser)
+
+
+def images_of_cohort(cohort: Cohort, records: Records) -> ImageSet:
+    """The images of a cohort as its hospitals have them on record."""
+    names = cohort.manifest["image"].to_numpy(dtype=object)
+    return ImageSet(cohort.folder, cohort.digest, cohort.patches, names, records.malignant, records.digitisers)
+
+
+def images_of_pool(pool: Pool) -> ImageSet:
+    """The images of a pool; no digitiser shows them."""
+    names, malignant = (pool.images[column].to_numpy() for column in ("image", "malignant"))
+    return ImageSet(pool.folder, pool.digest, pool.patches, names, malignant, (None,) * len(names))

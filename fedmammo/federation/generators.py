@@ -1,0 +1,135 @@
+"""Generators of synthetic images: trained by groups of hospitals, combined in one of three ways, sampled by quota."""
+
+from functools import partial
+
+import numpy as np
+import torch
+from flwr.app import MessageType, RecordDict
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fedmammo.config import ALL, StudyConfig
+from fedmammo.federation.arms import Group, groups_of
+from fedmammo.federation.checkpoint import Checkpoint
+from fedmammo.federation.rounds import Rounds
+from fedmammo.federation.server import Server, numbers_of
+from fedmammo.files import write_tensors
+from fedmammo.models.mcgan import build_mcgan
+from fedmammo.randomness import generator_of
+from fedmammo.run_folder import PHANTOM_GAN, write_rounds
+from fedmammo.synthesis.pool import Synthetic
+from fedmammo.synthesis.sampling import sample_pool
+from fedmammo.training.gan import TRAVELS, gan_name, gan_of, steps_of, train_gan
+from fedmammo.training.hospital import pick_device
+from fedmammo.training.phantom_gan import phantom_gan
+from fedmammo.training.task import Cell
+
+
+class GanRounds(Rounds):
+    """Rounds of a GAN. Where hospitals send discriminators, the server trains the generator after each round.
+
+    Args:
+        server: speaks to the hospitals.
+        cell: the deployment.
+        config: the study, as the cell's arm runs it.
+        groups: who trains with whom.
+        initial: all tensors of the GAN with which everybody starts.
+    """
+
+    stage = "generator"
+
+    def __init__(
+        self, server: Server, cell: Cell, config: StudyConfig, groups: list[Group], initial: dict[str, Tensor]
+    ) -> None:
+        super().__init__(server, cell, config, groups, {})
+        self.initial = initial
+
+    @property
+    def rounds(self) -> int:
+        """How many there are."""
+        return gan_of(self.config).rounds
+
+    def beside(self, checkpoint: Checkpoint, group: Group) -> dict[str, dict[str, Tensor]]:
+        """The whole GAN until every member has begun with it, and the generator that the server trains."""
+        began = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
+        members = {ALL} if group.pooled else {self.server.hospitals[position].name for position in group.members}
+        sent = {} if members <= began else {"initial": self.initial}
+        kept = checkpoint.kept.get(group.name, {})
+        generator = {name: tensor for name, tensor in kept.items() if name.startswith("generator.")}
+        return sent | ({"generator": generator} if generator else {})
+
+    def combined(self, checkpoint: Checkpoint, group: Group, number: int) -> None:
+        """Train the generator against the combined discriminator, as many steps as hospitals took; keep its state."""
+        source = gan_of(self.config)
+        if source.combine != "discriminator":
+            return
+        kept = checkpoint.kept.get(group.name, {})
+        gan = build_mcgan(source)
+        gan.load(self.initial)
+        gan.load({name: tensor for name, tensor in kept.items() if not name.startswith("state/")})
+        gan.load(checkpoint.models[group.name])
+        gan.to(pick_device(self.config.engine.device))
+        torch.set_num_threads(self.config.engine.threads_per_hospital)
+        stream = (source.seed, gan_name(self.cell, self.config, group.pooled, group.name), number, "server")
+        state = {name.removeprefix("state/"): tensor for name, tensor in kept.items() if name.startswith("state/")}
+        steps = steps_of(source, number)
+        _, state = train_gan(gan, ["generator"], None, source.batch, steps, generator_of(*stream), state)
+        checkpoint.kept[group.name] = gan.tensors("generator", "average") | {
+            f"state/{name}": tensor for name, tensor in state.items()
+        }
+
+
+def generate(server: Server, cell: Cell, config: StudyConfig, groups: list[Group]) -> dict[str, Synthetic]:
+    """Train an arm's generators inside the draw and fold that they serve; return what each group's pool holds.
+
+    Where a federation pools its hospitals' own generators they are those of the local arm, and trained once for both.
+    Raises StudyError where too few hospitals answer.
+    """
+    source = gan_of(config)
+    names = [hospital.name for hospital in server.hospitals]
+    pooling = source.combine == "pool" and cell.arm == "federated"
+    trained = groups_of("local", names, config.federation.strategy) if pooling else groups
+    checkpoint = _train(server, cell, config, trained)
+    took_part = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
+    patients = _count(server, cell, config)
+
+    generators, weights = {}, {}
+    for group in trained:
+        kept = checkpoint.kept.get(group.name) or checkpoint.models[group.name]
+        generators[group.name] = {name: tensor for name, tensor in kept.items() if name.startswith("average.")}
+        members = range(len(names)) if group.pooled else group.members
+        weights[group.name] = np.sum([patients[position] for position in members], axis=0)
+        name = gan_name(cell, config, group.pooled, group.name)
+        write_tensors(server.run / "models" / f"{name}.safetensors", generators[group.name])
+    if not pooling:
+        return {name: sample_pool(source, {name: generators[name]}, weights) for name in generators}
+    sent = {name: generators[name] for name in generators if name in took_part}
+    return {group.name: sample_pool(source, sent, weights) for group in groups}
+
+
+def _train(server: Server, cell: Cell, config: StudyConfig, groups: list[Group]) -> Checkpoint:
+    """Train the groups' GANs, or take up what another arm or setting has trained."""
+    source = gan_of(config)
+    device = pick_device(config.engine.device)
+    torch.set_num_threads(config.engine.threads_per_hospital)
+    of = -(-source.phantom_steps // source.local_steps)
+    report = partial(server.progress, cell, "phantom generator", {"server": "ok"}, of=of)
+    initial = phantom_gan(source, server.run / "cells" / PHANTOM_GAN, device, report)
+    name = gan_name(cell, config, groups[0].pooled, "hospitals")
+    path = server.run / "cells" / name / "checkpoint.safetensors"  # a folder that RunFolder tidies
+    travels = {key: tensor for key, tensor in initial.items() if key.partition(".")[0] in TRAVELS[source.combine]}
+    rounds = GanRounds(server, cell, config, groups, initial)
+    trained = rounds.run({group.name: travels for group in groups}, path)
+    write_rounds(path.parent, trained.rows)
+    return trained
+
+
+def _count(server: Server, cell: Cell, config: StudyConfig) -> dict[int, NDArray[np.float64]]:
+    """Ask each hospital how many training patients have images of a class, benign and malignant; by position."""
+    content = RecordDict({"config": server.task("count", cell, config)})
+    positions = list(range(len(server.hospitals)))
+    answers = server.ask_all("count", content, f"{MessageType.QUERY}.count", positions, cell, 1)
+    return {
+        position: np.array([numbers_of(answer)[name] for name in ("benign", "malignant")])
+        for position, answer in answers.items()
+    }

@@ -1,0 +1,1 @@
+"""Synthetic images: where they come from, the pools they lie in, how good they are."""

@@ -1,0 +1,89 @@
+"""Where a study's synthetic images may come from, a part of its schema."""
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from fedmammo.schema import Section
+
+NO_GUARANTEE = "none"  # in the words of a pool's manifest
+POOLS, POOLS_TABLE = "synthetic", "pools.csv"  # a run's folder of pools, and the table there of who holds which
+
+
+class Source(Section):
+    """What holds for every source of synthetic images."""
+
+    images: int = Field(
+        default=1000, ge=2, le=1_000_000, multiple_of=2, description="Images in a pool, half of them malignant."
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of the images; study seeds vary the classifier alone.")
+    synthetic_per_real: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="Setting `augmented`: synthetic images that a round takes for each training patient.",
+    )
+
+
+class FromGan(Source):
+    """Generators that the arm's own holders train on their training patients."""
+
+    source: Literal["gan"]
+    combine: Literal["pool", "discriminator", "average"] = Field(
+        default="pool",
+        description="What a federation makes of its hospitals' GANs: `pool`, each hospital's own generator is sent and "
+        "the server samples them by quota; `discriminator`, hospitals send updates of the discriminator and the server "
+        "trains the generator; `average`, the strategy combines both.",
+    )
+    mcgan: Literal["default", "reference"] = Field(
+        default="default", description="The networks: ours, or those of the reference study (128 pixels)."
+    )
+    image_size: Literal[32, 64, 128] = Field(default=64, description="Side of a synthetic image in pixels.")
+    width: int = Field(
+        default=16,
+        ge=4,
+        le=256,
+        multiple_of=4,
+        description="Channels of the generator at full resolution; 64 in the reference study.",
+    )
+    phantom_steps: int = Field(
+        default=0,
+        ge=0,
+        description="Steps on drawn patches before the first round, which cost no privacy; every holder starts there.",
+    )
+    rounds: int = Field(default=10, ge=1, description="Rounds of training; a restart continues after the last one.")
+    local_steps: int = Field(default=500, ge=1, description="Steps in a round.")
+    batch: int = Field(
+        default=16, ge=1, le=4096, description="Patients in a step, drawn with replacement, one image of each."
+    )
+
+    @model_validator(mode="after")
+    def _reference_has_one_size(self) -> "FromGan":
+        if self.mcgan == "reference" and self.image_size != 128:
+            raise ValueError(f"image_size: the reference's networks make images of 128 pixels, not {self.image_size}")
+        return self
+
+
+class FromFolder(Source):
+    """Images made elsewhere; nothing is known of what they cost in privacy."""
+
+    source: Literal["folder"]
+    path: str = Field(
+        description="Folder of images; a file, or a folder that it lies in, ends in `benign` or `malignant`."
+    )
+
+
+class FromPhantom(Source):
+    """Masses drawn by rule: no patient was looked at."""
+
+    source: Literal["phantom"]
+    difficulty: float = Field(default=0.5, ge=0, le=1, description="0 is easy, 1 is hard.")
+
+
+Synthesis = Annotated[FromGan | FromFolder | FromPhantom, Field(discriminator="source")]
+SOURCES = tuple(get_args(kind.model_fields["source"].annotation)[0] for kind in get_args(get_args(Synthesis)[0]))
+
+
+def guarantee_of(synthesis: Source) -> str:
+    """Say what a pool of this source guarantees the patients, in the words of its manifest."""
+    return "none needed: no patient was looked at" if isinstance(synthesis, FromPhantom) else NO_GUARANTEE

@@ -1,0 +1,39 @@
+"""A hospital's optimisers: made from the study's schema, and their state as tensors that can be kept."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fedmammo.config import OptimizerConfig
+
+
+def make_optimizer(config: OptimizerConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Build the hospital's optimiser."""
+    if config.name == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def state_of(optimizer: torch.optim.Optimizer, parameters: dict[str, torch.nn.Parameter]) -> dict[str, Tensor]:
+    """Flatten the optimiser's state to tensors called `quantity/tensor`."""
+    return {
+        f"{quantity}/{name}": value.detach().cpu().clone()
+        for name, parameter in parameters.items()
+        for quantity, value in optimizer.state[parameter].items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore(
+    optimizer: torch.optim.Optimizer, parameters: dict[str, torch.nn.Parameter], state: dict[str, Tensor]
+) -> None:
+    """Give a new optimiser the state that `state_of` returned; none where that is empty."""
+    by_number: dict[int, dict[str, Tensor]] = {}
+    numbers = {name: number for number, name in enumerate(parameters)}
+    for key, value in state.items():
+        quantity, _, name = key.partition("/")
+        by_number.setdefault(numbers[name], {})[quantity] = value.clone()
+    optimizer.load_state_dict({"state": by_number, "param_groups": optimizer.state_dict()["param_groups"]})

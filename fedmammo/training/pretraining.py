@@ -1,0 +1,72 @@
+"""Pretraining: what the holder of a pool does with it, before or instead of any patient."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmammo.config import StudyConfig
+from fedmammo.errors import StudyError
+from fedmammo.randomness import generator_of
+from fedmammo.training import steps
+from fedmammo.training.hospital import commit_state, load_state, open_inputs
+from fedmammo.training.task import PRETRAINING, Cell
+
+
+def pretrain(
+    config: StudyConfig,
+    cell: Cell,
+    run: Path,
+    holder: str,
+    pool: str,
+    initial: dict[str, Tensor],
+    report: Callable[[int], None],
+) -> tuple[dict[str, Tensor], list[float]]:
+    """Train on a pool as on patients, each image one of its own: as many rounds of steps as the study takes.
+
+    The settings that begin with it share it, and it is continued after the last round that was finished.
+
+    Args:
+        config: the study, as the cell runs it.
+        cell: arm, seed, draw and fold.
+        run: folder of the run, which holds the pool.
+        holder: who holds the pool: a hospital, or `all`.
+        pool: digest of the pool, whose features are computed.
+        initial: the model to begin with.
+        report: told the number of each round that is finished.
+
+    Returns:
+        The trained tensors, and each round's loss.
+
+    Raises:
+        StudyError: the model is not finite, or the pool was altered.
+    """
+    inputs = open_inputs(config.model_dump_json(), str(run.resolve()), pool)
+    torch.set_num_threads(config.engine.threads_per_hospital)
+    images = np.arange(inputs.images_of_patients, len(inputs.malignant))[:, None]
+    folder = run / "cells" / cell.named(PRETRAINING) / holder
+    rounds = config.federation.rounds
+    kept = load_state(folder, before=rounds + 1)
+    model = {name: kept.get(f"model|{name}", tensor) for name, tensor in initial.items()}  # a file forgets their order
+    state = {key.removeprefix("state|"): tensor for key, tensor in kept.items() if key.startswith("state|")}
+    losses = kept.get("losses", torch.zeros(0, dtype=torch.float64))
+    for number in range(len(losses) + 1, rounds + 1):
+        model, numbers, state = steps.train(
+            inputs,
+            list(images),
+            config.diagnosis,
+            config.federation.local_steps,
+            generator_of(cell.seed, cell.arm, PRETRAINING, cell.draw, cell.fold, number, holder),
+            model,
+            state,
+        )
+        if not all(tensor.isfinite().all() for tensor in (*model.values(), *state.values())):
+            raise StudyError("pretraining: the model is not finite; a smaller learning rate may help")
+        losses = torch.cat([losses, torch.tensor([numbers["loss"]], dtype=torch.float64)])
+        parts = {"model": model, "state": state}
+        kept = {f"{part}|{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+        commit_state(folder, number, {**kept, "losses": losses})
+        report(number)
+    return model, losses.tolist()
