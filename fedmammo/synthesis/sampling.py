@@ -21,6 +21,8 @@ def sample_pool(
     for label in (0, 1):
         quotas = shares(np.array([patients[name][label] for name in generators]), source.images // 2)
         for (name, generator), quota in zip(generators.items(), quotas.tolist(), strict=True):
+            if not quota:
+                continue
             gan.load(generator)
             drawn = sample(gan, bool(label), quota, source.seed, "sample", name)
             images.append(np.rint(65535 * drawn[:, 0].numpy()).astype(np.uint16))
