@@ -13,10 +13,11 @@ from fedmammo.config import ALL, StudyConfig
 from fedmammo.features.inputs import Inputs
 from fedmammo.files import write_text
 from fedmammo.hospitals.holder import holders
+from fedmammo.hospitals.records import records_of
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.quality import Images, quality_of
 from fedmammo.synthesis.sources import POOLS, POOLS_TABLE
-from fedmammo.training.hospital import FEATURES_AT_ONCE, open_site
+from fedmammo.training.hospital import FEATURES_AT_ONCE, open_cohort, pick_device
 
 QUALITY_TABLE = "quality.csv"
 
@@ -53,12 +54,14 @@ def write_quality(config: StudyConfig, run: Path, report: Callable[[str], None] 
 def _measure(
     study: StudyConfig, seed: int, fold: int, pool: Pool, radiomic: bool, report: Callable[[str], None]
 ) -> pd.DataFrame:
-    site = open_site(study.model_dump_json())
-    everybody = holders(site.cohort, study, seed, fold)[ALL]
-    inputs = site.inputs.joined(pool)
+    cohort = open_cohort(study.cohort.path)
+    everybody = holders(cohort, study, seed, fold)[ALL]
+    device = pick_device(study.engine.device)
+    network = Inputs(cohort, study.diagnosis, device, records_of(cohort, study))  # as it is before it is trained
+    inputs = network.joined(pool)
     synthetic = inputs.images_of_patients + np.arange(len(pool.images))
     training = np.sort(np.concatenate([*everybody.training, everybody.validation]))
-    train, test, own = (_images(inputs, site.cohort, rows) for rows in (training, everybody.test, synthetic))
+    train, test, own = (_images(inputs, cohort, rows) for rows in (training, everybody.test, synthetic))
     return quality_of(train, test, own, seed, processes=(os.cpu_count() or 1) if radiomic else 0, report=report)
 
 
