@@ -27,7 +27,7 @@ from fedmammo.files import digest_of_sources
 from fedmammo.hospitals.holder import holders, names
 from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
 from fedmammo.models.classifier import build_classifier, initial_model
-from fedmammo.pool_quality import write_quality
+from fedmammo.pool_quality import QUALITY_TABLE, write_quality
 from fedmammo.predictions import tabulate, tested_split
 from fedmammo.run_folder import RunFolder, round_row
 from fedmammo.synthesis.pools import Pools, check_source
@@ -94,7 +94,7 @@ def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> N
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
         folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
 
-    if config.settings != ["real"]:
+    if config.settings != ["real"] and not (folder.path / POOLS / QUALITY_TABLE).exists():
         write_quality(config, folder.path)
     predictions = folder.collect(list(cells(config)))
     results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)
