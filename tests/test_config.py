@@ -14,7 +14,6 @@ from fedmammo.config import ARMS, StudyConfig, dump, load, parse, set_key
 from fedmammo.errors import InputError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
-
 UNKNOWN_KEYS = [
     "nonsense",
     "cohort.nonsense",
