@@ -1,7 +1,6 @@
 """How good the pools of a run are: a row for each pool and measure, in `quality.csv` beside the pools."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from fedmammo.training.hospital import FEATURES_AT_ONCE, open_cohort, pick_devic
 QUALITY_TABLE = "quality.csv"
 
 
-def write_quality(config: StudyConfig, run: Path, report: Callable[[str], None] = lambda _: None) -> pd.DataFrame:
+def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
     """Measure every pool of a run and write `RUN/synthetic/quality.csv`.
 
     A pool is compared with all test patients of its draw and fold, in what the study's network reads of images as the
@@ -41,9 +40,8 @@ def write_quality(config: StudyConfig, run: Path, report: Callable[[str], None] 
         same = (row["digest"], study.diagnosis.model_dump_json(), str(seed), row["draw"], row["fold"])
         key = (*same, str(row["holder"] == ALL))
         if key not in known:
-            report(f"quality of the images of {row['arm']}, {row['holder']}")
             pool = Pool.open(root, row["digest"])
-            known[key] = _measure(study, seed, fold, pool, radiomic=row["holder"] == ALL, report=report)
+            known[key] = _measure(study, seed, fold, pool, radiomic=row["holder"] == ALL)
         place = {name: row[name] for name in ("arm", "seed", "draw", "fold", "holder")}
         tables.append(known[key].assign(**place)[[*place, *known[key].columns]])
     table = pd.concat(tables, ignore_index=True)
@@ -51,9 +49,7 @@ def write_quality(config: StudyConfig, run: Path, report: Callable[[str], None] 
     return table
 
 
-def _measure(
-    study: StudyConfig, seed: int, fold: int, pool: Pool, radiomic: bool, report: Callable[[str], None]
-) -> pd.DataFrame:
+def _measure(study: StudyConfig, seed: int, fold: int, pool: Pool, radiomic: bool) -> pd.DataFrame:
     cohort = open_cohort(study.cohort.path)
     everybody = holders(cohort, study, seed, fold)[ALL]
     device = pick_device(study.engine.device)
@@ -62,7 +58,7 @@ def _measure(
     synthetic = inputs.images_of_patients + np.arange(len(pool.images))
     training = np.sort(np.concatenate([*everybody.training, everybody.validation]))
     train, test, own = (_images(inputs, cohort, rows) for rows in (training, everybody.test, synthetic))
-    return quality_of(train, test, own, seed, processes=(os.cpu_count() or 1) if radiomic else 0, report=report)
+    return quality_of(train, test, own, seed, processes=(os.cpu_count() or 1) if radiomic else 0)
 
 
 def _images(inputs: Inputs, cohort: Cohort, rows: np.ndarray) -> Images:

@@ -33,6 +33,7 @@ LEFT_OVER = (
     f"hospitals/*/{GANS}",
     f"cells/{GANS}/checkpoint.safetensors",
     f"cells/*-{PRETRAINING}-*",
+    f"cells/{PHANTOM_GAN}",
     f"{POOLS}/*/features",
     f"{POOLS}/.*",
 )  # what only continuing a run needs, beside what each cell leaves
@@ -172,12 +173,11 @@ class RunFolder:
         for pattern in LEFT_OVER:
             for left in self.path.glob(pattern):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
-        shutil.rmtree(self.path / "cells" / PHANTOM_GAN, ignore_errors=True)
-        gans = sorted(self.path.glob(f"cells/{GANS}"))
-        for name, folders in (("rounds", gans), ("predictions", [])):
-            paths = [folder / f"{name}.csv" for folder in (*folders, *(self.cell(cell) for cell in cells))]
+        for table in TABLES:
+            gans = sorted(self.path.glob(f"cells/{GANS}/{table}.csv"))  # GANs have rounds alone
+            paths = [*gans, *(self.cell(cell) / f"{table}.csv" for cell in cells)]
             parts = [path.read_text().split("\n", 1) for path in paths]
-            write_text(self.path / f"{name}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
+            write_text(self.path / f"{table}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
         return self.predictions()
 
     def predictions(self) -> pd.DataFrame:

@@ -14,12 +14,13 @@ from hypothesis import settings
 
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig
+from fedmammo.config import StudyConfig, parse
 from fedmammo.federation.client_app import app
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.phantom.tree import write_tree
 from fedmammo.run_folder import RunFolder
 from fedmammo.study import check, run
+from fedmammo.synthesis import radiomics
 
 settings.register_profile("same every time", derandomize=True)  # what passes here passes everywhere
 settings.load_profile("same every time")
@@ -79,6 +80,18 @@ def phantom_study(small_study: dict[str, Any], phantom_cohort: Cohort) -> dict[s
     """The small study on the phantom cohort."""
     small_study["cohort"]["path"] = str(phantom_cohort.folder)
     return small_study
+
+
+@pytest.fixture
+def phantom_config(phantom_study: dict[str, Any]) -> StudyConfig:
+    """The small study on the phantom cohort, as it is."""
+    return parse(phantom_study, "small")
+
+
+@pytest.fixture
+def without_radiomics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without the extra: radiomic features take a quarter of a second an image."""
+    monkeypatch.setattr(radiomics, "is_installed", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -7,26 +7,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fedmammo import pool_quality
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config import StudyConfig
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.pool_quality import write_quality
 from fedmammo.synthesis import radiomics
-from fedmammo.synthesis.pool import Synthetic, write_pool
+from fedmammo.synthesis.pool import Pool, Synthetic, write_pool
 from fedmammo.synthesis.pools import COLUMNS
+from fedmammo.synthesis.quality import Images, quality_of
+
+pytestmark = pytest.mark.usefixtures("without_radiomics")
 
 MALIGNANT = np.arange(14) % 2 == 1
-
-
-@pytest.fixture(autouse=True)
-def without_radiomics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine without the extra: radiomic features take a quarter of a second an image."""
-    monkeypatch.setattr(radiomics, "is_installed", lambda: False)
-
-
-@pytest.fixture
-def study(phantom_study: dict[str, Any]) -> StudyConfig:
-    return parse(phantom_study, "small")
 
 
 def run_with_pools(folder: Path, cohort: Cohort) -> Path:
@@ -45,9 +38,17 @@ def run_with_pools(folder: Path, cohort: Cohort) -> Path:
     return folder
 
 
-def test_every_pool_has_its_rows(study: StudyConfig, phantom_cohort: Cohort, tmp_path: Path) -> None:
-    told: list[str] = []
-    table = write_quality(study, run_with_pools(tmp_path, phantom_cohort), told.append)
+def test_every_pool_has_its_rows(
+    phantom_config: StudyConfig, phantom_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[np.ndarray] = []
+
+    def spy(train: Images, test: Images, synthetic: Images, *rest: Any, **named: Any) -> pd.DataFrame:
+        measured.append(synthetic.patches)
+        return quality_of(train, test, synthetic, *rest, **named)
+
+    monkeypatch.setattr(pool_quality, "quality_of", spy)
+    table = write_quality(phantom_config, run_with_pools(tmp_path, phantom_cohort))
     written = pd.read_csv(tmp_path / "synthetic" / "quality.csv", dtype={"draw": str, "fold": str})
     pd.testing.assert_frame_equal(written, table, check_dtype=False)
     values = table.set_index(["arm", "holder", "metric"])
@@ -56,10 +57,10 @@ def test_every_pool_has_its_rows(study: StudyConfig, phantom_cohort: Cohort, tmp
 
     central, federated = values.loc["centralized", "all"], values.loc["federated", "all"]
     pd.testing.assert_frame_equal(central, federated)
-    assert [text for text in told if text.startswith("quality of")] == [
-        "quality of the images of centralized, all",
-        "quality of the images of local, hospital-1",
-    ]
+    digests = pd.read_csv(tmp_path / "synthetic" / "pools.csv")["digest"].unique()
+    pools = [Pool.open(tmp_path / "synthetic", digest).patches for digest in digests]
+    assert len(measured) == len(pools) == 2, "the pool of two arms is measured once"
+    assert all(np.array_equal(found, pool) for found, pool in zip(measured, pools, strict=True))
     ratio = values["value"].xs("nearest_patient_ratio", level="metric")
     assert ratio["local", "hospital-1"] == pytest.approx(0, abs=1e-4)
     assert ratio["centralized", "all"] > 0.3
@@ -68,9 +69,9 @@ def test_every_pool_has_its_rows(study: StudyConfig, phantom_cohort: Cohort, tmp
     assert notes["centralized", "all"] == radiomics.INSTALL
 
 
-def test_it_is_the_same_every_time(study: StudyConfig, phantom_cohort: Cohort, tmp_path: Path) -> None:
+def test_it_is_the_same_every_time(phantom_config: StudyConfig, phantom_cohort: Cohort, tmp_path: Path) -> None:
     run = run_with_pools(tmp_path, phantom_cohort)
-    write_quality(study, run)
+    write_quality(phantom_config, run)
     before = (run / "synthetic" / "quality.csv").read_bytes()
-    write_quality(study, run)
+    write_quality(phantom_config, run)
     assert (run / "synthetic" / "quality.csv").read_bytes() == before

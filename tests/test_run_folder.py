@@ -14,7 +14,7 @@ from fedmammo.config import StudyConfig, dump, parse
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.files import read_tensors, write_tensors
-from fedmammo.run_folder import RunFolder, read_config
+from fedmammo.run_folder import RunFolder, read_config, write_rounds
 from fedmammo.training.task import Cell
 
 DIGESTS = {"code": "c0de", "weights": "3e1", "cohort": "c0"}
@@ -168,6 +168,19 @@ def test_cells_are_gathered_in_their_order_and_read_as_written(tmp_path: Path) -
     pd.testing.assert_frame_equal(table, pd.concat(expected, ignore_index=True), check_exact=True)
     assert list(pd.read_csv(tmp_path / "rounds.csv")["seed"]) == [10, 9]
     assert (tmp_path / "timings.csv").read_text().count("arm") == 1
+
+
+def test_gans_leave_their_rounds_alone(tmp_path: Path) -> None:
+    """Rounds of GANs stand first; what only continuing them needed goes."""
+    folder, gan, drawn = RunFolder(tmp_path), tmp_path / "cells/generator-x", tmp_path / "cells/phantom-generator"
+    folder.finish(CELL, {}, [{"stage": "train"}], predictions(CELL, 0.5), seconds=0)
+    write_rounds(gan, [{"stage": "generator"}])
+    for path in (gan / "checkpoint.safetensors", drawn / "round-00001.safetensors"):
+        write_tensors(path, {})
+    assert len(folder.collect([CELL])) == 1
+    assert list(pd.read_csv(tmp_path / "rounds.csv")["stage"]) == ["generator", "train"]
+    assert [path.name for path in gan.iterdir()] == ["rounds.csv"]
+    assert not drawn.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b'"', "a score", "a seed", "a tail"])

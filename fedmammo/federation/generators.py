@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmammo.config import ALL, StudyConfig
+from fedmammo.errors import StudyError
 from fedmammo.federation.arms import Group, groups_of
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Server, numbers_of
 from fedmammo.files import write_tensors
-from fedmammo.models.mcgan import build_mcgan
+from fedmammo.models.mcgan import build_mcgan, of_parts
 from fedmammo.randomness import generator_of
 from fedmammo.run_folder import PHANTOM_GAN, write_rounds
 from fedmammo.synthesis.pool import Synthetic
@@ -22,6 +23,7 @@ from fedmammo.synthesis.sampling import sample_pool
 from fedmammo.training.gan import TRAVELS, gan_name, gan_of, steps_of, train_gan
 from fedmammo.training.hospital import pick_device
 from fedmammo.training.phantom_gan import phantom_gan
+from fedmammo.training.state import join_kinds, of_kind
 from fedmammo.training.task import Cell
 
 
@@ -54,8 +56,7 @@ class GanRounds(Rounds):
         began = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
         members = {ALL} if group.pooled else {self.server.hospitals[position].name for position in group.members}
         sent = {} if members <= began else {"initial": self.initial}
-        kept = checkpoint.kept.get(group.name, {})
-        generator = {name: tensor for name, tensor in kept.items() if name.startswith("generator.")}
+        generator = of_parts(of_kind(checkpoint.kept.get(group.name, {}), "gan"), "generator")
         return sent | ({"generator": generator} if generator else {})
 
     def combined(self, checkpoint: Checkpoint, group: Group, number: int) -> None:
@@ -66,24 +67,21 @@ class GanRounds(Rounds):
         kept = checkpoint.kept.get(group.name, {})
         gan = build_mcgan(source)
         gan.load(self.initial)
-        gan.load({name: tensor for name, tensor in kept.items() if not name.startswith("state/")})
+        gan.load(of_kind(kept, "gan"))
         gan.load(checkpoint.models[group.name])
         gan.to(pick_device(self.config.engine.device))
         torch.set_num_threads(self.config.engine.threads_per_hospital)
         stream = (source.seed, gan_name(self.cell, self.config, group.pooled, group.name), number, "server")
-        state = {name.removeprefix("state/"): tensor for name, tensor in kept.items() if name.startswith("state/")}
-        steps = steps_of(source, number)
+        steps, state = steps_of(source, number), of_kind(kept, "state")
         _, state = train_gan(gan, ["generator"], None, source.batch, steps, generator_of(*stream), state)
-        checkpoint.kept[group.name] = gan.tensors("generator", "average") | {
-            f"state/{name}": tensor for name, tensor in state.items()
-        }
+        checkpoint.kept[group.name] = join_kinds(gan=gan.tensors("generator", "average"), state=state)
 
 
 def generate(server: Server, cell: Cell, config: StudyConfig, groups: list[Group]) -> dict[str, Synthetic]:
     """Train an arm's generators inside the draw and fold that they serve; return what each group's pool holds.
 
     Where a federation pools its hospitals' own generators they are those of the local arm, and trained once for both.
-    Raises StudyError where too few hospitals answer.
+    Raises StudyError where too few hospitals answer, or one has no generator that its local arm needs.
     """
     source = gan_of(config)
     names = [hospital.name for hospital in server.hospitals]
@@ -91,20 +89,26 @@ def generate(server: Server, cell: Cell, config: StudyConfig, groups: list[Group
     trained = groups_of("local", names, config.federation.strategy) if pooling else groups
     checkpoint = _train(server, cell, config, trained)
     took_part = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
+    if pooling:
+        trained = [group for group in trained if group.name in took_part]
+    elif cell.arm == "local" and (never := [group.name for group in trained if group.name not in took_part]):
+        raise StudyError(
+            f"{never[0]}: has no generator for the local arm, as it never answered while the federated arm trained; "
+            "let it answer and run the study with another --out, or leave local out of arms"
+        )
     patients = _count(server, cell, config)
 
     generators, weights = {}, {}
     for group in trained:
-        kept = checkpoint.kept.get(group.name) or checkpoint.models[group.name]
-        generators[group.name] = {name: tensor for name, tensor in kept.items() if name.startswith("average.")}
+        kept = of_kind(checkpoint.kept.get(group.name, {}), "gan")
+        generators[group.name] = of_parts(kept or checkpoint.models[group.name], "average")
         members = range(len(names)) if group.pooled else group.members
         weights[group.name] = np.sum([patients[position] for position in members], axis=0)
         name = gan_name(cell, config, group.pooled, group.name)
         write_tensors(server.run / "models" / f"{name}.safetensors", generators[group.name])
     if not pooling:
         return {name: sample_pool(source, {name: generators[name]}, weights) for name in generators}
-    sent = {name: generators[name] for name in generators if name in took_part}
-    return {group.name: sample_pool(source, sent, weights) for group in groups}
+    return {group.name: sample_pool(source, generators, weights) for group in groups}
 
 
 def _train(server: Server, cell: Cell, config: StudyConfig, groups: list[Group]) -> Checkpoint:
@@ -117,7 +121,7 @@ def _train(server: Server, cell: Cell, config: StudyConfig, groups: list[Group])
     initial = phantom_gan(source, server.run / "cells" / PHANTOM_GAN, device, report)
     name = gan_name(cell, config, groups[0].pooled, "hospitals")
     path = server.run / "cells" / name / "checkpoint.safetensors"  # a folder that RunFolder tidies
-    travels = {key: tensor for key, tensor in initial.items() if key.partition(".")[0] in TRAVELS[source.combine]}
+    travels = of_parts(initial, *TRAVELS[source.combine])
     rounds = GanRounds(server, cell, config, groups, initial)
     trained = rounds.run({group.name: travels for group in groups}, path)
     write_rounds(path.parent, trained.rows)

@@ -70,22 +70,23 @@ class Mcgan(nn.Module):
     def __init__(self, config: FromGan) -> None:
         super().__init__()
         self.architecture = ARCHITECTURES[config.mcgan]
+        self.bands = self.architecture.bands
         self.generator = self.architecture.generator(config.image_size, config.width)
         self.discriminator = self.architecture.discriminator(config.image_size, config.width)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
 
-    def bands(self, images: Tensor) -> Tensor:
-        """Return images (images, 1, side, side) in the form in which the discriminator sees them."""
-        return self.architecture.bands(images)
-
     def tensors(self, *parts: str) -> dict[str, Tensor]:
         """Return copies of all tensors of these parts (`generator`, `discriminator`, `average`), by name."""
-        state = self.state_dict()
-        return {name: value.cpu().clone() for name, value in state.items() if name.partition(".")[0] in parts}
+        return {name: value.cpu().clone() for name, value in of_parts(self.state_dict(), *parts).items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over tensors by name; those that are not named stay."""
         self.load_state_dict({**self.state_dict(), **tensors})
+
+
+def of_parts(tensors: dict[str, Tensor], *parts: str) -> dict[str, Tensor]:
+    """Return those of a GAN's tensors that belong to these parts (`PARTS`)."""
+    return {name: tensor for name, tensor in tensors.items() if name.partition(".")[0] in parts}
 
 
 def build_mcgan(config: FromGan) -> Mcgan:
@@ -97,13 +98,14 @@ def build_mcgan(config: FromGan) -> Mcgan:
 
 @torch.no_grad()
 def sample(gan: Mcgan, malignant: bool, images: int, *stream: str | int) -> Tensor:
-    """Draw images of a class from the averaged generator: (images, 1, side, side), 0 to 1, float32.
+    """Draw images of a class from the averaged generator, wherever it is: (images, 1, side, side), 0 to 1, on the CPU.
 
     Image i depends on the generator, the class, the name of the stream and i alone.
     """
+    label = torch.tensor([int(malignant)], device=next(gan.average.parameters()).device)
     drawn = []
     for number in range(images):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(*stream, int(malignant), number))
-            drawn.append(gan.average(torch.tensor([int(malignant)])))
+            drawn.append(gan.average(label).cpu())
     return (torch.cat(drawn) + 1) / 2

@@ -13,6 +13,7 @@ from fedmammo.models.mcgan import Mcgan
 from fedmammo.synthesis.sources import FromGan
 from fedmammo.training.augmentation import augment, mirror
 from fedmammo.training.optimizer import restore, state_of
+from fedmammo.training.state import join_kinds, of_kind
 from fedmammo.training.task import Cell
 
 AVERAGE = 0.998  # decay of the running average of the generator
@@ -108,8 +109,7 @@ def train_gan(
     optimizers = {}
     for part, parameters in networks.items():
         optimizers[part] = torch.optim.Adam(parameters.values(), lr=rates[part], betas=architecture.betas)
-        own = {key.removeprefix(f"{part}/"): value for key, value in state.items() if key.startswith(f"{part}/")}
-        restore(optimizers[part], parameters, own)
+        restore(optimizers[part], parameters, of_kind(state, part))
     losses: dict[str, list[float]] = {part: [] for part in parts}
     images = 0
 
@@ -129,11 +129,7 @@ def train_gan(
                 _average(gan, step)
 
     numbers = {"loss": losses.get("discriminator", []), "generator_loss": losses.get("generator", [])}
-    new_state = {
-        f"{part}/{key}": value
-        for part, parameters in networks.items()
-        for key, value in state_of(optimizers[part], parameters).items()
-    }
+    new_state = join_kinds(**{part: state_of(optimizers[part], networks[part]) for part in parts})
     return {name: float(np.mean(found)) for name, found in numbers.items() if found} | {"images": images}, new_state
 
 
@@ -176,7 +172,8 @@ def _average(gan: Mcgan, step: int) -> None:
 
 def half_precision(device: torch.device) -> torch.autocast:
     """Compute in bfloat16 where the processor or GPU has it."""
-    has = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.backends.mkldnn.is_available()
-    if device.type == "cpu":
-        has = has and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    if device.type == "cuda":
+        has = torch.cuda.is_bf16_supported()
+    else:
+        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=has)

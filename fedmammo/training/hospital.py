@@ -14,7 +14,7 @@ from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import InputError, StudyError
 from fedmammo.features.inputs import Inputs
 from fedmammo.features.resize import resize
-from fedmammo.files import read_tensors, write_bytes, write_tensors
+from fedmammo.files import write_bytes
 from fedmammo.hospitals.holder import Holder, holders, names
 from fedmammo.hospitals.records import records_of
 from fedmammo.models.mcgan import PARTS, build_mcgan
@@ -24,6 +24,7 @@ from fedmammo.synthesis.pool import Pool, keep_pool
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training import steps
 from fedmammo.training.gan import TRAVELS, Patients, gan_name, gan_of, steps_of, train_gan
+from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
 from fedmammo.training.task import Task
 
 FEATURES_AT_ONCE = 32  # images of which a hospital computes the frozen prefix before it reports
@@ -195,8 +196,8 @@ def _train_gan(
     folder = Path(task.run) / "hospitals" / holder.name / name
     kept = load_state(folder, before=task.round)
     gan = build_mcgan(source)
-    own = {key.removeprefix("gan/"): tensor for key, tensor in kept.items() if key.startswith("gan/")}
     sent = [tensors for key, tensors in incoming.items() if key != "initial"]
+    own = of_kind(kept, "gan")
     for tensors in (incoming.get("initial", {}), own, *sent):  # what is sent anew replaces what was kept
         gan.load(tensors)
     gan.to(site.inputs.device)
@@ -207,13 +208,12 @@ def _train_gan(
         source.batch,
         steps_of(source, task.round),
         generator_of(source.seed, name, task.round, holder.name),
-        {key.removeprefix("state/"): tensor for key, tensor in kept.items() if key.startswith("state/")},
+        of_kind(kept, "state"),
     )
     networks = gan.tensors(*PARTS)
     if not all(tensor.isfinite().all() for tensor in (*networks.values(), *state.values())):
         raise StudyError("its GAN is not finite; fewer steps may help")
-    kept = {f"gan/{key}": tensor for key, tensor in networks.items()}
-    commit_state(folder, task.round, kept | {f"state/{key}": tensor for key, tensor in state.items()})
+    commit_state(folder, task.round, join_kinds(gan=networks, state=state))
     progress = Path(task.run) / POOLS / "progress" / name / f"round-{task.round:05d}.png"
     write_bytes(progress, grid_of(gan))
     return gan.tensors(*TRAVELS[source.combine]), {"num-examples": float(len(holder.training)), **numbers}
@@ -228,24 +228,3 @@ def _patients(site: Site, holder: Holder, side: int) -> Patients:
     images_of = [np.arange(start, stop) for start, stop in pairwise(starts)]
     malignant = torch.from_numpy(site.inputs.malignant[rows].astype(np.int64))
     return Patients(2 * images - 1, malignant, images_of)
-
-
-def load_state(folder: Path, before: int) -> dict[str, Tensor]:
-    """Return the state that the last finished round before this one left; empty where there is none."""
-    rounds = [number for number in _rounds(folder) if number < before]
-    return read_tensors(_state_file(folder, max(rounds)))[0] if rounds else {}
-
-
-def commit_state(folder: Path, number: int, state: dict[str, Tensor]) -> None:
-    """Keep the state after a round, and that of the round before, which a server that was stopped may ask again."""
-    write_tensors(_state_file(folder, number), state)
-    for old in sorted(_rounds(folder))[:-2]:
-        _state_file(folder, old).unlink(missing_ok=True)
-
-
-def _rounds(folder: Path) -> list[int]:
-    return [int(file.stem.removeprefix("round-")) for file in folder.glob("round-*.safetensors")]
-
-
-def _state_file(folder: Path, number: int) -> Path:
-    return folder / f"round-{number:05d}.safetensors"

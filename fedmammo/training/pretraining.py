@@ -11,7 +11,8 @@ from fedmammo.config import StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.randomness import generator_of
 from fedmammo.training import steps
-from fedmammo.training.hospital import commit_state, load_state, open_inputs
+from fedmammo.training.hospital import open_inputs
+from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
 from fedmammo.training.task import PRETRAINING, Cell
 
 
@@ -49,8 +50,8 @@ def pretrain(
     folder = run / "cells" / cell.named(PRETRAINING) / holder
     rounds = config.federation.rounds
     kept = load_state(folder, before=rounds + 1)
-    model = {name: kept.get(f"model|{name}", tensor) for name, tensor in initial.items()}  # a file forgets their order
-    state = {key.removeprefix("state|"): tensor for key, tensor in kept.items() if key.startswith("state|")}
+    model = initial | of_kind(kept, "model")  # in the order of `initial`: a file forgets it
+    state = of_kind(kept, "state")
     losses = kept.get("losses", torch.zeros(0, dtype=torch.float64))
     for number in range(len(losses) + 1, rounds + 1):
         model, numbers, state = steps.train(
@@ -65,8 +66,6 @@ def pretrain(
         if not all(tensor.isfinite().all() for tensor in (*model.values(), *state.values())):
             raise StudyError("pretraining: the model is not finite; a smaller learning rate may help")
         losses = torch.cat([losses, torch.tensor([numbers["loss"]], dtype=torch.float64)])
-        parts = {"model": model, "state": state}
-        kept = {f"{part}|{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
-        commit_state(folder, number, {**kept, "losses": losses})
+        commit_state(folder, number, {**join_kinds(model=model, state=state), "losses": losses})
         report(number)
     return model, losses.tolist()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedmammo.cohort.store import Cohort, write_cohort
 from fedmammo.config import StudyConfig, parse
+from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import app
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.messages import pack, size
@@ -112,7 +113,7 @@ def test_one_round_of_average_is_the_mean_of_hospitals_gans_weighted_by_patients
 def test_with_discriminators_the_server_trains_the_generator_and_hospitals_none(
     study: dict[str, Any], run_inline: Finish, tmp_path: Path
 ) -> None:
-    study["synthesis"]["combine"] = "discriminator"
+    study["synthesis"] |= {"combine": "discriminator", "phantom_steps": 0}  # nobody else trains it
     study["arms"] = ["federated"]
     out = run_inline(parse(study, "test"), tmp_path / "run")
     rows = pd.read_csv(out / "rounds.csv")
@@ -120,8 +121,9 @@ def test_with_discriminators_the_server_trains_the_generator_and_hospitals_none(
     parts = build_mcgan(FromGan.model_validate(study["synthesis"])).tensors("discriminator")
     assert set(rows["bytes_up"]) == {size(pack(parts))}
     assert rows["loss"].notna().all()
-    start = build_mcgan(FromGan.model_validate(GAN)).state_dict()
+    start = build_mcgan(FromGan.model_validate(study["synthesis"])).state_dict()
     trained = generator(out, "federated")
+    assert trained
     assert any(not torch.equal(start[name], value) for name, value in trained.items())
 
 
@@ -167,18 +169,31 @@ def test_hospitals_with_three_images_or_one_class_take_part(
     assert set(pd.read_csv(out / "rounds.csv")["status"]) == {"ok"}
 
 
-def test_a_hospital_whose_gan_fails_is_left_out_of_the_pool(
-    study: dict[str, Any], run_inline: Finish, tmp_path: Path
-) -> None:
-    """A file lies where hospital-2 would keep its GAN; the others' pool is made, and has nothing of it."""
-    study["arms"] = ["federated"]
-    config, out = parse(study, "test"), tmp_path / "run"
+def run_without_second_hospital(study: dict[str, Any], folder: Path) -> Path:
+    """Run a study while a file lies where hospital-2 would keep its GAN."""
+    config, out = parse(study, "test"), folder / "run"
     names, digests = check(config)
-    with RunFolder(out).opened(config, digests) as folder:
+    with RunFolder(out).opened(config, digests) as opened:
         (out / "hospitals").mkdir()
         (out / "hospitals" / "hospital-2").write_text("in the way")
-        run(config, folder, InlineGrid(app, len(names)), lambda _: None)
+        run(config, opened, InlineGrid(app, len(names)), lambda _: None)
+    return out
+
+
+def test_a_hospital_whose_gan_fails_is_left_out_of_the_pool(study: dict[str, Any], tmp_path: Path) -> None:
+    """The others' pool is made, and has nothing of it."""
+    study["arms"] = ["federated"]
+    out = run_without_second_hospital(study, tmp_path)
+    assert not (out / "models/generator-alone-hospital-2-none-draw0.safetensors").exists()
     assert set(images(out, "federated")["origin"]) == {"hospital-1", "hospital-3"}
     rows = pd.read_csv(out / "rounds.csv")
     failed = rows[(rows["stage"] == "generator") & (rows["hospital"] == "hospital-2")]["status"]
     assert len(failed) == 2 and failed.str.startswith("failed: ").all()
+
+
+def test_a_hospital_without_a_gan_has_no_local_arm(study: dict[str, Any], tmp_path: Path) -> None:
+    """The federated arm goes on without it; the local arm takes up the same GANs, and uses none that is untrained."""
+    study["arms"] = ["federated", "local"]
+    with pytest.raises(StudyError, match=r"^hospital-2: has no generator for the local arm, .* leave local out of"):
+        run_without_second_hospital(study, tmp_path)
+    assert list(pools(tmp_path / "run").index) == [("federated", "all")]

@@ -78,6 +78,15 @@ def test_a_sample_depends_on_class_and_number_alone() -> None:
     assert not torch.equal(five, sample(gan, True, 5, 1, "sample"))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+def test_samples_come_back_from_the_gpu() -> None:
+    gan = build_mcgan(FromGan(source="gan", image_size=32, width=4))
+    expected = sample(gan, True, 3, 0, "sample")
+    found = sample(gan.to("cuda"), True, 3, 0, "sample")
+    assert found.device.type == "cpu"
+    torch.testing.assert_close(found, expected, atol=0.01, rtol=0)
+
+
 def test_bands_of_a_flat_image_are_its_gray_value_alone() -> None:
     """A flat image of .5 has gray value 3 x .5 = 1.5 and nothing in any band."""
     bands = mcgan_default.bands(torch.full((1, 1, 32, 32), 0.5))

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedmammo.synthesis import radiomics
 from fedmammo.synthesis.quality import SUBSETS, Images, Quality, adjacent_difference, head_auroc, quality_of, resized
 from fedmammo.synthesis.radiomics import INSTALL, is_installed
 
@@ -17,12 +16,6 @@ METRICS = [
     "nearest_patient_ratio_lowest",
     "adjacent_difference_ratio",
 ]
-
-
-@pytest.fixture
-def without_radiomics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine without the extra: radiomic features of so many images would take minutes."""
-    monkeypatch.setattr(radiomics, "is_installed", lambda: False)
 
 
 def images(number: int, seed: int, shift: float = 0.0, contrast: float = 1.0) -> Images:

@@ -16,7 +16,7 @@ from fedmammo.errors import InputError
 from fedmammo.features.store import FeatureStore
 from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
-from fedmammo.training.hospital import commit_state, load_state, open_site, pick_device, work
+from fedmammo.training.hospital import open_site, pick_device, work
 from fedmammo.training.steps import score
 from fedmammo.training.task import Cell, Task
 
@@ -44,46 +44,6 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def no_space(_: int) -> None:
     raise OSError(28, "No space left on device")
-
-
-# The state's files
-
-
-def test_a_round_starts_from_the_last_finished_one_before_it(tmp_path: Path) -> None:
-    """Also where hospitals failed in between, and where a later round was done for a server that was then killed."""
-    assert load_state(tmp_path, before=1) == {}
-    commit_state(tmp_path, 2, {"step": torch.tensor(2.0)})
-    commit_state(tmp_path, 5, {"step": torch.tensor(5.0)})
-    assert load_state(tmp_path, before=2) == {}
-    assert load_state(tmp_path, before=3)["step"] == 2
-    assert load_state(tmp_path, before=5)["step"] == 2
-    assert load_state(tmp_path, before=6)["step"] == 5
-
-
-def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
-    for number in range(1, 6):
-        commit_state(tmp_path, number, {"step": torch.tensor(float(number))})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "round-00004.safetensors",
-        "round-00005.safetensors",
-    ]
-    commit_state(tmp_path, 5, {"step": torch.tensor(55.0)})
-    assert load_state(tmp_path, before=5)["step"] == 4
-    assert load_state(tmp_path, before=6)["step"] == 55
-
-
-def test_a_state_that_cannot_be_written_leaves_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in (1, 2):
-        commit_state(tmp_path, number, {"step": torch.tensor(float(number))})
-
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match="No space left"):
-        commit_state(tmp_path, 3, {"step": torch.tensor(3.0)})
-    assert load_state(tmp_path, before=4)["step"] == 2
-    assert load_state(tmp_path, before=2)["step"] == 1
-
-
-# Work
 
 
 def test_features_are_computed_some_at_a_time(small_study: dict[str, Any], own_cohort: Cohort, tmp_path: Path) -> None:
