@@ -1,5 +1,7 @@
-"""A study's file may name another as its `base`, and then says only in what it differs."""
+"""A study's content before it is checked: read on top of its `base`, keys set, variables filled in."""
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +59,39 @@ def _merge(base: dict[Any, Any], own: dict[Any, Any]) -> dict[Any, Any]:
 def add_to_schema(schema: dict[str, Any]) -> None:
     """Describe `base` in a study's JSON schema: it is no part of a study, which is checked when all are merged."""
     schema["properties"]["base"] = {"type": "string", "title": "Base", "description": DESCRIPTION}
+
+
+def set_key(content: dict[str, Any], key: str, value: Any) -> None:
+    """Set the dotted `key` in nested dictionaries, making what is missing; a wrong key is found by validation.
+
+    Raises InputError where the key leads into something that is there and is no dictionary.
+    """
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = content.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise InputError(f"{key}: {parent} is {child!r}, which has no keys; set {parent} as a whole")
+        content = child
+    content[last] = value
+
+
+def fill_in(value: Any, key: str) -> Any:
+    """Replace ${NAME} by the environment's value, in every string.
+
+    No key takes a truth value, YAML's yes and no: pydantic would take them for the numbers 1 and 0.
+    """
+    if isinstance(value, dict):
+        return {name: fill_in(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
+    if isinstance(value, list):
+        return [fill_in(item, key) for item in value]
+    if isinstance(value, bool):
+        raise InputError(f"{key}: expected another kind of value than yes or no, true or false")
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise InputError(f"{key}: the environment has no {match[1]}; set it, or give --set {key}=...")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)

@@ -3,26 +3,25 @@
 Every field carries its description; `fedmammo schema` prints them all as JSON schema.
 """
 
-import os
-import re
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from fedmammo.base import add_to_schema, read_yaml
+from fedmammo.base import add_to_schema, fill_in, read_yaml, set_key
 from fedmammo.errors import InputError
 from fedmammo.federation.strategies import STRATEGIES, FedAvg, Strategy
 from fedmammo.hospitals.rules import RULES, Assignment
+from fedmammo.privacy.section import Privacy
 from fedmammo.schema import Section
-from fedmammo.synthesis.sources import SOURCES, Synthesis
+from fedmammo.settings import Setting, epsilon_of, kind_of
+from fedmammo.synthesis.sources import SOURCES, FromGan, Synthesis
 
 ARMS = ("centralized", "local", "federated")
+OVERRIDDEN = ("diagnosis", "federation", "privacy")  # sections in which arms and settings may differ
 ALL = "all"  # stands for every hospital together, where a hospital's name could stand
 Arm = Literal["centralized", "local", "federated"]
-Setting = Literal["real", "synthetic", "augmented", "pretrained"]
-SETTINGS: tuple[Setting, ...] = get_args(Setting)
 
 
 class CohortConfig(Section):
@@ -142,6 +141,9 @@ class FederationConfig(Section):
 
     rounds: int = Field(ge=1, description="Rounds of training.")
     local_steps: int = Field(ge=1, description="Steps that each hospital takes in a round.")
+    averaged_rounds: int = Field(
+        default=1, ge=1, description="The final model is the mean of the models after so many last rounds."
+    )
     strategy: Strategy = Field(
         default=FedAvg(), description="How the federated arm combines models: a name and its parameters."
     )
@@ -200,16 +202,19 @@ class StudyConfig(Section):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How models are scored.")
     arms: dict[Arm, dict[str, Any]] = Field(
         default={"centralized": {}, "local": {}, "federated": {}},
-        description="Arms to run, as a list, or with overrides: `federated: {diagnosis.optimizer.learning_rate: .01}`.",
+        description="Arms to run, as a list, or with overrides of diagnosis, federation and privacy: "
+        "`federated: {diagnosis.optimizer.learning_rate: .01}`.",
     )
     synthesis: Synthesis | None = Field(
         default=None, description="Where synthetic images come from; every setting but `real` needs it."
     )
-    settings: list[Setting] = Field(
-        default=["real"],
+    privacy: Privacy = Field(default_factory=Privacy, description="How settings with a budget protect patients.")
+    settings: dict[Setting, dict[str, Any]] = Field(
+        default={"real": {}},
         min_length=1,
         description="What is learned from: `real` patients; `synthetic` images alone; `augmented`, both in each round; "
-        "`pretrained`, synthetic images first, then real patients.",
+        "`pretrained`, synthetic images first, then real patients. With a budget of privacy for each hospital: "
+        "`real-epsilon-6`. A list, or with overrides, as in `arms`.",
     )
     seeds: list[int] = Field(
         default_factory=lambda: [0],
@@ -217,13 +222,13 @@ class StudyConfig(Section):
         description="Seeds of the classifier and of the order of patients.",
     )
 
-    @field_validator("arms", mode="before")
+    @field_validator("arms", "settings", mode="before")
     @classmethod
-    def _arms_as_list(cls, value: Any) -> Any:
+    def _as_list(cls, value: Any) -> Any:
         if isinstance(value, list):
-            if not all(isinstance(arm, str) for arm in value):
+            if not all(isinstance(name, str) for name in value):
                 raise ValueError("a list of names, or names with overrides")
-            return {arm: {} for arm in value}
+            return {name: {} for name in value}
         return value
 
     @field_validator("seeds")
@@ -232,42 +237,80 @@ class StudyConfig(Section):
         return _different(value)
 
     @model_validator(mode="after")
-    def _arms_are_valid(self) -> "StudyConfig":
+    def _arms_and_settings_are_valid(self) -> "StudyConfig":
         if not self.arms:
             raise ValueError("arms: name at least one of " + ", ".join(ARMS))
         for arm in self.arms:
             self.for_arm(arm)
+        for setting in self.settings:
+            self._check(setting, self._overridden("settings", setting, self.settings[setting]))
         return self
 
-    @model_validator(mode="after")
-    def _images_have_a_source(self) -> "StudyConfig":
-        needing = [setting for setting in self.settings if setting != "real"]
-        if needing and self.synthesis is None:
-            raise ValueError(f"synthesis: is missing; setting {needing[0]} needs a source: {', '.join(SOURCES)}")
-        return self
+    @staticmethod
+    def _check(setting: Setting, study: "StudyConfig") -> None:
+        """Raise ValueError where a setting asks for what the study cannot give it."""
+        source, epsilon = study.synthesis, epsilon_of(setting)
+        if kind_of(setting) != "real" and source is None:
+            raise ValueError(f"synthesis: is missing; setting {setting} needs a source: {', '.join(SOURCES)}")
+        if epsilon is None:
+            return
+        if epsilon == 0:
+            raise ValueError(f"settings: {setting}: a budget is more than 0")
+        if study.privacy.trust == "central" and (
+            study.federation.local_steps != 1 or study.federation.strategy.name != "FedAvg"
+        ):
+            raise ValueError("privacy.trust: central takes federation.local_steps: 1 and the strategy FedAvg")
+        if study.generator_share(setting) and not (isinstance(source, FromGan) and source.can_be_private):
+            raise ValueError(
+                f"settings: {setting} gives a part of its budget to a generator that cannot be private; take "
+                "synthesis: {source: gan, combine: discriminator} or {source: gan, method: mean_embedding}"
+            )
 
-    def for_arm(self, arm: Arm) -> "StudyConfig":
-        """Return the study as this arm runs it: its overrides applied, of `diagnosis` and `federation` only.
+    def generator_share(self, setting: Setting) -> float:
+        """Return the share of a private setting's budget that goes to the generator; 0 where none is private."""
+        if epsilon_of(setting) is None or kind_of(setting) == "real":
+            return 0.0
+        return 1.0 if kind_of(setting) == "synthetic" else self.privacy.generator_share
 
-        Raises ValueError where an override names another section or a key that does not exist.
+    @property
+    def private_generator(self) -> bool:
+        """Whether the generator of a single deployment (`for_cell`) has a part of the budget."""
+        (setting,) = self.settings
+        return self.generator_share(setting) > 0
+
+    def _overridden(self, which: str, name: str, overrides: dict[str, Any]) -> "StudyConfig":
+        """Return the study with overrides of `diagnosis`, `federation` and `privacy` applied.
+
+        Raises ValueError where one names another section or a key that does not exist.
         """
-        if not self.arms[arm]:
+        if not overrides:
             return self
         content = self.model_dump()
-        content["arms"] = {arm: {}}
-        for key, value in self.arms[arm].items():
-            if key.split(".")[0] not in ("diagnosis", "federation"):
-                raise ValueError(f"arms.{arm}: {key} cannot differ between arms, only diagnosis.* and federation.* can")
+        content[which] = {name: {}}
+        for key, value in overrides.items():
+            if key.split(".")[0] not in OVERRIDDEN:
+                raise ValueError(
+                    f"{which}.{name}: {key} cannot differ between {which}, only {', '.join(OVERRIDDEN)} can"
+                )
             set_key(content, key, value)
         try:
             return StudyConfig.model_validate(content)
         except ValidationError as error:
-            raise ValueError(f"arms.{arm}: {first_fault(error)}") from error
+            raise ValueError(f"{which}.{name}: {first_fault(error)}") from error
 
-    def for_cell(self, arm: Arm, draw: int) -> "StudyConfig":
-        """Return the study as one deployment runs it: as the arm does, with one draw of hospitals."""
+    def for_arm(self, arm: Arm) -> "StudyConfig":
+        """Return the study as this arm runs it: its overrides applied.
+
+        Raises ValueError where an override names another section or a key that does not exist.
+        """
+        return self._overridden("arms", arm, self.arms[arm])
+
+    def for_cell(self, arm: Arm, setting: Setting, draw: int) -> "StudyConfig":
+        """Return the study as one deployment runs it: of one arm, setting and draw of hospitals, nothing overridden."""
+        study = self.for_arm(arm)
+        study = study._overridden("settings", setting, study.settings[setting])
         hospitals = self.hospitals.model_copy(update={"seed": [draw]})
-        return self.model_copy(update={"hospitals": hospitals}).for_arm(arm)
+        return study.model_copy(update={"hospitals": hospitals, "arms": {arm: {}}, "settings": {setting: {}}})
 
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute."""
@@ -281,20 +324,6 @@ def _different(seeds: list[int]) -> list[int]:
     if len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise ValueError("seeds are different numbers from 0 up")
     return seeds
-
-
-def set_key(content: dict[str, Any], key: str, value: Any) -> None:
-    """Set the dotted `key` in nested dictionaries, making what is missing; a wrong key is found by validation.
-
-    Raises InputError where the key leads into something that is there and is no dictionary.
-    """
-    *parents, last = key.split(".")
-    for parent in parents:
-        child = content.setdefault(parent, {})
-        if not isinstance(child, dict):
-            raise InputError(f"{key}: {parent} is {child!r}, which has no keys; set {parent} as a whole")
-        content = child
-    content[last] = value
 
 
 def first_fault(error: ValidationError) -> str:
@@ -314,28 +343,6 @@ def first_fault(error: ValidationError) -> str:
             text += f", not {fault['input']!r}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return " ".join((f"{where}: {text}" if where else text).split()) + more
-
-
-def fill_in(value: Any, key: str) -> Any:
-    """Replace ${NAME} by the environment's value, in every string.
-
-    No key takes a truth value, YAML's yes and no: pydantic would take them for the numbers 1 and 0.
-    """
-    if isinstance(value, dict):
-        return {name: fill_in(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
-    if isinstance(value, list):
-        return [fill_in(item, key) for item in value]
-    if isinstance(value, bool):
-        raise InputError(f"{key}: expected another kind of value than yes or no, true or false")
-    if not isinstance(value, str):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise InputError(f"{key}: the environment has no {match[1]}; set it, or give --set {key}=...")
-        return os.environ[match[1]]
-
-    return re.sub(r"\$\{(\w+)\}", variable, value)
 
 
 def parse(content: Any, source: str) -> StudyConfig:

@@ -43,7 +43,7 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
     )
     tables = [known[known["split"] == VALIDATION]]
     for cell in cells(study):
-        drawn = study.for_cell(cell.arm, cell.draw)
+        drawn = study.for_cell(cell.arm, cell.setting, cell.draw)
         site = open_site(drawn.model_dump_json())
         if site.inputs.classifier.digest() not in digests["weights"].split():
             raise InputError(

@@ -36,6 +36,8 @@ LEFT_OVER = (
     f"cells/{PHANTOM_GAN}",
     f"{POOLS}/*/features",
     f"{POOLS}/.*",
+    "hospitals/*/secret",
+    "server",
 )  # what only continuing a run needs, beside what each cell leaves
 LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
 
@@ -50,9 +52,10 @@ def round_row(
     up: int = 0,
     down: int = 0,
     loss: float | None = None,
+    epsilon: float | None = None,
 ) -> dict[str, Any]:
     """Return a row of rounds.csv: what a hospital (or `all`) did in a round of a stage, and which bytes travelled."""
-    done = (stage, number, hospital, status, seconds, up, down, loss, None)
+    done = (stage, number, hospital, status, seconds, up, down, loss, epsilon)
     return {**asdict(cell), **dict(zip(ROUND_COLUMNS[5:], done, strict=True))}
 
 

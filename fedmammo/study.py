@@ -16,9 +16,10 @@ from pathlib import Path
 from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig
+from fedmammo.config import ALL, StudyConfig
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.federation.arms import Group, groups_of
+from fedmammo.federation.central import CentralRounds
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.generators import generate
 from fedmammo.federation.rounds import Rounds
@@ -29,7 +30,9 @@ from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
 from fedmammo.models.classifier import build_classifier, initial_model
 from fedmammo.pool_quality import QUALITY_TABLE, write_quality
 from fedmammo.predictions import tabulate, tested_split
+from fedmammo.privacy.plan import Plan, plan_of
 from fedmammo.run_folder import RunFolder, round_row
+from fedmammo.settings import kind_of
 from fedmammo.synthesis.pools import Pools, check_source
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training.hospital import pick_device
@@ -56,8 +59,9 @@ def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     or cannot be.
     """
     cohort = Cohort.open(Path(config.cohort.path))
+    setting = next(iter(config.settings))
     for arm, seed, draw, fold in {(cell.arm, cell.seed, cell.draw, cell.fold) for cell in cells(config)}:
-        holders(cohort, config.for_cell(arm, draw), seed, fold)
+        holders(cohort, config.for_cell(arm, setting, draw), seed, fold)
     device = pick_device(config.engine.device)
     backbones = [build_classifier(config.for_arm(arm).diagnosis).digest() for arm in config.arms]
     hospitals = names(cohort, config)
@@ -84,37 +88,58 @@ def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> N
         if folder.finished(cell):
             continue
         started = time.monotonic()
-        study = config.for_cell(cell.arm, cell.draw)
+        study = config.for_cell(cell.arm, cell.setting, cell.draw)
         groups = groups_of(cell.arm, [hospital.name for hospital in hospitals], study.federation.strategy)
         server.compute_features(cell, study)
-        trained = learn(cell, study, groups, server, pools, folder)
+        plan = plan_of(study, declared(cohort, study, cell, groups))
+        if plan is not None:
+            server.agree(cell, study, groups, plan)
+        trained = learn(cell, study, groups, server, pools, folder, plan)
         answers = server.score(cell, study, trained.models)
         predictions = tabulate(cohort, study, cell, [hospital.name for hospital in hospitals], answers)
         constants = {name: answers[0][name] for name in CONSTANTS}
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
         folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
 
-    if config.settings != ["real"] and not (folder.path / POOLS / QUALITY_TABLE).exists():
+    if set(map(kind_of, config.settings)) != {"real"} and not (folder.path / POOLS / QUALITY_TABLE).exists():
         write_quality(config, folder.path)
     predictions = folder.collect(list(cells(config)))
     results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)
     folder.conclude(results, comparisons)
 
 
+def declared(cohort: Cohort, study: StudyConfig, cell: Cell, groups: list[Group]) -> dict[str, int]:
+    """Return the number of training patients of everybody who trains: public, and fixed in a plan."""
+    held = holders(cohort, study, cell.seed, cell.fold)
+    hospitals = names(cohort, study)
+    return {
+        name: len(held[name].training)
+        for group in groups
+        for name in ([ALL] if group.pooled else [hospitals[position] for position in group.members])
+    }
+
+
 def learn(
-    cell: Cell, study: StudyConfig, groups: list[Group], server: Server, pools: Pools, folder: RunFolder
+    cell: Cell,
+    study: StudyConfig,
+    groups: list[Group],
+    server: Server,
+    pools: Pools,
+    folder: RunFolder,
+    plan: Plan | None,
 ) -> Checkpoint:
     """Train a cell's models on what its setting learns from: patients, synthetic images, or both."""
     initial = {group.name: initial_model(study.diagnosis, cell.seed) for group in groups}
-    if cell.setting == "real":
-        return Rounds(server, cell, study, groups, {}).run(initial, folder.checkpoint(cell))
+    rounds = CentralRounds if plan is not None and plan.trust == "central" else Rounds
+    if kind_of(cell.setting) == "real":
+        return rounds(server, cell, study, groups, {}, plan).run(initial, folder.checkpoint(cell))
 
     held = pools.of(cell, study, groups)
     digests = {name: pool.digest for name, pool in held.items()}
     server.compute_features_of_pools(cell, study, groups, digests)
-    if cell.setting == "augmented":
+    if kind_of(cell.setting) == "augmented":
         rows = server.share(cell, study, groups, held)
-        trained = Rounds(server, cell, study, groups, digests).run(initial, folder.checkpoint(cell))
+        trained = rounds(server, cell, study, groups, digests, plan).run(initial, folder.checkpoint(cell))
         return replace(trained, rows=[*rows, *trained.rows])
     rows = []
     for name, pool in digests.items():
@@ -122,6 +147,6 @@ def learn(
         initial[name], losses = pretrain(study, cell, folder.path, name, pool, initial[name], report)
         rows += [round_row(cell, "pretrain", number, name, loss=loss) for number, loss in enumerate(losses, start=1)]
     trained = Checkpoint(initial)
-    if cell.setting == "pretrained":
-        trained = Rounds(server, cell, study, groups, {}).run(initial, folder.checkpoint(cell))
+    if kind_of(cell.setting) == "pretrained":
+        trained = rounds(server, cell, study, groups, {}, plan).run(initial, folder.checkpoint(cell))
     return replace(trained, rows=[*rows, *trained.rows])

@@ -10,7 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmammo.config import ARMS, StudyConfig, dump, load, parse, set_key
+from fedmammo.base import set_key
+from fedmammo.config import ARMS, StudyConfig, dump, load, parse
 from fedmammo.errors import InputError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
@@ -83,7 +84,15 @@ WRONG_VALUES = {
     "evaluation.resamples": [99],
     "arms": [[], {}, None, 7, "federated", [["federated"]], ["hybrid"], {"hybrid": {}}, {"local": None}],
     "synthesis": ["phantom", {}, {"source": "dream"}, {"source": "phantom", "images": 3}, ["phantom"]],
-    "settings": [[], "real", ["imagined"]],
+    "federation.averaged_rounds": [0, 1.5, "all"],
+    "privacy.delta": [0, 0.1, "small"],
+    "privacy.trust": ["everybody", None],
+    "privacy.clipping_norm": [0, -1, "one"],
+    "privacy.generator_share": [-0.1, 1],
+    "privacy.generator_clipping_norm": [0, "one"],
+    "privacy.generator_fraction": [0, 1.1],
+    "privacy.secret_seed": ["secret", 0.5],
+    "settings": [[], "real", ["imagined"], ["real-epsilon-"], ["real-epsilon-0"], {"real": {"seeds": [1]}}],
     "seeds": [[], 3, [-1], [1, 1], ["first"], [True]],
 }
 
@@ -139,7 +148,7 @@ def test_every_key_has_its_wrong_values(small_study: dict[str, Any]) -> None:
 
     def keys(content: dict[str, Any], prefix: str) -> Iterator[str]:
         for key, value in content.items():
-            if isinstance(value, dict) and key != "arms":
+            if isinstance(value, dict) and key not in ("arms", "settings"):
                 yield from keys(value, f"{prefix}{key}.")
             else:
                 yield prefix + key

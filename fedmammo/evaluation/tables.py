@@ -11,9 +11,9 @@ from fedmammo.evaluation.metrics import METRICS
 from fedmammo.evaluation.predictions import Repeat, Series
 from fedmammo.evaluation.scoring import Scores, score
 from fedmammo.evaluation.statistics import Interval, holm, paired_difference, percentile_interval
+from fedmammo.settings import kind_of
 
 PAIRS = (("federated", "local"), ("federated", "centralized"), ("centralized", "local"))  # arm, against
-SETTING_PAIRS = (("pretrained", "real"), ("augmented", "real"), ("synthetic", "real"))  # setting, against_setting
 RESULTS = [
     "arm",
     "setting",
@@ -114,9 +114,19 @@ def _family(scores: Scores, metric: str, pair_at: Pair, about: dict[str, str]) -
     return [{**row, "p": value} for row, value in zip(rows, adjusted, strict=True)]
 
 
+def _pairs(settings: list[str]) -> list[tuple[str, str]]:
+    """Pair settings: another source with real patients under the same budget, and a budget with none."""
+    pairs = []
+    for setting in settings:
+        kind = kind_of(setting)
+        pairs += [(setting, setting.replace(kind, "real", 1))] if kind != "real" else []
+        pairs += [(setting, kind)] if setting != kind else []
+    return [pair for pair in pairs if pair[1] in settings]
+
+
 def _comparisons(scores: Scores) -> pd.DataFrame:
     pairs = [((arm, setting), (against, setting)) for arm, against in PAIRS for setting in scores.settings]
-    pairs += [((arm, setting), (arm, against)) for setting, against in SETTING_PAIRS for arm in ARMS]
+    pairs += [((arm, setting), (arm, against)) for setting, against in _pairs(scores.settings) for arm in ARMS]
     rows = [
         row
         for metric in METRICS

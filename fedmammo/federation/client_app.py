@@ -22,6 +22,7 @@ def introduce(message: Message, context: Context) -> Message:
 @app.query("features")
 @app.query("share")
 @app.query("count")
+@app.query("plan")
 @app.train()
 @app.evaluate()
 def answer(message: Message, context: Context) -> Message:

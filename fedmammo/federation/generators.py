@@ -51,6 +51,11 @@ class GanRounds(Rounds):
         """How many there are."""
         return gan_of(self.config).rounds
 
+    @property
+    def averaged(self) -> int:
+        """The last round alone: the generator is an average over steps already."""
+        return 1
+
     def beside(self, checkpoint: Checkpoint, group: Group) -> dict[str, dict[str, Tensor]]:
         """The whole GAN until every member has begun with it, and the generator that the server trains."""
         began = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}

@@ -1,5 +1,6 @@
 """Rounds of training: models go out to groups of hospitals, come back and are combined; a checkpoint after each."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,8 @@ from fedmammo.federation.arms import Group
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.messages import anew, pack, size_of_arrays, unpack
 from fedmammo.federation.strategies import restore, state_of
+from fedmammo.privacy.plan import Plan
+from fedmammo.training.state import join_kinds, of_kind
 from fedmammo.training.task import Cell, Stage
 
 if TYPE_CHECKING:
@@ -40,27 +43,46 @@ class Rounds:
         config: the study, as the cell's arm runs it.
         groups: who trains with whom.
         pools: digests of the synthetic images that each group learns from beside its patients, if any.
+        plan: what hospitals agreed to, where the setting has a budget.
     """
 
     stage: Stage = "train"
 
     def __init__(
-        self, server: "Server", cell: Cell, config: StudyConfig, groups: list[Group], pools: dict[str, str]
+        self,
+        server: "Server",
+        cell: Cell,
+        config: StudyConfig,
+        groups: list[Group],
+        pools: dict[str, str],
+        plan: Plan | None = None,
     ) -> None:
         self.server = server
         self.cell = cell
         self.config = config
         self.groups = groups
         self.pools = pools
+        self.plan = plan
 
     @property
     def rounds(self) -> int:
         """How many there are."""
         return self.config.federation.rounds
 
+    @property
+    def averaged(self) -> int:
+        """Over how many last rounds the final model is averaged."""
+        return self.config.federation.averaged_rounds
+
     def beside(self, checkpoint: Checkpoint, group: Group) -> dict[str, dict[str, Tensor]]:
         """Return what goes to a group's members beside its model."""
         return {}
+
+    def stepped(
+        self, checkpoint: Checkpoint, group: Group, number: int, sent: dict[str, Tensor], answered: list[str]
+    ) -> dict[str, Tensor]:
+        """Return a group's new model from the mean of what its members sent: that mean. `answered`: their names."""
+        return sent
 
     def combined(self, checkpoint: Checkpoint, group: Group, number: int) -> None:
         """Take note that a group's model of round `number` stands in the checkpoint."""
@@ -83,24 +105,38 @@ class Rounds:
                 message for group in self.groups for message in self._messages(strategies, checkpoint, group, number)
             ]
             answers = self._ask(messages, number)
-            sent = {message.metadata.dst_node_id: size_of_arrays(message) for message in messages}
+            sizes = {message.metadata.dst_node_id: size_of_arrays(message) for message in messages}
             for group in self.groups:
                 for position in group.members:  # before aggregation, which may take the tensors out of the replies
-                    down, answer = sent[self.server.node_of[position]], answers[position]
+                    down, answer = sizes[self.server.node_of[position]], answers[position]
                     row = self.server.row(self.stage, self.cell, number, group, position, down, answer)
                     checkpoint.rows.append(row)
                 replies = [answers[position] for position in group.members]
                 good = [reply for reply in replies if isinstance(reply, Message)]
                 if good:
                     combined, _ = strategies[group.name].aggregate_train(number, good)
-                    checkpoint.models[group.name] = _like(initial[group.name], unpack(combined or ArrayRecord()))
+                    sent = _like(initial[group.name], unpack(combined or ArrayRecord()))
+                    names = [self.server.name_of(group, p) for p in group.members if isinstance(answers[p], Message)]
+                    checkpoint.models[group.name] = self.stepped(checkpoint, group, number, sent, names)
+                    self._average(checkpoint, group, number)
                     state = state_of(group.strategy, strategies[group.name], tensors)
                     checkpoint.strategies[group.name] = state
                     self.combined(checkpoint, group, number)
             self.server.enough(answers, self._needed(), f"{self.stage}, round {number}")
             checkpoint.round = number
             checkpoint.write(path)
+        if self.averaged > 1:
+            return replace(checkpoint, models={group: of_kind(kept, "mean") for group, kept in checkpoint.kept.items()})
         return checkpoint
+
+    def _average(self, checkpoint: Checkpoint, group: Group, number: int) -> None:
+        """Keep the mean of a group's models so far, of those that count."""
+        count = number - max(0, self.rounds - self.averaged)
+        if self.averaged > 1 and count >= 1:
+            model, kept = checkpoint.models[group.name], checkpoint.kept.get(group.name, {})
+            before = of_kind(kept, "mean") or model
+            mean = {name: before[name].lerp(tensor, 1 / count) for name, tensor in model.items()}
+            checkpoint.kept[group.name] = kept | join_kinds(mean=mean)
 
     def _needed(self) -> int:
         """How many answers a round needs: `federation.min_hospitals` (or all, if fewer) of a federation, else all."""
@@ -109,7 +145,7 @@ class Rounds:
 
     def _messages(self, strategies: dict[str, Any], checkpoint: Checkpoint, group: Group, number: int) -> list[Message]:
         pool = self.pools.get(group.name)
-        task = self.server.task(self.stage, self.cell, self.config, number, group.pooled, pool)
+        task = self.server.task(self.stage, self.cell, self.config, number, group.pooled, pool, plan=self.plan)
         members = cast(Grid, Members([self.server.node_of[position] for position in group.members]))
         arrays = pack(checkpoint.models[group.name])
         messages = list(strategies[group.name].configure_train(number, arrays, task, members))

@@ -1,6 +1,7 @@
 """The server's side of a study: asks hospitals, combines their models, keeps a checkpoint after every round."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from fedmammo.federation.arms import Group
 from fedmammo.federation.messages import pack, size, size_of_arrays, unpack
 from fedmammo.federation.rounds import ATTEMPTS
 from fedmammo.hospitals.profiles import Profile
+from fedmammo.privacy.plan import Plan
 from fedmammo.run_folder import round_row
 from fedmammo.synthesis.pool import Pool
 from fedmammo.training.task import Cell, Stage, Task
@@ -91,11 +93,27 @@ class Server:
         pooled: bool = False,
         pool: str | None = None,
         among: Sequence[int] = (),
+        plan: Plan | None = None,
     ) -> ConfigRecord:
-        """Write the instruction for a message; arguments as in `Task`."""
-        run = str(self.run.resolve())
-        task = Task(stage, cell, number, config.model_dump_json(), run, pooled, pool, tuple(among))
+        """Write the instruction for a message; arguments as in `Task`. `plan`: what is agreed to."""
+        task = Task(
+            stage, cell, number, config.model_dump_json(), str(self.run.resolve()), pooled, pool, among=tuple(among)
+        )
+        if plan is not None and stage == "plan":
+            task = replace(task, plan=plan.to_json())
+        elif plan is not None:
+            task = replace(task, plan=plan.digest, asked=plan.mechanism(stage).to_dict())
         return ConfigRecord({"task": task.to_json()})
+
+    def agree(self, cell: Cell, config: StudyConfig, groups: list[Group], plan: Plan) -> None:
+        """Let everybody who trains agree to a plan, once. Raises StudyError where a hospital refuses."""
+        for group in groups:
+            content = RecordDict({"config": self.task("plan", cell, config, pooled=group.pooled, plan=plan)})
+            self.ask_all("plan", content, f"{MessageType.QUERY}.plan", list(group.members), cell, 1)
+
+    def name_of(self, group: Group, position: int) -> str:
+        """Name who trains: a hospital, or `all`."""
+        return ALL if group.pooled else self.hospitals[position].name
 
     def compute_features(self, cell: Cell, config: StudyConfig) -> None:
         """Let every hospital compute the frozen prefix for its patients, some images at a time.
@@ -192,8 +210,9 @@ class Server:
         up = size_of_arrays(answer) if travels and isinstance(answer, Message) else 0
         seconds = 8e-6 * (up + down) / hospital.uplink_megabits_per_second
         seconds += numbers.get("images", 0.0) / hospital.images_per_second
-        name = ALL if group.pooled else hospital.name
-        return round_row(cell, stage, number, name, _status(answer), round(seconds, 3), up, down, numbers.get("loss"))
+        name, loss, epsilon = self.name_of(group, position), numbers.get("loss"), numbers.get("epsilon")
+        known = round(seconds, 3) if epsilon is None else None  # how many images it read is the hospital's own business
+        return round_row(cell, stage, number, name, _status(answer), known, up, down, loss, epsilon)
 
 
 def _finite(reply: Message) -> bool:

@@ -10,6 +10,7 @@ from fedmammo.errors import InputError
 from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.rules import ByProfiles
 from fedmammo.hospitals.sites import load_description
+from fedmammo.privacy.limits import Limits
 from fedmammo.schema import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -55,6 +56,10 @@ class Profile(Section):
         gt=0,
         description="Images that the hospital's computer trains on in a second, only used to simulate how long "
         "a round takes.",
+    )
+
+    privacy: Limits = Field(
+        default_factory=Limits, description="What the hospital allows under a budget, whatever a server asks."
     )
 
     @field_validator("name")

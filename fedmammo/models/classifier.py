@@ -122,8 +122,12 @@ class Classifier(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (images,), from the prefix's output, or from images where nothing is frozen."""
+        return self.head(self.standard(inputs)).squeeze(1)
+
+    def standard(self, inputs: Tensor) -> Tensor:
+        """Return what the head reads, centred and scaled: (images, width)."""
         centred = self.readout(inputs) - self.center  # a copy, which is then scaled where it lies: it may be large
-        return self.head(centred.div_(self.scale)).squeeze(1)
+        return centred.div_(self.scale)
 
     def standardize(self, readout: Tensor) -> None:
         """Set centre and scale from the readout (images, width) of public images; a constant column keeps scale 1."""

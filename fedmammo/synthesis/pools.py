@@ -8,13 +8,14 @@ import pandas as pd
 from fedmammo.config import ALL, StudyConfig
 from fedmammo.federation.arms import Group
 from fedmammo.files import write_text
+from fedmammo.settings import epsilon_of
 from fedmammo.synthesis.drawn import draw_phantoms
 from fedmammo.synthesis.folder import digest_of_images, read_images
 from fedmammo.synthesis.pool import Pool, Synthetic, folder_of, write_pool
 from fedmammo.synthesis.sources import POOLS_TABLE, FromFolder, FromGan, FromPhantom, Synthesis, guarantee_of
 from fedmammo.training.task import Cell
 
-COLUMNS = ["arm", "seed", "draw", "fold", "holder", "digest", "images", "guarantee"]
+COLUMNS = ["arm", "setting", "budget", "seed", "draw", "fold", "holder", "digest", "images", "guarantee"]
 Generate = Callable[[Cell, StudyConfig, list[Group]], dict[str, Synthetic]]
 """Trains an arm's generators in a cell, and returns the images that each of its groups gets, by the group's name."""
 
@@ -36,18 +37,26 @@ class Pools:
     def of(self, cell: Cell, config: StudyConfig, groups: list[Group]) -> dict[str, Pool]:
         """Return the pool of each group of a cell by the group's name, made where it is not there.
 
-        Pools are those of an arm, draw and fold. Settings share them, and so do seeds, which vary the classifier
-        alone; but folds are dealt anew for each seed. Raises StudyError for a pool that was altered.
+        Pools are those of an arm, draw and fold, and of a budget where generators have one. Settings share them, and so
+        do seeds, which vary the classifier alone; but folds are dealt anew for each seed. Raises StudyError for a pool
+        that was altered.
         """
         table = self._table()
         seed = str(cell.seed) if config.evaluation.folds else ALL
-        place = {"arm": cell.arm, "seed": seed, "draw": str(cell.draw), "fold": str(cell.fold)}
+        budget = str(epsilon_of(cell.setting)) if config.generator_share(cell.setting) else ""
+        place = {"arm": cell.arm, "budget": budget, "seed": seed, "draw": str(cell.draw), "fold": str(cell.fold)}
         own = table[(table[list(place)] == pd.Series(place)).all(axis=1)].set_index("holder")["digest"]
         known = {group.name: own.get(group.name) for group in groups}
         if not all(digest and folder_of(self.root, digest).exists() for digest in known.values()):
             pools = self._make(cell, config, groups, table)
             rows = [
-                {**place, "holder": name, "digest": pool.digest, "images": str(len(pool.images))}
+                {
+                    **place,
+                    "setting": cell.setting,
+                    "holder": name,
+                    "digest": pool.digest,
+                    "images": str(len(pool.images)),
+                }
                 | {"guarantee": pool.manifest["guarantee"]}
                 for name, pool in pools.items()
             ]

@@ -29,6 +29,11 @@ class FromGan(Source):
     """Generators that the arm's own holders train on their training patients."""
 
     source: Literal["gan"]
+    method: Literal["adversarial", "mean_embedding"] = Field(
+        default="adversarial",
+        description="How the generator learns: `adversarial`, against a discriminator; `mean_embedding`, each hospital "
+        "releases one sum of features for each class, and the server trains a generator whose images sum to the same.",
+    )
     combine: Literal["pool", "discriminator", "average"] = Field(
         default="pool",
         description="What a federation makes of its hospitals' GANs: `pool`, each hospital's own generator is sent and "
@@ -56,6 +61,11 @@ class FromGan(Source):
     batch: int = Field(
         default=16, ge=1, le=4096, description="Patients in a step, drawn with replacement, one image of each."
     )
+
+    @property
+    def can_be_private(self) -> bool:
+        """Whether hospitals can train it under a budget: what they send can be noised before anybody learns from it."""
+        return self.method == "mean_embedding" or self.combine == "discriminator"
 
     @model_validator(mode="after")
     def _reference_has_one_size(self) -> "FromGan":

@@ -16,9 +16,15 @@ from fedmammo.features.inputs import Inputs
 from fedmammo.features.resize import resize
 from fedmammo.files import write_bytes
 from fedmammo.hospitals.holder import Holder, holders, names
+from fedmammo.hospitals.profiles import Profile, profiles_of
 from fedmammo.hospitals.records import records_of
 from fedmammo.models.mcgan import PARTS, build_mcgan
+from fedmammo.privacy.mechanism import Mechanism, Stage
+from fedmammo.privacy.officer import Officer, digest_of_tensors
+from fedmammo.privacy.plan import Plan, digest_of_study
+from fedmammo.privacy.steps import PrivateSteps, images_of_nobody
 from fedmammo.randomness import generator_of
+from fedmammo.settings import epsilon_of
 from fedmammo.synthesis.grid import grid_of
 from fedmammo.synthesis.pool import Pool, keep_pool
 from fedmammo.synthesis.sources import POOLS
@@ -104,14 +110,18 @@ def work(
     Returns:
         features: nothing; numbers `remaining` (images still to compute: its patients', or its part of a pool).
         share: nothing; keeps the pool, unless it is there.
+        plan: nothing; writes down that the hospital agrees to the plan.
         count: nothing; numbers `benign` and `malignant` (training patients who have images of the class).
         generator: the parts of the GAN that travel; numbers as for `train`; commits the rest as state.
-        train: the trained tensors; numbers `num-examples` (training patients), `loss`, `images`; commits the state.
+        train: the trained tensors (or their gradient, where a trusted server adds the noise); numbers `num-examples`
+            (training patients), `loss`, `images`, or under a budget `num-examples` and `epsilon` (spent so far);
+            commits the state, and under a budget the ledger.
         score: `rows` (manifest rows), `test` (1 where tested, 0 where for thresholds), the constants of the model
             (fedmammo.training.steps.CONSTANTS) and `score/<trained at>`.
 
     Raises StudyError where training ended in numbers that are not finite; the state stays as it was. Also where a pool
-    is not the one that the task names.
+    is not the one that the task names. Raises RefusalError where a setting has a budget and the task is not what the
+    hospital agreed to.
     """
     if task.stage == "share" and task.pool is not None:
         files = {name: content.numpy().tobytes() for name, content in incoming["pool"].items()}
@@ -126,6 +136,9 @@ def work(
     holder = _holder(task.study, None if task.pooled else node, task.cell.seed, task.cell.fold)
     if task.stage == "features":
         return {}, _compute_some(site.inputs, holder.rows)
+    if task.stage == "plan":
+        _agree(site, holder, task)
+        return {}, {}
     if task.stage == "count":
         return {}, _count(site, holder)
     if task.stage == "generator":
@@ -158,28 +171,70 @@ def _train(
     cell, config, patients = task.cell, site.config, holder.training
     stream = (cell.seed, cell.arm, cell.setting, cell.draw, cell.fold)
     folder = Path(task.run) / "hospitals" / holder.name / cell.name
-    inputs = site.inputs
-    if task.pool is not None and config.synthesis is not None:
+    inputs, state = site.inputs, load_state(folder, before=task.round)
+    if task.pool is not None:
         inputs = open_inputs(task.study, task.run, task.pool)
         synthetic = np.arange(inputs.images_of_patients, len(inputs.malignant))
-        wanted = round(config.synthesis.synthetic_per_real * len(patients))
+        wanted = images_of_nobody(config, len(patients))
         generator = generator_of(*stream, "synthetic images", task.round, holder.name)
         chosen = generator.choice(synthetic, wanted, replace=wanted > len(synthetic))
         patients = (*patients, *chosen.reshape(-1, 1))
-    outgoing, numbers, state = steps.train(
-        inputs,
-        patients,
-        config.diagnosis,
-        config.federation.local_steps,
-        generator_of(*stream, task.stage, task.round, holder.name),
-        incoming,
-        load_state(folder, before=task.round),
-        proximal_mu,
-    )
-    if not all(tensor.isfinite().all() for tensor in (*outgoing.values(), *state.values())):
-        raise StudyError("its model is not finite; a smaller learning rate may help")
-    commit_state(folder, task.round, state)
-    return outgoing, {"num-examples": float(len(holder.training)), **numbers}
+
+    def step(private: PrivateSteps | None) -> tuple[dict[str, Tensor], dict[str, float]]:
+        outgoing, numbers, new = steps.train(
+            inputs,
+            patients,
+            config.diagnosis,
+            config.federation.local_steps,
+            generator_of(*stream, task.stage, task.round, holder.name),
+            incoming,
+            state,
+            proximal_mu,
+            private,
+        )
+        if not all(tensor.isfinite().all() for tensor in (*outgoing.values(), *new.values())):
+            raise StudyError("its model is not finite; a smaller learning rate may help")
+        commit_state(folder, task.round, new)
+        return outgoing, numbers
+
+    declared = {"num-examples": float(len(holder.training))}
+    if epsilon_of(cell.setting) is None:
+        outgoing, numbers = step(None)
+        return outgoing, declared | numbers
+    officer, plan, mechanism = _agreed(site, holder, task, "train")
+
+    def draw(request: str) -> dict[str, Tensor]:
+        count, public = len(holder.training), len(patients) - len(holder.training)
+        return step(PrivateSteps(mechanism, officer.secret, request, count, public, plan.trust == "local"))[0]
+
+    request = {"cell": cell.name, "pool": task.pool, "proximal_mu": proximal_mu, "cohort": site.cohort.digest}
+    tensors = {"incoming": digest_of_tensors(incoming), "state": digest_of_tensors(state)}
+    outgoing, spent = officer.release(plan, mechanism, task.round, request | tensors, draw)
+    return outgoing, declared | {"epsilon": spent}
+
+
+def _officer(site: Site, holder: Holder, task: Task, generator: bool = False) -> Officer:
+    """Return the hospital's officer for a deployment, or for the generator that it shares with others."""
+    folder = Path(task.run) / "hospitals" / holder.name
+    before = [gan_name(task.cell, site.config, task.pooled, holder.name)] if site.config.private_generator else []
+    deployment, before = (before[0], []) if generator else (task.cell.name, before)
+    return Officer(folder, deployment, site.config.privacy.secret_seed, before)
+
+
+def _agree(site: Site, holder: Holder, task: Task) -> None:
+    profile = Profile(name="pooled")
+    if holder.name != ALL:
+        hospitals = names(site.cohort, site.config)
+        profile = profiles_of(site.config.hospitals, hospitals)[hospitals.index(holder.name)]
+    for generator in (False, True) if site.config.private_generator else (False,):
+        officer = _officer(site, holder, task, generator)
+        officer.agree(task.plan or "", digest_of_study(site.config), profile.privacy, holder.name, len(holder.training))
+
+
+def _agreed(site: Site, holder: Holder, task: Task, stage: Stage) -> tuple[Officer, Plan, Mechanism]:
+    officer = _officer(site, holder, task, generator=stage != "train")
+    plan, mechanism = officer.accept(task.plan or "", stage, task.asked or {}, digest_of_study(site.config), task.round)
+    return officer, plan, mechanism
 
 
 def _count(site: Site, holder: Holder) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """The training loop: one hospital's steps of one round, and scoring."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,6 +10,9 @@ from torch.nn import functional
 
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
+from fedmammo.models.classifier import Classifier
+from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
+from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
 
 CONSTANTS = ("center", "scale")  # what a model needs beside its trained tensors and the frozen backbone
@@ -41,24 +45,30 @@ def train(
     incoming: dict[str, Tensor],
     state: dict[str, Tensor],
     proximal_mu: float = 0.0,
+    private: PrivateSteps | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, float], dict[str, Tensor]]:
     """Take `steps` steps from the incoming model on these patients.
 
     A patient's loss is the mean cross-entropy over its images (and the views drawn of each); a step's loss is the
     mean over its patients, plus `proximal_mu`/2 times the squared distance to the incoming model (FedProx).
 
+    With `private` the mean over patients is one of clipped gradients, with noise; synthetic images, which are nobody's,
+    and the distance to the model are added to it as they are.
+
     Args:
         inputs: the classifier and its inputs.
-        patients: for each patient, the rows of its images; a synthetic image is a patient of its own.
+        patients: for each patient, the rows of its images; a synthetic image is a patient of its own, and comes last.
         config: optimiser, fraction of patients per step, views, label smoothing.
         steps: number of steps.
         generator: draws the order of patients, the views and (through torch) any dropout.
         incoming: the trained tensors by name.
         state: the optimiser's state as the previous round left it; empty at first.
         proximal_mu: weight of the proximal term.
+        private: how patients are protected, if they are.
 
     Returns:
-        The trained tensors; numbers: `loss` (mean over steps) and `images` (views of images read); the new state.
+        The trained tensors, or where a trusted server adds the noise their gradient in a single step; numbers: `loss`
+        (mean over steps) and `images` (views of images read), none of them with `private`; the new state.
     """
     classifier = inputs.classifier
     parameters = classifier.trained()
@@ -66,46 +76,107 @@ def train(
     anchors = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
     restore(optimizer, parameters, state)
-    malignant = inputs.malignant.astype(np.float32)
+    protected = private.optimizer(optimizer) if private else None
     losses, images = [], 0
 
     with torch.random.fork_rng():
         torch.manual_seed(int(generator.integers(2**63)))
         classifier.train(True)
-        for batch in batches_of_patients(len(patients), config.patient_fraction, steps, generator):
-            rows, views, weights = _draw_images([patients[index] for index in batch], inputs, config, generator)
-            targets = malignant[rows] * (1 - config.label_smoothing) + config.label_smoothing / 2
+        whole = patients[private.patients :] if private else patients
+        batches = batches_of_patients(len(whole), config.patient_fraction, steps, generator)
+        samples: Iterable[np.ndarray] = private.samples() if private else [np.empty(0, dtype=np.int64)] * steps
+        for step, sample in enumerate(samples):
             optimizer.zero_grad()
-            loss = functional.binary_cross_entropy_with_logits(
-                classifier(inputs.read(rows, views)),
-                torch.from_numpy(targets).to(inputs.device),
-                weight=torch.from_numpy(weights).to(inputs.device),
-                reduction="sum",
-            )
-            losses.append(loss.item())
-            images += len(rows)
+            if private and protected is not None:
+                sampled = [patients[index] for index in sample]
+                drawn = _draw_images(sampled, inputs, config, generator)
+                private.gradient(protected, step, _patient_gradients(classifier, parameters, inputs, drawn))
+            if len(whole):
+                drawn = _draw_images([whole[index] for index in next(batches)], inputs, config, generator)
+                part = len(whole) / (len(whole) + private.patients) if private else 1.0
+                loss = part * _mean_loss(inputs, drawn)
+                losses.append(loss.item())
+                images += len(drawn.rows)
+                loss.backward()
             if proximal_mu:
-                distance = sum(((parameters[name] - anchor) ** 2).sum() for name, anchor in anchors.items())
-                loss = loss + proximal_mu / 2 * distance
-            loss.backward()
-            optimizer.step()
+                distances = [((parameters[name] - anchor) ** 2).sum() for name, anchor in anchors.items()]
+                (proximal_mu / 2 * torch.stack(distances).sum()).backward()
+            if private is None or private.noised:
+                optimizer.step()
         classifier.train(False)
 
+    if private and not private.noised:
+        gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
+        return {name: gradient.cpu().clone() for name, gradient in gradients.items()}, {}, {}
     outgoing = {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
-    return outgoing, {"loss": float(np.mean(losses)), "images": float(images)}, state_of(optimizer, parameters)
+    numbers = {} if private else {"loss": float(np.mean(losses)), "images": float(images)}
+    return outgoing, numbers, state_of(optimizer, parameters)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The images of a step, sorted by patient: (images,) each.
+
+    Attributes:
+        rows: of the manifest.
+        views: numbers of views.
+        targets: smoothed labels.
+        weights: of an image in its patient; a patient's sum to 1.
+        patient: whose it is, from 0.
+    """
+
+    rows: np.ndarray
+    views: np.ndarray
+    targets: Tensor
+    weights: Tensor
+    patient: Tensor
 
 
 def _draw_images(
     patients: Sequence[np.ndarray], inputs: Inputs, config: DiagnosisConfig, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, views and weights of a step's images; the weights of a patient sum to 1 / patients."""
-    rows = np.concatenate(patients)
-    counts = np.array([len(images) for images in patients])
-    of_patient = np.repeat(1 / (len(patients) * counts), counts)
+) -> Drawn:
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *patients])
+    counts = np.array([len(images) for images in patients], dtype=np.int64)
+    patient = np.repeat(np.arange(len(patients)), counts)
     everything = np.tile(np.arange(len(inputs.views)), (len(rows), 1))
     count = min(config.augmentation.views_per_step, len(inputs.views))
     views = everything if count == len(inputs.views) else generator.permuted(everything, axis=1)[:, :count]
-    return np.repeat(rows, count), views.ravel(), np.repeat(of_patient / count, count).astype(np.float32)
+    rows = np.repeat(rows, count)
+    targets = inputs.malignant[rows].astype(np.float32) * (1 - config.label_smoothing) + config.label_smoothing / 2
+    weights = np.repeat(1 / counts, counts * count) / count
+    tensors = (targets, weights, np.repeat(patient, count))
+    return Drawn(rows, views.ravel(), *(torch.from_numpy(array).to(inputs.device) for array in tensors))
+
+
+def _mean_loss(inputs: Inputs, drawn: Drawn) -> Tensor:
+    logits = inputs.classifier(inputs.read(drawn.rows, drawn.views))
+    patients = int(drawn.patient[-1]) + 1
+    return functional.binary_cross_entropy_with_logits(
+        logits, drawn.targets, weight=(drawn.weights / patients).float(), reduction="sum"
+    )
+
+
+def _patient_gradients(
+    classifier: Classifier, parameters: dict[str, torch.nn.Parameter], inputs: Inputs, drawn: Drawn
+) -> Iterator[list[Tensor]]:
+    """Yield gradients of the patients of a step, in chunks of whole patients."""
+    size = sum(4 * parameter.numel() for parameter in parameters.values())
+    linear = set(parameters) == {"head.weight", "head.bias"}
+    patient = drawn.patient.tolist()
+    for images, patients in chunks(patient, 4 * classifier.head.in_features if linear else size):
+        read = inputs.read(drawn.rows[images], drawn.views[images])
+        targets, weights = drawn.targets[images], drawn.weights[images].float()
+        whose, count = drawn.patient[images] - patients.start, patients.stop - patients.start
+        if linear:
+            with torch.no_grad():
+                standard = classifier.standard(read)
+                yield linear_gradients(classifier.head, standard, targets, weights, whose, count)
+        else:
+            yield image_gradients(classifier, parameters, _image_loss, (read, targets), weights, whose, count)
+
+
+def _image_loss(classifier: Callable[[Tensor], Tensor], image: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(classifier(image), target, reduction="sum")
 
 
 @torch.no_grad()

@@ -2,11 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from fedmammo.config import Arm, Setting
+from fedmammo.config import Arm
+from fedmammo.settings import Setting
 
-Stage = Literal["features", "share", "count", "generator", "train", "score"]
+Stage = Literal["features", "share", "count", "plan", "generator", "embedding", "train", "score"]
 PRETRAINING = "pretraining"  # in place of a setting, where those that begin with it share it
 
 
@@ -39,7 +40,8 @@ class Task:
 
     Attributes:
         stage: `features` (compute some of the frozen prefix), `share` (keep a pool), `count` (patients of each class),
-            `generator` (a round of the GAN), `train` (a round of the classifier) or `score`.
+            `plan` (agree to one), `generator` (a round of the GAN), `embedding` (sums of features), `train` (a round of
+            the classifier) or `score`.
         cell: the deployment.
         round: 1 for the first round.
         study: the study's configuration as JSON, as the cell's arm runs it.
@@ -47,6 +49,8 @@ class Task:
         pooled: whether the answering node holds every hospital's patients (the centralised arm).
         pool: digest of the synthetic images that the task is about: whose features are computed, which are kept, which
             are learned from beside the patients.
+        plan: where the setting has a budget, the plan to agree to, as text, or the digest of the one agreed to.
+        asked: the mechanism that the server asks for, which must be the plan's.
         among: nodes that compute the features of a pool between them.
     """
 
@@ -57,6 +61,8 @@ class Task:
     run: str
     pooled: bool = False
     pool: str | None = None
+    plan: str | None = None
+    asked: dict[str, Any] | None = None
     among: tuple[int, ...] = ()
 
     def to_json(self) -> str:

@@ -36,7 +36,7 @@ def test_a_quarter_of_the_training_patients_of_a_is_exchanged(phantom_cohort: Co
 
 def test_another_draw_exchanges_others(phantom_cohort: Cohort, study: StudyConfig) -> None:
     first, again, other = (
-        records_of(phantom_cohort, study.for_cell("federated", draw)).malignant.tolist() for draw in (0, 0, 1)
+        records_of(phantom_cohort, study.for_cell("federated", "real", draw)).malignant.tolist() for draw in (0, 0, 1)
     )
     assert first == again != other
 

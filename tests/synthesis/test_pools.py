@@ -67,7 +67,7 @@ def test_each_holder_has_the_images_of_its_own_generator(
     for name, pool in found.items():
         assert np.array_equal(pool.patches, generators.images(LOCAL, name).patches)
     written = table(tmp_path)
-    assert ",".join(written) == "arm,seed,draw,fold,holder,digest,images,guarantee"
+    assert ",".join(written) == "arm,setting,budget,seed,draw,fold,holder,digest,images,guarantee"
     assert written["holder"].tolist() == ["A", "B"] and set(written["guarantee"]) == {"none"}
     assert written["digest"].tolist() == [pool.digest for pool in found.values()]
     assert found["A"].manifest["source"]["source"] == "gan"

@@ -1,0 +1,171 @@
+"""A hospital's ledger of what it has released: append-only, and on disk before anything leaves the hospital.
+
+Budget is spent when noise is drawn. A release that was interrupted is drawn again from the same secret and the same
+request, and is the same; one that is in the ledger is answered from its bytes, for nothing; every other request pays.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from torch import Tensor
+
+from fedmammo.errors import StudyError
+from fedmammo.files import read_tensors, write_tensors
+from fedmammo.privacy.accounting import epsilon, spent_of
+from fedmammo.privacy.mechanism import Mechanism
+from fedmammo.privacy.plan import DELTAS, Plan, RefusalError
+
+BEGIN = "0" * 64  # stands before the first line
+
+
+class Ledger:
+    """The lines of one deployment.
+
+    Each is a JSON object with `previous`, the SHA-256 of the line before. The first kind of line is a plan that was
+    agreed to (`agreed`: its digest, and the plan), the second a release: its `request` (a keyed digest), `stage`,
+    `round`, what was drawn (`mechanism`, `steps`), `sha256` of the bytes, and `epsilon` at two deltas, all that the
+    deployment has spent so far.
+
+    Args:
+        path: of the ledger; made by the first line.
+        releases: folder of the bytes that were released.
+        before: ledgers whose releases count too: those of a generator whose images are used.
+    """
+
+    def __init__(self, path: Path, releases: Path, before: Sequence[Path] = ()) -> None:
+        self.path = path
+        self._releases = releases
+        self._before = before
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """All whole lines; what a crash cut short was never acted upon. Raises StudyError where one was altered."""
+        return read_lines(self.path)
+
+    def agree(self, plan: Plan) -> None:
+        """Write down a plan that the hospital agrees to, once. Raises RefusalError after another one was agreed to."""
+        agreed = [line["agreed"] for line in self.lines if "agreed" in line]
+        if agreed and agreed[0] != plan.digest:
+            raise RefusalError("refused: another plan was agreed to for this deployment")
+        if not agreed:
+            self._append({"agreed": plan.digest, "plan": json.loads(plan.to_json())})
+
+    def agreed(self, digest: str) -> Plan:
+        """Return the plan that was agreed to. Raises RefusalError where that is not the one with this digest."""
+        for line in self.lines:
+            if line.get("agreed") == digest:
+                return Plan.from_json(json.dumps(line["plan"]))
+        raise RefusalError("refused: it was not agreed to this plan")
+
+    def release(
+        self, request: str, plan: Plan, mechanism: Mechanism, number: int, draw: Callable[[], dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Return what a request releases, and have it in the ledger before.
+
+        Args:
+            request: keyed digest of everything that determines the release.
+            plan: what was agreed to.
+            mechanism: whose round this is.
+            number: of the round, from 1.
+            draw: computes the release; called only where the request is new and within the budget.
+
+        Raises RefusalError where the plan has no such round left, or the budget would be passed.
+        """
+        file = self._releases / f"release-{request[:16]}.safetensors"
+        lines = self.lines
+        for line in lines:
+            if line.get("request") == request:
+                return self._read(file, line["sha256"])
+        drawn = [line for line in lines if line.get("stage") == mechanism.stage]
+        if len(drawn) >= mechanism.rounds:
+            raise RefusalError(
+                f"refused: round {number} of stage {mechanism.stage} is one more than the {mechanism.rounds} agreed to"
+            )
+        spent = [*(_spent(line) for path in self._before for line in read_lines(path)), *map(_spent, lines)]
+        taken = [entry for entry in spent if entry is not None]
+        total = spent_of([*taken, (mechanism, mechanism.local_steps)])
+        if epsilon(total, plan.delta) > plan.budget:
+            raise RefusalError(f"refused: round {number} would pass the budget of epsilon {plan.budget:g}")
+        tensors = draw()
+        write_tensors(file, tensors)
+        self._append(
+            {
+                "request": request,
+                "stage": mechanism.stage,
+                "round": number,
+                "mechanism": mechanism.to_dict(),
+                "steps": mechanism.local_steps,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                "epsilon": {f"{delta:g}": epsilon(total, delta) for delta in dict.fromkeys((plan.delta, *DELTAS))},
+            }
+        )
+        return tensors
+
+    def _read(self, file: Path, sha256: str) -> dict[str, Tensor]:
+        try:
+            altered = hashlib.sha256(file.read_bytes()).hexdigest() != sha256
+        except OSError:
+            altered = True
+        if altered:
+            raise StudyError(f"{file}: is not what the ledger says was released; restore it, or begin a new run")
+        return read_tensors(file)[0]
+
+    def _append(self, line: dict[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as file, _locked(file):
+            file.seek(0)
+            content = file.read()
+            whole = content[: content.rfind(b"\n") + 1]
+            file.truncate(len(whole))  # what a crash cut short
+            before = whole.splitlines()
+            previous = hashlib.sha256(before[-1]).hexdigest() if before else BEGIN
+            file.write(json.dumps({**line, "previous": previous}, sort_keys=True).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        folder = os.open(self.path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read the whole lines of a ledger, none where there is no file. Raises StudyError where one was altered."""
+    content = path.read_bytes() if path.exists() else b""
+    lines, previous = [], BEGIN
+    for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            line = json.loads(text)
+            fits = line["previous"] == previous
+        except (ValueError, KeyError, TypeError):
+            fits = False
+        if not fits:
+            raise StudyError(f"{path}: line {number} is not what was written; restore the ledger, or begin a new run")
+        lines.append(line)
+        previous = hashlib.sha256(text).hexdigest()
+    return lines
+
+
+def spent_in(paths: Sequence[Path]) -> list[tuple[Mechanism, int]]:
+    """List what ledgers say was drawn: mechanisms, and the steps taken of each."""
+    found = (_spent(line) for path in paths for line in read_lines(path))
+    return [entry for entry in found if entry is not None]
+
+
+def _spent(line: dict[str, Any]) -> tuple[Mechanism, int] | None:
+    return (Mechanism(**line["mechanism"]), line["steps"]) if "request" in line else None
+
+
+@contextmanager
+def _locked(file: IO[bytes]) -> Iterator[None]:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)

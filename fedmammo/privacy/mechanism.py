@@ -1,0 +1,45 @@
+"""A mechanism: sums over patients with Gaussian noise, repeated; said as data, interpreted by the accounting."""
+
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any, Literal
+
+Stage = Literal["train", "generator", "embedding"]
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """What a stage of a deployment draws from a hospital's patients. Raises ValueError for what cannot be.
+
+    Attributes:
+        stage: `train` (the classifier), `generator` (a GAN's discriminator) or `embedding` (one sum of features).
+        clipping_norm: the most, in L2 norm, that one patient adds to a sum.
+        noise_multiplier: standard deviation of the noise on a sum, as a multiple of the clipping norm.
+        rate: probability with which a patient is in a step, independently of the others; 1 is everybody in every step.
+        rounds: how often the hospital releases something.
+        local_steps: noised sums in a round. A round's steps are all taken or none: the rate is that of a step.
+    """
+
+    stage: Stage
+    clipping_norm: float
+    noise_multiplier: float
+    rate: float
+    rounds: int
+    local_steps: int
+
+    def __post_init__(self) -> None:
+        """Refuse what has no meaning, noise of nothing first of all."""
+        for name in ("clipping_norm", "noise_multiplier", "rate", "rounds", "local_steps"):
+            if not 0 < getattr(self, name) < inf:
+                raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} is not a positive number")
+        if self.rate > 1:
+            raise ValueError(f"rate {self.rate} is not a probability")
+
+    @property
+    def steps(self) -> int:
+        """Noised sums in all rounds."""
+        return self.rounds * self.local_steps
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes by name."""
+        return asdict(self)

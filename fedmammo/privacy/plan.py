@@ -1,0 +1,147 @@
+"""A plan: what a deployment will do to patients' privacy, said before anything runs, and agreed to once."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fedmammo.config import StudyConfig
+from fedmammo.privacy.accounting import calibrate, epsilon, spent_of
+from fedmammo.privacy.limits import Limits
+from fedmammo.privacy.mechanism import Mechanism, Stage
+from fedmammo.settings import epsilon_of, kind_of
+from fedmammo.synthesis.sources import FromGan
+
+UNIT = "patient: all images of one, averaged before they are clipped once"
+RELATION = "zero-out of one patient (sensitivity: the clipping norm); the hospitals' numbers of patients are public"
+ADVERSARIES = {
+    "local": "everybody outside the hospital: the server, the other hospitals, whoever gets the model",
+    "central": "whoever gets the model, and the other hospitals; the server sees each hospital's sum and is trusted",
+}
+DELTAS = (1e-4, 1e-6)  # at which every epsilon is told
+
+
+class RefusalError(Exception):
+    """A hospital does not do what it was asked; says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a server asks hospitals to agree to.
+
+    Attributes:
+        study: SHA-256 of the deployment's configuration (`digest_of_study`).
+        trust: `local` or `central`.
+        budget: the largest epsilon, at `delta`, for each hospital.
+        delta: as configured.
+        mechanisms: what is done, in order; every hospital does the same.
+        patients: declared number of training patients by hospital (or `all`), which are also the weights of averaging.
+    """
+
+    study: str
+    trust: str
+    budget: float
+    delta: float
+    mechanisms: tuple[Mechanism, ...]
+    patients: dict[str, int]
+
+    def to_json(self) -> str:
+        """Write as text; the same plan is the same text."""
+        about = {"unit": UNIT, "relation": RELATION, "adversary": ADVERSARIES[self.trust]}
+        return json.dumps({**about, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Plan":
+        """Read what `to_json` wrote. Raises RefusalError for a plan of another kind."""
+        try:
+            content: dict[str, Any] = json.loads(text)
+            if (content.pop("unit"), content.pop("relation")) != (UNIT, RELATION):
+                raise ValueError("another unit or relation")
+            content.pop("adversary")
+            mechanisms = tuple(Mechanism(**mechanism) for mechanism in content.pop("mechanisms"))
+            return cls(mechanisms=mechanisms, **content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise RefusalError(f"refused: not a plan that is understood here: {error}") from error
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, which names the plan."""
+        return digest_of(self.to_json())
+
+    def mechanism(self, stage: str) -> Mechanism:
+        """Return the mechanism of a stage. Raises RefusalError where the plan has none."""
+        for mechanism in self.mechanisms:
+            if mechanism.stage == stage:
+                return mechanism
+        raise RefusalError(f"refused: the plan that was agreed to has no stage {stage}")
+
+    def epsilon(self, delta: float) -> float:
+        """Return what all of it costs each hospital."""
+        return epsilon(spent_of((mechanism, mechanism.steps) for mechanism in self.mechanisms), delta)
+
+    def check(self, limits: Limits, holder: str, patients: int) -> None:
+        """Raise RefusalError where a hospital, or the holder of all patients, cannot agree.
+
+        `patients`: how many training patients it really has.
+        """
+        faults = [
+            (self.budget > limits.maximum_epsilon, f"epsilon {self.budget:g} is above {limits.maximum_epsilon:g}"),
+            (self.delta > limits.maximum_delta, f"delta {self.delta:g} is above {limits.maximum_delta:g}"),
+            (self.trust not in ADVERSARIES, f"nobody knows trust {self.trust}"),
+            (self.trust == "central" and not limits.central_trust, "the server is not trusted to add the noise"),
+            (self.patients.get(holder) != patients, f"it does not declare {holder}'s number of training patients"),
+            (not self.mechanisms, "it says nothing of what is done"),
+        ]
+        for mechanism in self.mechanisms:
+            sigma, norm = mechanism.noise_multiplier, mechanism.clipping_norm
+            least, most = limits.minimum_noise_multiplier, limits.maximum_clipping_norm
+            faults.append((sigma < least, f"noise multiplier {sigma:g} of stage {mechanism.stage} is below {least:g}"))
+            faults.append((norm > most, f"clipping norm {norm:g} of stage {mechanism.stage} is above {most:g}"))
+        for wrong, why in faults:
+            if wrong:
+                raise RefusalError(f"refused: {why}")
+        if self.epsilon(self.delta) > self.budget:
+            raise RefusalError(f"refused: what is planned costs more than its budget of epsilon {self.budget:g}")
+
+
+def digest_of(text: str) -> str:
+    """SHA-256 of a text, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_study(study: StudyConfig) -> str:
+    """SHA-256 of a deployment's configuration, but for where hospitals compute."""
+    return digest_of(json.dumps(study.without_engine(), sort_keys=True))
+
+
+def plan_of(study: StudyConfig, patients: dict[str, int]) -> Plan | None:
+    """Plan one deployment; none where its setting has no budget.
+
+    Args:
+        study: as the deployment runs it (`StudyConfig.for_cell`).
+        patients: training patients of each hospital, or of `all`.
+    """
+    (setting,) = study.settings
+    budget, privacy = epsilon_of(setting), study.privacy
+    if budget is None:
+        return None
+    share = study.generator_share(setting)
+    stages: list[tuple[Stage, float, float, int, int, float]] = []
+    if share and isinstance(study.synthesis, FromGan):
+        norm, source = privacy.generator_clipping_norm, study.synthesis
+        if source.method == "mean_embedding":
+            stages.append(("embedding", norm, 1.0, 1, 1, share))
+        else:
+            stages.append(("generator", norm, privacy.generator_fraction, source.rounds, source.local_steps, share))
+    if kind_of(setting) != "synthetic":
+        rounds, steps = study.federation.rounds, study.federation.local_steps
+        fraction = study.diagnosis.patient_fraction
+        stages.append(("train", privacy.clipping_norm, fraction, rounds, steps, 1 - share))
+    noise = calibrate(
+        [(rate, rounds * steps, part) for _, _, rate, rounds, steps, part in stages], budget, privacy.delta
+    )
+    mechanisms = tuple(
+        Mechanism(stage, norm, sigma, rate, rounds, steps)
+        for (stage, norm, rate, rounds, steps, _), sigma in zip(stages, noise, strict=True)
+    )
+    return Plan(digest_of_study(study), privacy.trust, budget, privacy.delta, mechanisms, patients)
