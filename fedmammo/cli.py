@@ -38,9 +38,15 @@ synthesis = typer.Typer(
     help="Look at synthetic images.",
     epilog="Example: fedmammo synthesis evaluate configs/cbis_ddsm_cpu.yaml images",
 )
+privacy = typer.Typer(
+    no_args_is_help=True,
+    help="Plan, show and audit what a study costs patients' privacy.",
+    epilog="Example: fedmammo privacy plan configs/quickstart.yaml",
+)
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
 app.add_typer(synthesis, name="synthesis")
+app.add_typer(privacy, name="privacy")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, a YAML file; see `configs/`.")]
 Overrides = Annotated[
@@ -198,6 +204,39 @@ def evaluate_synthesis(
     display.table(measures(found.table), found.note)
     if out is not None and out.suffix == ".html":
         typer.echo(f"{out}: images of patients, for the planner of the simulation only")
+
+
+@privacy.command("plan", epilog="Example: fedmammo privacy plan configs/quickstart.yaml --out plan.json")
+def plan_privacy(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the plans, as JSON; <study>-privacy-plan.json if not told.")
+    ] = None,
+) -> None:
+    """Say what a study will cost patients' privacy, before anything runs: for each arm and setting with a budget."""
+    from fedmammo import display
+    from fedmammo.config import load
+    from fedmammo.privacy_view import plan_page, write_plans
+
+    study = load(config, overrides)
+    with display.working(f"planning {study.name}"):
+        page = plan_page(study)
+    display.page(page)
+    path = out or Path(f"{study.name}-privacy-plan.json")
+    write_plans(path, study)
+    typer.echo(f"{path}: the plans, as hospitals will be asked to agree to them")
+
+
+@privacy.command("show", epilog="Example: fedmammo privacy show runs/first")
+def show_privacy(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, finished or not.")],
+) -> None:
+    """Print the page for a privacy officer: who is protected from whom, every release and its cost, what is assumed."""
+    from fedmammo import display
+    from fedmammo.privacy_view import show_page
+
+    display.page(show_page(folder))
 
 
 @app.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")

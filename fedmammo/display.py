@@ -29,7 +29,7 @@ from fedmammo.hospitals.demands import check_demands, ignored_demands
 from fedmammo.hospitals.holder import hospital_of_patients
 from fedmammo.hospitals.summary import distances, holdings, side_by_side
 from fedmammo.report.cells import cell_text
-from fedmammo.synthesis.sources import NO_GUARANTEE, POOLS, POOLS_TABLE
+from fedmammo.report.part import Part
 
 # names may hold [brackets] and :colons:, which are no markup here
 out, status = (Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
@@ -44,6 +44,18 @@ def table(frame: pd.DataFrame, title: str) -> None:
     for row in frame.itertuples(index=False):
         shown.add_row(*(cell_text(value) for value in row))
     out.print(shown)
+
+
+def page(parts: list[Part]) -> None:
+    """Print a page part by part."""
+    for part in parts:
+        if part.table is None or part.table.empty:
+            out.print(part.title, style="bold")
+        else:
+            table(part.table, part.title)
+        for line in part.lines:
+            out.print(line, soft_wrap=True)
+        out.print()
 
 
 @contextmanager
@@ -117,9 +129,10 @@ def comparison(run: Path) -> None:
         }
         title = setting if arms else f"{setting} − {against}"
         _grid(cells, f"{title}: difference in AUROC, paired (p adjusted over hospitals by Holm)", "tested at")
-    pools = run / POOLS / POOLS_TABLE
-    if pools.exists() and NO_GUARANTEE in set(pd.read_csv(pools, keep_default_na=False)["guarantee"]):
-        out.print("synthetic images of this run carry no privacy guarantee")
+    promised = whole.drop_duplicates(["arm", "setting"])[["arm", "setting", "epsilon", "delta", "end_to_end"]]
+    if set(promised["setting"]) != {"real"}:
+        delta = promised["delta"].map(lambda value: "" if pd.isna(value) else f"{value:g}")
+        table(promised.assign(delta=delta), "privacy: what a hospital's patients spent at most, and what that covers")
     out.print(f"{run}: results.csv, comparisons.csv, predictions.csv, rounds.csv, models/", soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.files import read_tensors
+from fedmammo.guarantees import guarantees, mark
 from fedmammo.hospitals.holder import hospital_of_patients, names
 from fedmammo.predictions import tabulate
 from fedmammo.run_folder import RunFolder, read_config
@@ -66,4 +67,4 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
             answers[position] = {"rows": torch.from_numpy(rows), "test": torch.ones(len(rows)), **scores}
         tables.append(tabulate(site.cohort, drawn, cell, hospitals, answers))
     results, _ = evaluate(pd.concat(tables), test_split=split, resamples=study.evaluation.resamples)
-    return results
+    return mark(results, guarantees(run, config, cells(study)))

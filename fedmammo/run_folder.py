@@ -169,8 +169,13 @@ class RunFolder:
         for state in self.path.glob(f"hospitals/*/{cell.name}"):
             shutil.rmtree(state)
 
-    def collect(self, cells: list[Cell]) -> pd.DataFrame:
-        """Gather all cells' predictions and rounds into one table each; returns the predictions."""
+    def complete(self, cells: list[Cell]) -> list[Cell]:
+        """Return the finished cells of those arms and settings of which all cells are finished."""
+        left = {(cell.arm, cell.setting) for cell in cells if not self.finished(cell)}
+        return [cell for cell in cells if (cell.arm, cell.setting) not in left]
+
+    def collect(self, cells: list[Cell]) -> None:
+        """Gather all cells' predictions and rounds into one table each, and drop what only continuing needs."""
         for cell in cells:
             self._tidy(cell)  # again: a run may have been killed between finishing and tidying
         for pattern in LEFT_OVER:
@@ -181,16 +186,22 @@ class RunFolder:
             paths = [*gans, *(self.cell(cell) / f"{table}.csv" for cell in cells)]
             parts = [path.read_text().split("\n", 1) for path in paths]
             write_text(self.path / f"{table}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
-        return self.predictions()
 
-    def predictions(self) -> pd.DataFrame:
-        """Read the collected predictions.
+    def predictions(self, cells: list[Cell] | None = None) -> pd.DataFrame:
+        """Read the predictions of these cells, or all that a finished run collected.
 
-        Raises InputError where the run is not finished, or the file is damaged.
+        Raises InputError where the run is not finished, or a file is damaged.
         """
+        if cells is not None:
+            tables = (self._predictions(self.cell(cell) / "predictions.csv") for cell in cells)
+            return pd.concat(tables, ignore_index=True)
         path = self.path / "predictions.csv"
         if not path.exists():
             raise InputError(f"{self.path}: holds no finished run; finish it with fedmammo run ... --out {self.path}")
+        return self._predictions(path)
+
+    @staticmethod
+    def _predictions(path: Path) -> pd.DataFrame:
         kinds: dict[str, type] = dict.fromkeys(COLUMNS, str)
         kinds |= dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float}
         try:

@@ -16,7 +16,8 @@ from pathlib import Path
 from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import ALL, StudyConfig
+from fedmammo.config import StudyConfig
+from fedmammo.errors import StudyError
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.federation.arms import Group, groups_of
 from fedmammo.federation.central import CentralRounds
@@ -25,6 +26,7 @@ from fedmammo.federation.generators import generate
 from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Report, Server
 from fedmammo.files import digest_of_sources
+from fedmammo.guarantees import guarantees, mark
 from fedmammo.hospitals.holder import holders, names
 from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
 from fedmammo.models.classifier import build_classifier, initial_model
@@ -63,7 +65,11 @@ def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     for arm, seed, draw, fold in {(cell.arm, cell.seed, cell.draw, cell.fold) for cell in cells(config)}:
         holders(cohort, config.for_cell(arm, setting, draw), seed, fold)
     device = pick_device(config.engine.device)
-    backbones = [build_classifier(config.for_arm(arm).diagnosis).digest() for arm in config.arms]
+    studies = [
+        config.for_cell(arm, setting, config.hospitals.draw) for arm in config.arms for setting in config.settings
+    ]
+    networks = {study.diagnosis.model_dump_json(): study.diagnosis for study in studies}
+    backbones = [build_classifier(network).digest() for network in networks.values()]
     hospitals = names(cohort, config)
     digests = {
         "code": digest_of_sources(),
@@ -84,39 +90,47 @@ def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> N
     server = Server(grid, config, folder.path, hospitals, report)
     pools = Pools(folder.path / POOLS, cohort.patches.shape[1], partial(generate, server))
 
-    for cell in cells(config):
-        if folder.finished(cell):
-            continue
-        started = time.monotonic()
-        study = config.for_cell(cell.arm, cell.setting, cell.draw)
-        groups = groups_of(cell.arm, [hospital.name for hospital in hospitals], study.federation.strategy)
-        server.compute_features(cell, study)
-        plan = plan_of(study, declared(cohort, study, cell, groups))
-        if plan is not None:
-            server.agree(cell, study, groups, plan)
-        trained = learn(cell, study, groups, server, pools, folder, plan)
-        answers = server.score(cell, study, trained.models)
-        predictions = tabulate(cohort, study, cell, [hospital.name for hospital in hospitals], answers)
-        constants = {name: answers[0][name] for name in CONSTANTS}
-        models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
-        folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
+    try:
+        for cell in cells(config):
+            if not folder.finished(cell):
+                deploy(cell, config, cohort, server, pools, folder)
+    except StudyError as error:
+        finished = folder.complete(list(cells(config)))
+        if finished:
+            conclude(config, folder, finished)
+            raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
+        raise
 
     if set(map(kind_of, config.settings)) != {"real"} and not (folder.path / POOLS / QUALITY_TABLE).exists():
         write_quality(config, folder.path)
-    predictions = folder.collect(list(cells(config)))
-    results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)
-    folder.conclude(results, comparisons)
+    folder.collect(list(cells(config)))
+    conclude(config, folder, list(cells(config)))
 
 
-def declared(cohort: Cohort, study: StudyConfig, cell: Cell, groups: list[Group]) -> dict[str, int]:
-    """Return the number of training patients of everybody who trains: public, and fixed in a plan."""
+def deploy(cell: Cell, config: StudyConfig, cohort: Cohort, server: Server, pools: Pools, folder: RunFolder) -> None:
+    """Run one cell: what hospitals agree to, what they learn, what the models score."""
+    started = time.monotonic()
+    study = config.for_cell(cell.arm, cell.setting, cell.draw)
+    hospitals = [hospital.name for hospital in server.hospitals]
+    groups = groups_of(cell.arm, hospitals, study.federation.strategy)
+    server.compute_features(cell, study)
     held = holders(cohort, study, cell.seed, cell.fold)
-    hospitals = names(cohort, study)
-    return {
-        name: len(held[name].training)
-        for group in groups
-        for name in ([ALL] if group.pooled else [hospitals[position] for position in group.members])
-    }
+    plan = plan_of(study, {name: len(holder.training) for name, holder in held.items()})
+    if plan is not None:
+        server.agree(cell, study, groups, plan)
+    trained = learn(cell, study, groups, server, pools, folder, plan)
+    answers = server.score(cell, study, trained.models)
+    predictions = tabulate(cohort, study, cell, hospitals, answers)
+    constants = {name: answers[0][name] for name in CONSTANTS}
+    models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
+    folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
+
+
+def conclude(config: StudyConfig, folder: RunFolder, finished: list[Cell]) -> None:
+    """Evaluate what cells left, and say what holds for patients."""
+    predictions = folder.predictions(finished)
+    results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)
+    folder.conclude(mark(results, guarantees(folder.path, config, finished)), comparisons)
 
 
 def learn(
@@ -134,7 +148,7 @@ def learn(
     if kind_of(cell.setting) == "real":
         return rounds(server, cell, study, groups, {}, plan).run(initial, folder.checkpoint(cell))
 
-    held = pools.of(cell, study, groups)
+    held = pools.of(cell, study, groups, plan)
     digests = {name: pool.digest for name, pool in held.items()}
     server.compute_features_of_pools(cell, study, groups, digests)
     if kind_of(cell.setting) == "augmented":

@@ -102,14 +102,20 @@ def test_one_arm_has_nothing_to_be_compared_with(tmp_path: Path, capsys: pytest.
     assert "difference" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("guarantee", ["none", "none needed: no patient was looked at"])
-def test_a_missing_guarantee_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str], guarantee: str) -> None:
-    write_tables(tmp_path, [], [])
-    (tmp_path / "synthetic").mkdir()
-    (tmp_path / "synthetic/pools.csv").write_text(f"arm,guarantee\nlocal,{guarantee}\n")
+def test_what_a_run_guarantees_is_said_unless_it_learned_from_patients_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = {"arm": "local", "seed": "all", "trained_at": "all", "tested_at": "all", "metric": "auroc"}
+    scored = {**whole, "value": 0.5, "ci_low": 0.5, "ci_high": 0.5, "delta": 1e-4}
+    real = {**scored, "setting": "real", "delta": None, "end_to_end": "none"}
+    private = {**scored, "setting": "pretrained-epsilon-6", "epsilon": 5.99, "end_to_end": "none"}
+    write_tables(tmp_path, [real], [])
     display.comparison(tmp_path)
-    said = "synthetic images of this run carry no privacy guarantee" in capsys.readouterr().out
-    assert said == (guarantee == "none")
+    assert "privacy" not in capsys.readouterr().out
+    write_tables(tmp_path, [real, private], [])
+    display.comparison(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert ["local", "pretrained-epsilon-6", "5.990", "0.0001", "none"] in [line.split() for line in lines]
 
 
 def test_progress_names_the_hospital_that_failed(

@@ -163,7 +163,9 @@ def test_cells_are_gathered_in_their_order_and_read_as_written(tmp_path: Path) -
     for cell, score in zip(cells, scores, strict=True):
         write_tensors(folder.checkpoint(cell), {})
         folder.finish(cell, {}, [{"seed": cell.seed}], predictions(cell, score), seconds=0)
-    table = folder.collect(cells)
+    folder.collect(cells)
+    table = folder.predictions()
+    pd.testing.assert_frame_equal(folder.predictions(cells), table, check_exact=True)
     expected = [predictions(cell, score) for cell, score in zip(cells, scores, strict=True)]
     pd.testing.assert_frame_equal(table, pd.concat(expected, ignore_index=True), check_exact=True)
     assert list(pd.read_csv(tmp_path / "rounds.csv")["seed"]) == [10, 9]
@@ -177,7 +179,8 @@ def test_gans_leave_their_rounds_alone(tmp_path: Path) -> None:
     write_rounds(gan, [{"stage": "generator"}])
     for path in (gan / "checkpoint.safetensors", drawn / "round-00001.safetensors"):
         write_tensors(path, {})
-    assert len(folder.collect([CELL])) == 1
+    folder.collect([CELL])
+    assert len(folder.predictions()) == 1
     assert list(pd.read_csv(tmp_path / "rounds.csv")["stage"]) == ["generator", "train"]
     assert [path.name for path in gan.iterdir()] == ["rounds.csv"]
     assert not drawn.exists()

@@ -31,6 +31,7 @@ RESULTS = [
     "prevalence",
     "epsilon",
     "delta",
+    "end_to_end",
     "note",
 ]
 COMPARISONS = [
@@ -73,6 +74,7 @@ def _result_rows(scores: Scores, series: Series, repeat: Repeat | None) -> Itera
                 "ci_high": interval.high,
                 "epsilon": np.nan,
                 "delta": np.nan,
+                "end_to_end": "",
                 "note": found.note or interval.note,
             }
 

@@ -16,6 +16,7 @@ from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Server, numbers_of
 from fedmammo.files import write_tensors
 from fedmammo.models.mcgan import build_mcgan, of_parts
+from fedmammo.privacy.plan import Plan
 from fedmammo.randomness import generator_of
 from fedmammo.run_folder import PHANTOM_GAN, write_rounds
 from fedmammo.synthesis.pool import Synthetic
@@ -82,7 +83,9 @@ class GanRounds(Rounds):
         checkpoint.kept[group.name] = join_kinds(gan=gan.tensors("generator", "average"), state=state)
 
 
-def generate(server: Server, cell: Cell, config: StudyConfig, groups: list[Group]) -> dict[str, Synthetic]:
+def generate(
+    server: Server, cell: Cell, config: StudyConfig, groups: list[Group], plan: Plan | None
+) -> dict[str, Synthetic]:
     """Train an arm's generators inside the draw and fold that they serve; return what each group's pool holds.
 
     Where a federation pools its hospitals' own generators they are those of the local arm, and trained once for both.

@@ -7,10 +7,9 @@ is for one patient's data being there or replaced by nothing, unless it says oth
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import ceil, exp, floor, inf, isfinite, log, log10, sqrt
-from typing import Any
 
 from dp_accounting.dp_event import (
     ComposedDpEvent,
@@ -113,20 +112,19 @@ def epsilon_of_mu(mu: float, delta: float) -> float:
     _check_delta(delta)
     if 2 * ndtr(mu / 2) - 1 <= delta:
         return 0.0
-    return float(
-        mu * (_root(lambda a: _log_delta(a, mu) - log(delta), max(-mu / 2, -FARTHEST), -ndtri(delta)) + mu / 2)
-    )
+    a = _root(lambda a: _log_delta(a, mu) - log(delta), max(-mu / 2, -FARTHEST), -ndtri(delta))
+    return mu * (a + mu / 2)
 
 
 def mu_of(target: float, delta: float) -> float:
-    """Return the mu of the Gaussian mechanism that costs an epsilon (positive) at a delta: inverse of `epsilon_of_mu`."""
+    """Return the mu of the Gaussian mechanism that costs a positive epsilon at a delta; inverse of `epsilon_of_mu`."""
     _check_delta(delta)
     if not 0 < target < inf:
         raise ValueError(f"epsilon {target} is not a positive number")
     quantile = -float(ndtri(delta))
     least = 2 * target / (quantile + sqrt(quantile**2 + 2 * target))  # here delta would be met without its second term
     most = FARTHEST + sqrt(FARTHEST**2 + 2 * target)
-    return float(_root(lambda mu: _log_delta(target / mu - mu / 2, mu) - log(delta), least, most))
+    return _root(lambda mu: _log_delta(target / mu - mu / 2, mu) - log(delta), least, most)
 
 
 def attack_power(spent_epsilon: float, delta: float, false_positives: float = 0.01) -> float:
@@ -149,22 +147,13 @@ def image_level(spent: Spent, images: int, delta: float) -> float:
     """Return what the same noise would cost a patient with so many images, were images clipped instead of patients.
 
     Each image would be sampled by itself, so that of a patient's k images binomially many are in a step, and add up to
-    as many clipping norms (a mixture of Gaussians, Ganesh 2023, arXiv 2310.15526); without sampling, all k.
+    as many clipping norms (a mixture of Gaussians, Ganesh 2023, arXiv 2310.15526); without sampling, all k. Less than
+    noise/k would cost, which supposes that the images are sampled together.
     """
     _check(spent)
     if all(rate == 1 for rate, _, _ in spent):
         return epsilon(tuple((rate, sigma / images, steps) for rate, sigma, steps in spent), delta)
-    counts = range(images + 1)
-    return _numeric_epsilon(
-        tuple(
-            SelfComposedDpEvent(
-                MixtureOfGaussiansDpEvent(sigma, tuple(counts), tuple(map(float, binom.pmf(counts, images, rate)))),
-                steps,
-            )
-            for rate, sigma, steps in spent
-        ),
-        delta,
-    )
+    return _numeric_epsilon(tuple(_event_of_images(*part, images) for part in spent), delta)
 
 
 def replace_one(spent: Spent, delta: float) -> float:
@@ -173,6 +162,12 @@ def replace_one(spent: Spent, delta: float) -> float:
     Exact without sampling, else cautious: such patients differ only in the steps that took them.
     """
     return epsilon(tuple((rate, sigma / 2, steps) for rate, sigma, steps in spent), delta)
+
+
+def _event_of_images(rate: float, noise_multiplier: float, steps: int, images: int) -> DpEvent:
+    counts = range(images + 1)
+    chances = tuple(float(binom.pmf(count, images, rate)) for count in counts)
+    return SelfComposedDpEvent(MixtureOfGaussiansDpEvent(noise_multiplier, tuple(counts), chances), steps)
 
 
 def _numeric_epsilon(events: tuple[DpEvent, ...], delta: float) -> float:
@@ -186,8 +181,8 @@ def _numeric_epsilon(events: tuple[DpEvent, ...], delta: float) -> float:
     return float(found)
 
 
-@lru_cache(maxsize=32)  # the same is asked at several deltas
-def _composed(events: tuple[DpEvent, ...], interval: float) -> Any:
+@lru_cache(maxsize=8)  # the same is asked at several deltas
+def _composed(events: tuple[DpEvent, ...], interval: float) -> PLDAccountant:
     return PLDAccountant(value_discretization_interval=interval).compose(ComposedDpEvent(events))
 
 
@@ -215,7 +210,7 @@ def _log_delta(a: float, mu: float) -> float:
     return -(a**2) / 2 - log(2) + log(ratio - farther_ratio)
 
 
-def _root(function: Any, low: float, high: float) -> float:
+def _root(function: Callable[[float], float], low: float, high: float) -> float:
     return float(brentq(function, low, high, xtol=1e-15, rtol=1e-14))
 
 
@@ -228,9 +223,7 @@ def _rounded_up(value: float) -> float:
 def _check(spent: Spent) -> None:
     for rate, sigma, steps in spent:
         if not (0 < rate <= 1 and 0 < sigma < inf and steps >= 1 and steps == int(steps)):
-            raise ValueError(
-                f"{steps} steps at rate {rate} with noise multiplier {sigma}: no noise that could be counted"
-            )
+            raise ValueError(f"{steps} steps at rate {rate} with noise multiplier {sigma} cannot be counted")
 
 
 def _check_delta(delta: float) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Stage = Literal["train", "generator", "embedding"]
 
@@ -32,6 +32,10 @@ class Mechanism:
         for name in ("clipping_norm", "noise_multiplier", "rate", "rounds", "local_steps"):
             if not 0 < getattr(self, name) < inf:
                 raise ValueError(f"{name.replace('_', ' ')} {getattr(self, name)} is not a positive number")
+        if not (isinstance(self.rounds, int) and isinstance(self.local_steps, int)):
+            raise ValueError(f"{self.rounds} rounds of {self.local_steps} steps are not whole numbers")
+        if self.stage not in get_args(Stage):
+            raise ValueError(f"nobody knows stage {self.stage}")
         if self.rate > 1:
             raise ValueError(f"rate {self.rate} is not a probability")
 

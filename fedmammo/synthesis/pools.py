@@ -8,6 +8,7 @@ import pandas as pd
 from fedmammo.config import ALL, StudyConfig
 from fedmammo.federation.arms import Group
 from fedmammo.files import write_text
+from fedmammo.privacy.plan import Plan
 from fedmammo.settings import epsilon_of
 from fedmammo.synthesis.drawn import draw_phantoms
 from fedmammo.synthesis.folder import digest_of_images, read_images
@@ -16,7 +17,7 @@ from fedmammo.synthesis.sources import POOLS_TABLE, FromFolder, FromGan, FromPha
 from fedmammo.training.task import Cell
 
 COLUMNS = ["arm", "setting", "budget", "seed", "draw", "fold", "holder", "digest", "images", "guarantee"]
-Generate = Callable[[Cell, StudyConfig, list[Group]], dict[str, Synthetic]]
+Generate = Callable[[Cell, StudyConfig, list[Group], Plan | None], dict[str, Synthetic]]
 """Trains an arm's generators in a cell, and returns the images that each of its groups gets, by the group's name."""
 
 
@@ -34,7 +35,7 @@ class Pools:
         self._side = side
         self._generate = generate
 
-    def of(self, cell: Cell, config: StudyConfig, groups: list[Group]) -> dict[str, Pool]:
+    def of(self, cell: Cell, config: StudyConfig, groups: list[Group], plan: Plan | None = None) -> dict[str, Pool]:
         """Return the pool of each group of a cell by the group's name, made where it is not there.
 
         Pools are those of an arm, draw and fold, and of a budget where generators have one. Settings share them, and so
@@ -48,7 +49,7 @@ class Pools:
         own = table[(table[list(place)] == pd.Series(place)).all(axis=1)].set_index("holder")["digest"]
         known = {group.name: own.get(group.name) for group in groups}
         if not all(digest and folder_of(self.root, digest).exists() for digest in known.values()):
-            pools = self._make(cell, config, groups, table)
+            pools = self._make(cell, config, groups, plan, table)
             rows = [
                 {
                     **place,
@@ -65,13 +66,15 @@ class Pools:
             return pools
         return {name: Pool.open(self.root, str(digest)) for name, digest in known.items()}
 
-    def _make(self, cell: Cell, config: StudyConfig, groups: list[Group], table: pd.DataFrame) -> dict[str, Pool]:
+    def _make(
+        self, cell: Cell, config: StudyConfig, groups: list[Group], plan: Plan | None, table: pd.DataFrame
+    ) -> dict[str, Pool]:
         source = config.synthesis
         if source is None:
             raise ValueError(f"setting {cell.setting} has no source of images")
         about, guarantee = source.model_dump(mode="json", exclude={"synthetic_per_real"}), guarantee_of(source)
         if isinstance(source, FromGan):
-            made = self._generate(cell, config, groups)
+            made = self._generate(cell, config, groups, plan)
             return {name: write_pool(self.root, images, about, guarantee) for name, images in made.items()}
         # The other sources know of no holder: there is one pool for all.
         before = [digest for digest in table["digest"] if folder_of(self.root, digest).exists()]

@@ -19,6 +19,7 @@ from fedmammo.hospitals.holder import Holder, holders, names
 from fedmammo.hospitals.profiles import Profile, profiles_of
 from fedmammo.hospitals.records import records_of
 from fedmammo.models.mcgan import PARTS, build_mcgan
+from fedmammo.privacy.fields import check_fields
 from fedmammo.privacy.mechanism import Mechanism, Stage
 from fedmammo.privacy.officer import Officer, digest_of_tensors
 from fedmammo.privacy.plan import Plan, digest_of_study
@@ -121,8 +122,25 @@ def work(
 
     Raises StudyError where training ended in numbers that are not finite; the state stays as it was. Also where a pool
     is not the one that the task names. Raises RefusalError where a setting has a budget and the task is not what the
-    hospital agreed to.
+    hospital agreed to, or the answer would hold what is not for others to see.
     """
+    outgoing, numbers = _do(task, node, incoming, proximal_mu)
+    if _under_budget(task):
+        check_fields(task.stage, [*(["tensors"] if outgoing else []), *numbers])
+    return outgoing, numbers
+
+
+def _under_budget(task: Task) -> bool:
+    """Whether a task is a part of what a budget covers: a generator may be trained outside it."""
+    if epsilon_of(task.cell.setting) is None:
+        return False
+    of_generator = task.stage in ("count", "generator", "embedding")
+    return not of_generator or open_site(task.study).config.private_generator
+
+
+def _do(
+    task: Task, node: int, incoming: dict[str, dict[str, Tensor]], proximal_mu: float
+) -> tuple[dict[str, Tensor], dict[str, float]]:
     if task.stage == "share" and task.pool is not None:
         files = {name: content.numpy().tobytes() for name, content in incoming["pool"].items()}
         keep_pool(Path(task.run) / POOLS, task.pool, files)
@@ -135,7 +153,7 @@ def work(
         return {}, _compute_some(inputs, synthetic[task.among.index(node) :: len(task.among)])
     holder = _holder(task.study, None if task.pooled else node, task.cell.seed, task.cell.fold)
     if task.stage == "features":
-        return {}, _compute_some(site.inputs, holder.rows)
+        return {}, _compute_some(site.inputs, holder.rows, in_parts=not _under_budget(task))
     if task.stage == "plan":
         _agree(site, holder, task)
         return {}, {}
@@ -148,10 +166,12 @@ def work(
     return _score(site, holder, incoming), {}
 
 
-def _compute_some(inputs: Inputs, rows: np.ndarray) -> dict[str, float]:
+def _compute_some(inputs: Inputs, rows: np.ndarray, in_parts: bool = True) -> dict[str, float]:
+    """Compute features; all at once under a budget, when the number of parts would tell the number of images."""
     missing = inputs.missing(rows)
-    inputs.compute(missing[:FEATURES_AT_ONCE])
-    return {"remaining": float(max(0, len(missing) - FEATURES_AT_ONCE))}
+    part = missing[:FEATURES_AT_ONCE] if in_parts else missing
+    inputs.compute(part)
+    return {"remaining": float(len(missing) - len(part))}
 
 
 def _score(site: Site, holder: Holder, incoming: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ def test_columns_and_rows(plain: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     results, comparisons = plain
     assert ",".join(results) == (
         "arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,"
-        "epsilon,delta,note"
+        "epsilon,delta,end_to_end,note"
     )
     assert ",".join(comparisons) == "metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,p"
     assert len(results) == 21 * len(METRICS) * 3

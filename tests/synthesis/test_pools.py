@@ -27,7 +27,7 @@ class Generators:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, cell: Cell, config: StudyConfig, groups: list[Group]) -> dict[str, Synthetic]:
+    def __call__(self, cell: Cell, config: StudyConfig, groups: list[Group], plan: object = None) -> dict[str, Synthetic]:
         self.asked.append(cell.name)
         return {group.name: self.images(cell, group.name) for group in groups}
 
