@@ -239,6 +239,22 @@ def show_privacy(
     display.page(show_page(folder))
 
 
+@privacy.command("audit", epilog="Example: fedmammo privacy audit runs/first")
+def audit_privacy(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that has a setting with a budget.")],
+    canaries: Annotated[int, typer.Option(min=10, max=100_000, help="Made-up patients that are looked for.")] = 400,
+    models: Annotated[int, typer.Option(min=4, max=1000, help="Models that the membership attack trains.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the audit.")] = 0,
+) -> None:
+    """Attack what a run did: lower bounds, not a proof, each beside what could have been found and what was claimed."""
+    from fedmammo import display
+    from fedmammo.privacy_audit import audit
+
+    with display.working(f"auditing {folder}") as report:
+        found = audit(folder, canaries, models, seed, report)
+    display.table(found, "audit: lower bounds, not a proof")
+
+
 @app.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")
 def run(
     config: Config,

@@ -19,7 +19,7 @@ from fedmammo.errors import StudyError
 from fedmammo.files import read_tensors, write_tensors
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import DELTAS, Plan, RefusalError
+from fedmammo.privacy.plan import DELTAS, Plan, RefusalError, digest_of
 
 BEGIN = "0" * 64  # stands before the first line
 
@@ -27,9 +27,9 @@ BEGIN = "0" * 64  # stands before the first line
 class Ledger:
     """The lines of one deployment.
 
-    Each is a JSON object with `previous`, the SHA-256 of the line before. The first kind of line is a plan that was
-    agreed to (`agreed`: its digest, and the plan), the second a release: its `request` (a keyed digest), `stage`,
-    `round`, what was drawn (`mechanism`, `steps`), `sha256` of the bytes, and `epsilon` at two deltas, all that the
+    Each is a JSON object with `previous`, the SHA-256 of the line before, and `seal`, the SHA-256 of all else in it. The
+    first kind of line is a plan that was agreed to (`agreed`: its digest, and the plan), the second a release: its `request` (a
+    keyed digest), `stage`, `round`, what was drawn (`mechanism`, `steps`), `sha256` of the bytes, and `epsilon` at two deltas, all that the
     deployment has spent so far.
 
     Args:
@@ -50,11 +50,12 @@ class Ledger:
 
     def agree(self, plan: Plan) -> None:
         """Write down a plan that the hospital agrees to, once. Raises RefusalError after another one was agreed to."""
-        agreed = [line["agreed"] for line in self.lines if "agreed" in line]
-        if agreed and agreed[0] != plan.digest:
-            raise RefusalError("refused: another plan was agreed to for this deployment")
-        if not agreed:
-            self._append({"agreed": plan.digest, "plan": json.loads(plan.to_json())})
+        with self._opened() as file:
+            agreed = [line["agreed"] for line in self.lines if "agreed" in line]
+            if agreed and agreed[0] != plan.digest:
+                raise RefusalError("refused: another plan was agreed to for this deployment")
+            if not agreed:
+                self._append(file, {"agreed": plan.digest, "plan": json.loads(plan.to_json())})
 
     def agreed(self, digest: str) -> Plan:
         """Return the plan that was agreed to. Raises RefusalError where that is not the one with this digest."""
@@ -77,6 +78,18 @@ class Ledger:
 
         Raises RefusalError where the plan has no such round left, or the budget would be passed.
         """
+        with self._opened() as file:
+            return self._release(file, request, plan, mechanism, number, draw)
+
+    def _release(
+        self,
+        ledger: IO[bytes],
+        request: str,
+        plan: Plan,
+        mechanism: Mechanism,
+        number: int,
+        draw: Callable[[], dict[str, Tensor]],
+    ) -> dict[str, Tensor]:
         file = self._releases / f"release-{request[:16]}.safetensors"
         lines = self.lines
         for line in lines:
@@ -95,6 +108,7 @@ class Ledger:
         tensors = draw()
         write_tensors(file, tensors)
         self._append(
+            ledger,
             {
                 "request": request,
                 "stage": mechanism.stage,
@@ -103,7 +117,7 @@ class Ledger:
                 "steps": mechanism.local_steps,
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
                 "epsilon": {f"{delta:g}": epsilon(total, delta) for delta in dict.fromkeys((plan.delta, *DELTAS))},
-            }
+            },
         )
         return tensors
 
@@ -116,18 +130,24 @@ class Ledger:
             raise StudyError(f"{file}: is not what the ledger says was released; restore it, or begin a new run")
         return read_tensors(file)[0]
 
-    def _append(self, line: dict[str, Any]) -> None:
+    @contextmanager
+    def _opened(self) -> Iterator[IO[bytes]]:
+        """Open the ledger for whoever is first: nobody else may spend between what is read and what is written."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a+b") as file, _locked(file):
-            file.seek(0)
-            content = file.read()
-            whole = content[: content.rfind(b"\n") + 1]
-            file.truncate(len(whole))  # what a crash cut short
-            before = whole.splitlines()
-            previous = hashlib.sha256(before[-1]).hexdigest() if before else BEGIN
-            file.write(json.dumps({**line, "previous": previous}, sort_keys=True).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with self.path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+            yield file
+
+    def _append(self, file: IO[bytes], line: dict[str, Any]) -> None:
+        file.seek(0)
+        content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        file.truncate(len(whole))  # what a crash cut short
+        before = whole.splitlines()
+        line = {**line, "previous": hashlib.sha256(before[-1]).hexdigest() if before else BEGIN}
+        file.write(json.dumps({**line, "seal": _seal(line)}, sort_keys=True).encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
         folder = os.open(self.path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -142,7 +162,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             line = json.loads(text)
-            fits = line["previous"] == previous
+            fits = line["previous"] == previous and line.pop("seal") == _seal(line)
         except (ValueError, KeyError, TypeError):
             fits = False
         if not fits:
@@ -162,10 +182,5 @@ def _spent(line: dict[str, Any]) -> tuple[Mechanism, int] | None:
     return (Mechanism(**line["mechanism"]), line["steps"]) if "request" in line else None
 
 
-@contextmanager
-def _locked(file: IO[bytes]) -> Iterator[None]:
-    fcntl.flock(file, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(file, fcntl.LOCK_UN)
+def _seal(line: dict[str, Any]) -> str:
+    return digest_of(json.dumps(line, sort_keys=True))

@@ -84,9 +84,10 @@ class Plan:
 
         `patients`: how many training patients it really has.
         """
+        most_epsilon, most_delta = limits.maximum_epsilon, limits.maximum_delta
         faults = [
-            (self.budget > limits.maximum_epsilon, f"epsilon {self.budget:g} is above {limits.maximum_epsilon:g}"),
-            (self.delta > limits.maximum_delta, f"delta {self.delta:g} is above {limits.maximum_delta:g}"),
+            (not 0 < self.budget <= most_epsilon, f"epsilon {self.budget:g} is not between 0 and {most_epsilon:g}"),
+            (not 0 < self.delta <= most_delta, f"delta {self.delta:g} is not between 0 and {most_delta:g}"),
             (self.trust not in ADVERSARIES, f"nobody knows trust {self.trust}"),
             (self.trust == "central" and not limits.central_trust, "the server is not trusted to add the noise"),
             (self.patients.get(holder) != patients, f"it does not declare {holder}'s number of training patients"),

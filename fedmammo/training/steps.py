@@ -89,10 +89,10 @@ def train(
             optimizer.zero_grad()
             if private and protected is not None:
                 sampled = [patients[index] for index in sample]
-                drawn = _draw_images(sampled, inputs, config, generator)
-                private.gradient(protected, step, _patient_gradients(classifier, parameters, inputs, drawn))
+                drawn = draw_images(sampled, inputs, config, generator)
+                private.gradient(protected, step, patient_gradients(classifier, parameters, inputs, drawn))
             if len(whole):
-                drawn = _draw_images([whole[index] for index in next(batches)], inputs, config, generator)
+                drawn = draw_images([whole[index] for index in next(batches)], inputs, config, generator)
                 part = len(whole) / (len(whole) + private.patients) if private else 1.0
                 loss = part * _mean_loss(inputs, drawn)
                 losses.append(loss.item())
@@ -132,9 +132,10 @@ class Drawn:
     patient: Tensor
 
 
-def _draw_images(
+def draw_images(
     patients: Sequence[np.ndarray], inputs: Inputs, config: DiagnosisConfig, generator: np.random.Generator
 ) -> Drawn:
+    """Draw the views of a step's images."""
     rows = np.concatenate([np.empty(0, dtype=np.int64), *patients])
     counts = np.array([len(images) for images in patients], dtype=np.int64)
     patient = np.repeat(np.arange(len(patients)), counts)
@@ -156,7 +157,7 @@ def _mean_loss(inputs: Inputs, drawn: Drawn) -> Tensor:
     )
 
 
-def _patient_gradients(
+def patient_gradients(
     classifier: Classifier, parameters: dict[str, torch.nn.Parameter], inputs: Inputs, drawn: Drawn
 ) -> Iterator[list[Tensor]]:
     """Yield gradients of the patients of a step, in chunks of whole patients."""
