@@ -106,6 +106,13 @@ class DiagnosisConfig(Section):
         description="What the head reads: the network's pooled output, or for each block listed (1 = the first) its "
         "class token and the mean and standard deviation of its patch tokens.",
     )
+    directions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="What the head reads is projected on so many directions in which drawn patches differ most, which "
+        "no patient has a part in; none reads everything.",
+    )
     train: str = Field(
         default="head",
         pattern=r"^(head|bias|all|last_blocks:[1-9][0-9]*)$",

@@ -1,7 +1,10 @@
 """Files that are never half-written: written beside and renamed."""
 
+import fcntl
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -9,6 +12,18 @@ from safetensors.torch import save
 from torch import Tensor
 
 from fedmammo.errors import InputError
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time make files in a folder; the others wait. Raises OSError where it cannot be made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

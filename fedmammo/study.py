@@ -29,7 +29,7 @@ from fedmammo.files import digest_of_sources
 from fedmammo.guarantees import guarantees, mark
 from fedmammo.hospitals.holder import holders, names
 from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
-from fedmammo.models.classifier import build_classifier, initial_model
+from fedmammo.models.classifier import CONSTANTS, build_classifier, initial_model
 from fedmammo.pool_quality import QUALITY_TABLE, write_quality
 from fedmammo.predictions import tabulate, tested_split
 from fedmammo.privacy.plan import Plan, plan_of
@@ -39,7 +39,6 @@ from fedmammo.synthesis.pools import Pools, check_source
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training.hospital import pick_device
 from fedmammo.training.pretraining import pretrain
-from fedmammo.training.steps import CONSTANTS
 from fedmammo.training.task import Cell
 
 
@@ -121,7 +120,7 @@ def deploy(cell: Cell, config: StudyConfig, cohort: Cohort, server: Server, pool
     trained = learn(cell, study, groups, server, pools, folder, plan)
     answers = server.score(cell, study, trained.models)
     predictions = tabulate(cohort, study, cell, hospitals, answers)
-    constants = {name: answers[0][name] for name in CONSTANTS}
+    constants = {name: answers[0][name] for name in CONSTANTS if name in answers[0]}
     models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
     folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
 

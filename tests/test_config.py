@@ -57,6 +57,7 @@ WRONG_VALUES = {
     "diagnosis.network": [None, 7],
     "diagnosis.image_size": [0, 15, 32.5],
     "diagnosis.features": ["all", 7, [], [0], [2, 1], [1, 1], [1, "two"], [1.5], [True], None],
+    "diagnosis.directions": [0, 2000, "all"],
     "diagnosis.train": ["nothing", "last_blocks", "last_blocks:0", "last_blocks:-1", "head ", "Head", 3],
     "diagnosis.precision": ["float16", 32],
     "diagnosis.harmonisation": ["zscore", 1],

@@ -17,7 +17,7 @@ from fedmammo.features.image_set import ImageSet, images_of_cohort, images_of_po
 from fedmammo.features.resize import resize
 from fedmammo.features.store import FeatureStore, Rows
 from fedmammo.features.views import View, views_of
-from fedmammo.files import digest_of_sources, read_tensors, write_tensors
+from fedmammo.files import alone, digest_of_sources, read_tensors, write_tensors
 from fedmammo.hospitals.records import Records
 from fedmammo.models.classifier import build_classifier
 from fedmammo.phantom.patches import draw_patches
@@ -32,6 +32,7 @@ PREFIX = (
     "randomness.py",
 )  # the code that features depend on
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
+DIRECTION_STAND_INS = 2048  # as many, where their features also give the directions that the head reads
 
 
 class Inputs:
@@ -91,17 +92,21 @@ class Inputs:
 
     def _standardize(self) -> None:
         """Centre and scale what the head reads by the statistics of phantom patches, drawn by a fixed seed."""
-        patches, _ = draw_patches(STAND_INS, seed=0)
-        path = self.folder / f"standardization-{hashlib.sha256(patches.tobytes()).hexdigest()[:16]}.safetensors"
-        if not path.exists():
-            with torch.no_grad():
-                shown = [harmonise(patch, self.harmonisation, None) for patch in patches]
-                readouts = [self.classifier.readout(self._encode(View().of(patch))) for patch in shown]
-            self.classifier.standardize(torch.cat(readouts))
-            write_tensors(path, {"center": self.classifier.center, "scale": self.classifier.scale})
-        tensors, _ = read_tensors(path)
-        self.classifier.center.copy_(tensors["center"])
-        self.classifier.scale.copy_(tensors["scale"])
+        classifier = self.classifier
+        directions = 0 if classifier.directions is None else classifier.directions.shape[1]
+        patches, _ = draw_patches(DIRECTION_STAND_INS if directions else STAND_INS, seed=0)
+        digest = hashlib.sha256(patches.tobytes()).hexdigest()[:16]
+        path = self.folder / f"standardization-{digest}-{directions}.safetensors"
+        with alone(self.folder):  # hospitals on one machine need not all compute it
+            if not path.exists():
+                with torch.no_grad():
+                    shown = [harmonise(patch, self.harmonisation, None) for patch in patches]
+                    readout = torch.cat([classifier.readout(self._encode(View().of(patch))) for patch in shown])
+                    classifier.standardize(readout[:STAND_INS])
+                    classifier.orient(readout)
+                write_tensors(path, classifier.constants)
+        for name, tensor in read_tensors(path)[0].items():
+            getattr(classifier, name).copy_(tensor)
 
     def _encode(self, image: Tensor) -> Tensor:
         image = image.to(self.device)

@@ -15,6 +15,8 @@ from fedmammo.features.resize import resize
 from fedmammo.models.transformer import load_transformer
 from fedmammo.randomness import seed_of
 
+CONSTANTS = ("center", "scale", "directions")
+
 
 class Classifier(nn.Module):
     """`prefix(images)` → what is computed once; `forward(that)` → one logit per image, positive where malignant.
@@ -31,6 +33,7 @@ class Classifier(nn.Module):
     std: Tensor
     center: Tensor
     scale: Tensor
+    directions: Tensor | None = None
 
     def __init__(self, config: DiagnosisConfig) -> None:
         super().__init__()
@@ -78,7 +81,11 @@ class Classifier(nn.Module):
         width = readout.shape[1]
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
-        self.head = nn.Linear(width, 1)
+        if config.directions is not None:
+            if config.directions > width:
+                raise InputError(f"diagnosis.directions: {config.directions}, but the head reads {width} numbers only")
+            self.register_buffer("directions", torch.eye(width)[:, : config.directions])
+        self.head = nn.Linear(config.directions or width, 1)
         self._freeze(image, only_bias=config.train == "bias")
 
     def normalize(self, images: Tensor) -> Tensor:
@@ -125,15 +132,39 @@ class Classifier(nn.Module):
         return self.head(self.standard(inputs)).squeeze(1)
 
     def standard(self, inputs: Tensor) -> Tensor:
-        """Return what the head reads, centred and scaled: (images, width)."""
+        """Return what the head reads: centred and scaled, (images, width), and along any directions."""
         centred = self.readout(inputs) - self.center  # a copy, which is then scaled where it lies: it may be large
-        return centred.div_(self.scale)
+        scaled = centred.div_(self.scale)
+        return scaled @ self.directions if self.directions is not None else scaled
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """What a model needs beside its trained tensors and the frozen backbone, by name (CONSTANTS)."""
+        return {name: tensor for name in CONSTANTS if (tensor := getattr(self, name)) is not None}
 
     def standardize(self, readout: Tensor) -> None:
         """Set centre and scale from the readout (images, width) of public images; a constant column keeps scale 1."""
         spread, mean = torch.std_mean(readout, dim=0)
         self.center.copy_(mean)
         self.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+
+    def orient(self, readout: Tensor) -> None:
+        """Set the directions from the readout (images, width) of public images: principal axes, of unit spread each.
+
+        Raises InputError where the images do not vary in so many directions.
+        """
+        if self.directions is None:
+            return
+        scaled = ((readout - self.center) / self.scale).double()
+        variance, axes = torch.linalg.eigh(torch.cov(scaled.T))
+        largest = torch.arange(len(variance) - 1, -1, -1)[: self.directions.shape[1]].to(variance.device)
+        if variance[largest[-1]] < 1e-6 * variance[largest[0]]:
+            raise InputError(
+                f"diagnosis.directions: drawn patches do not vary in {len(largest)} directions; take fewer"
+            )
+        axes = axes[:, largest]
+        axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # else either sign would do
+        self.directions.copy_(axes / variance[largest].sqrt())
 
     def _freeze(self, image: Tensor, only_bias: bool) -> None:
         """Train what the part after the prefix uses and nothing else: a backward pass tells which tensors those are."""

@@ -27,10 +27,10 @@ BEGIN = "0" * 64  # stands before the first line
 class Ledger:
     """The lines of one deployment.
 
-    Each is a JSON object with `previous`, the SHA-256 of the line before, and `seal`, the SHA-256 of all else in it. The
-    first kind of line is a plan that was agreed to (`agreed`: its digest, and the plan), the second a release: its `request` (a
-    keyed digest), `stage`, `round`, what was drawn (`mechanism`, `steps`), `sha256` of the bytes, and `epsilon` at two deltas, all that the
-    deployment has spent so far.
+    Each is a JSON object with `previous`, the SHA-256 of the line before, and `seal`, that of all else in it. The first
+    kind of line is a plan that was agreed to (`agreed`: its digest, and the plan), the second a release: its `request`
+    (a keyed digest), `stage`, `round`, what was drawn (`mechanism`, `steps`), `sha256` of the bytes, and `epsilon` at
+    two deltas, all that the deployment has spent so far.
 
     Args:
         path: of the ledger; made by the first line.

@@ -118,7 +118,7 @@ def work(
             (training patients), `loss`, `images`, or under a budget `num-examples` and `epsilon` (spent so far);
             commits the state, and under a budget the ledger.
         score: `rows` (manifest rows), `test` (1 where tested, 0 where for thresholds), the constants of the model
-            (fedmammo.training.steps.CONSTANTS) and `score/<trained at>`.
+            (fedmammo.models.classifier.CONSTANTS) and `score/<trained at>`.
 
     Raises StudyError where training ended in numbers that are not finite; the state stays as it was. Also where a pool
     is not the one that the task names. Raises RefusalError where a setting has a budget and the task is not what the
@@ -177,7 +177,7 @@ def _compute_some(inputs: Inputs, rows: np.ndarray, in_parts: bool = True) -> di
 def _score(site: Site, holder: Holder, incoming: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     rows = np.concatenate([holder.test, holder.validation])
     tested = np.arange(len(rows)) < len(holder.test)
-    constants = {name: getattr(site.inputs.classifier, name).cpu() for name in steps.CONSTANTS}
+    constants = {name: tensor.cpu() for name, tensor in site.inputs.classifier.constants.items()}
     scores = {
         key.replace("model/", "score/", 1): torch.from_numpy(steps.score(site.inputs, rows, model))
         for key, model in incoming.items()

@@ -10,12 +10,10 @@ from torch.nn import functional
 
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
-from fedmammo.models.classifier import Classifier
+from fedmammo.models.classifier import CONSTANTS, Classifier
 from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
-
-CONSTANTS = ("center", "scale")  # what a model needs beside its trained tensors and the frozen backbone
 
 
 def batches_of_patients(
