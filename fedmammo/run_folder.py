@@ -32,7 +32,7 @@ PHANTOM_GAN = "phantom-generator"  # where all GANs begin
 LEFT_OVER = (
     f"hospitals/*/{GANS}",
     f"cells/{GANS}/checkpoint.safetensors",
-    f"cells/*-{PRETRAINING}-*",
+    f"cells/{PRETRAINING}-*",
     f"cells/{PHANTOM_GAN}",
     f"{POOLS}/*/features",
     f"{POOLS}/.*",

@@ -157,7 +157,7 @@ def learn(
     rows = []
     for name, pool in digests.items():
         report = partial(server.progress, cell, "pretrain", {name: "ok"}, of=study.federation.rounds)
-        initial[name], losses = pretrain(study, cell, folder.path, name, pool, initial[name], report)
+        initial[name], losses = pretrain(study, cell.seed, folder.path, pool, initial[name], report)
         rows += [round_row(cell, "pretrain", number, name, loss=loss) for number, loss in enumerate(losses, start=1)]
     trained = Checkpoint(initial)
     if kind_of(cell.setting) == "pretrained":

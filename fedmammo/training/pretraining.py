@@ -1,5 +1,6 @@
 """Pretraining: what the holder of a pool does with it, before or instead of any patient."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,27 +14,26 @@ from fedmammo.randomness import generator_of
 from fedmammo.training import steps
 from fedmammo.training.hospital import open_inputs
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
-from fedmammo.training.task import PRETRAINING, Cell
+from fedmammo.training.task import PRETRAINING
 
 
 def pretrain(
     config: StudyConfig,
-    cell: Cell,
+    seed: int,
     run: Path,
-    holder: str,
     pool: str,
     initial: dict[str, Tensor],
     report: Callable[[int], None],
 ) -> tuple[dict[str, Tensor], list[float]]:
     """Train on a pool as on patients, each image one of its own: as many rounds of steps as the study takes.
 
-    The settings that begin with it share it, and it is continued after the last round that was finished.
+    It depends on the pool, the seed and how it is trained alone, so that arms, settings, draws and folds share it where
+    these are the same; it is continued after the last round that was finished.
 
     Args:
         config: the study, as the cell runs it.
-        cell: arm, seed, draw and fold.
+        seed: of the study.
         run: folder of the run, which holds the pool.
-        holder: who holds the pool: a hospital, or `all`.
         pool: digest of the pool, whose features are computed.
         initial: the model to begin with.
         report: told the number of each round that is finished.
@@ -47,8 +47,10 @@ def pretrain(
     inputs = open_inputs(config.model_dump_json(), str(run.resolve()), pool)
     torch.set_num_threads(config.engine.threads_per_hospital)
     images = np.arange(inputs.images_of_patients, len(inputs.malignant))[:, None]
-    folder = run / "cells" / cell.named(PRETRAINING) / holder
-    rounds = config.federation.rounds
+    rounds, local_steps = config.federation.rounds, config.federation.local_steps
+    trained = f"{pool} {rounds} {local_steps} {config.diagnosis.model_dump_json()}"
+    name = f"{PRETRAINING}-seed{seed}-{hashlib.sha256(trained.encode()).hexdigest()[:16]}"
+    folder = run / "cells" / name
     kept = load_state(folder, before=rounds + 1)
     model = initial | of_kind(kept, "model")  # in the order of `initial`: a file forgets it
     state = of_kind(kept, "state")
@@ -58,8 +60,8 @@ def pretrain(
             inputs,
             list(images),
             config.diagnosis,
-            config.federation.local_steps,
-            generator_of(cell.seed, cell.arm, PRETRAINING, cell.draw, cell.fold, number, holder),
+            local_steps,
+            generator_of(seed, PRETRAINING, pool, number),
             model,
             state,
         )

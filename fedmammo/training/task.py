@@ -8,7 +8,7 @@ from fedmammo.config import Arm
 from fedmammo.settings import Setting
 
 Stage = Literal["features", "share", "count", "plan", "generator", "embedding", "train", "score"]
-PRETRAINING = "pretraining"  # in place of a setting, where those that begin with it share it
+PRETRAINING = "pretraining"  # in place of a cell, where those that begin with it share it
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,7 @@ class Cell:
     @property
     def name(self) -> str:
         """File-safe name."""
-        return self.named(self.setting)
-
-    def named(self, stage: str) -> str:
-        """File-safe name of something that all settings of this deployment share."""
-        return f"{self.arm}-{stage}-seed{self.seed}-draw{self.draw}-fold{self.fold}"
+        return f"{self.arm}-{self.setting}-seed{self.seed}-draw{self.draw}-fold{self.fold}"
 
 
 @dataclass(frozen=True)

@@ -50,13 +50,11 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 def pretrained(
-    study: StudyConfig, pool: Pool, run: Path, cell: Cell = CELL, holder: str = "all"
+    study: StudyConfig, pool: Pool, run: Path, seed: int = 3
 ) -> tuple[dict[str, Tensor], list[float], list[int]]:
     """The model, the loss of each round, and the rounds that were taken."""
     rounds: list[int] = []
-    model, losses = pretrain(
-        study, cell, run, holder, pool.digest, initial_model(study.diagnosis, cell.seed), rounds.append
-    )
+    model, losses = pretrain(study, seed, run, pool.digest, initial_model(study.diagnosis, seed), rounds.append)
     return model, losses, rounds
 
 
@@ -77,7 +75,7 @@ def test_it_is_training_with_each_image_a_patient(study: StudyConfig, pool: Pool
     inputs = open_inputs(study.model_dump_json(), str(tmp_path), pool.digest)
     model, state, losses = initial_model(study.diagnosis, 3), {}, []
     for number in (1, 2, 3):
-        generator = generator_of(3, "federated", "pretraining", 0, 0, number, "all")
+        generator = generator_of(3, "pretraining", pool.digest, number)
         images = [np.array([row]) for row in range(46, 58)]
         model, numbers, state = steps.train(inputs, images, study.diagnosis, 2, generator, model, state)
         losses.append(numbers["loss"])
@@ -87,13 +85,15 @@ def test_it_is_training_with_each_image_a_patient(study: StudyConfig, pool: Pool
     assert not equal(found, initial_model(study.diagnosis, 3))
 
 
-def test_settings_share_it_and_holders_do_not(study: StudyConfig, pool: Pool, tmp_path: Path) -> None:
+def test_it_is_shared_where_it_would_be_the_same(study: StudyConfig, pool: Pool, tmp_path: Path) -> None:
+    """By arms and settings, but not by seeds, nor by settings that learn at another rate."""
     first, losses, _ = pretrained(study, pool, tmp_path)
-    again, told, rounds = pretrained(study, pool, tmp_path, replace(CELL, setting="synthetic"))
+    again, told, rounds = pretrained(study.for_cell("local", "augmented", 0), pool, tmp_path)
     assert equal(first, again) and told == losses and rounds == []
-    for other in (replace(CELL, seed=4), replace(CELL, arm="local")):
-        assert not equal(pretrained(study, pool, tmp_path, other)[0], first)
-    assert not equal(pretrained(study, pool, tmp_path, holder="hospital-1")[0], first)
+    faster = study.model_copy(update={"settings": {"real": {"diagnosis.optimizer.learning_rate": 0.02}}})
+    for other, seed in ((study, 4), (faster.for_cell("local", "real", 0), 3)):
+        found, _, rounds = pretrained(other, pool, tmp_path, seed)
+        assert not equal(found, first) and rounds == [1, 2, 3]
 
 
 @pytest.mark.parametrize("stopped_in", [1, 2, 3])
@@ -149,7 +149,8 @@ def augmented(study: StudyConfig, pool: Pool, run: Path, number: int, monkeypatc
         return train(inputs, patients, *rest)
 
     cell = replace(CELL, setting="augmented")
-    task = Task("train", cell, number, study.model_dump_json(), str(run), pool=pool.digest)
+    deployed = study.for_cell("federated", "augmented", 0)
+    task = Task("train", cell, number, deployed.model_dump_json(), str(run), pool=pool.digest)
     with monkeypatch.context() as watched:
         watched.setattr(hospital.steps, "train", spy)
         _, numbers = work(task, 0, {"arrays": initial_model(study.diagnosis, 0)})
