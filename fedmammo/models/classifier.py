@@ -33,7 +33,7 @@ class Classifier(nn.Module):
     std: Tensor
     center: Tensor
     scale: Tensor
-    directions: Tensor | None = None
+    directions: Tensor | None
 
     def __init__(self, config: DiagnosisConfig) -> None:
         super().__init__()
@@ -81,10 +81,10 @@ class Classifier(nn.Module):
         width = readout.shape[1]
         self.register_buffer("center", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
-        if config.directions is not None:
-            if config.directions > width:
-                raise InputError(f"diagnosis.directions: {config.directions}, but the head reads {width} numbers only")
-            self.register_buffer("directions", torch.eye(width)[:, : config.directions])
+        if config.directions is not None and config.directions > width:
+            raise InputError(f"diagnosis.directions: {config.directions}, but the head reads {width} numbers only")
+        axes = None if config.directions is None else torch.eye(width)[:, : config.directions]
+        self.register_buffer("directions", axes)
         self.head = nn.Linear(config.directions or width, 1)
         self._freeze(image, only_bias=config.train == "bias")
 

@@ -15,6 +15,8 @@ from safetensors.torch import save_file
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import DiagnosisConfig
+from fedmammo.errors import InputError
+from fedmammo.features import inputs as inputs_module
 from fedmammo.features.harmonisation import harmonise
 from fedmammo.features.inputs import STAND_INS, Inputs
 from fedmammo.features.views import View
@@ -362,3 +364,25 @@ def test_a_pools_images_where_nothing_is_frozen(own_cohort: Cohort, tmp_path: Pa
     image = joined.read(np.array([47]), np.array([0]))[0, 0].numpy()
     assert np.array_equal(np.rint(image * 65535), harmonise(patches[1], "histogram", None))
     assert not (pool.folder / "features").exists()
+
+
+def test_directions_come_from_drawn_patches_and_are_of_unit_spread_there(
+    inputs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Principal axes: along them drawn patches are uncorrelated and of variance 1. No patient has a part in them."""
+    monkeypatch.setattr(inputs_module, "DIRECTION_STAND_INS", 100)
+    made, again = inputs(directions=5), inputs(directions=5)
+    patches, _ = draw_patches(100, seed=0)
+    with torch.no_grad():
+        read = torch.cat([made.classifier.prefix(View().of(patch)) for patch in patches])
+        standard = made.classifier.standard(read)
+    assert standard.shape == (100, 5)
+    assert torch.allclose(torch.cov(standard.T), torch.eye(5), atol=1e-3)
+    assert torch.equal(again.classifier.constants["directions"], made.classifier.constants["directions"])
+    assert list(made.classifier.constants) == ["center", "scale", "directions"]
+    assert made.classifier.trained()["head.weight"].shape == (1, 5)
+
+
+def test_more_directions_than_numbers_are_refused(inputs: Make) -> None:
+    with pytest.raises(InputError, match=r"diagnosis\.directions: 65, but the head reads 64 numbers only"):
+        inputs(directions=65)
