@@ -125,7 +125,7 @@ def test_a_finished_run_is_shown_again_and_nothing_is_computed(study: Path, tmp_
     assert columns == {  # of design.md, with draw, fold and against_setting
         "results": "arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,"
         "prevalence,epsilon,delta,end_to_end,note",
-        "comparisons": "metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,p",
+        "comparisons": "metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,at_least,p",
         "predictions": "arm,setting,seed,draw,fold,trained_at,split,hospital,patient,image,label,score",
         "rounds": "arm,setting,seed,draw,fold,stage,round,hospital,status,simulated_seconds,bytes_up,bytes_down,loss,"
         "epsilon_spent",

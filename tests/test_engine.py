@@ -1,6 +1,7 @@
 """The engine with real processes: Ray, a cluster of two nodes, Ctrl-C, SIGKILL; always the same bytes."""
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -173,6 +174,27 @@ def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study
     run = Run(study, out, "engine.name=ray", *settings)
     assert run.finish() == 0, run.said()
     assert digests(out) == digests(tmp_path / "inline")
+
+
+def test_under_a_budget_ray_killed_and_continued_releases_what_the_inline_grid_does(
+    study: Path, tmp_path: Path
+) -> None:
+    """Given the same secrets: models, ledgers and what they say was spent; each round is in a ledger once."""
+    settings = ["settings=[real-epsilon-6]", "privacy.secret_seed=1", "arms=[federated]", "federation.rounds=6"]
+    run = Run(study, tmp_path / "inline", *settings)
+    assert run.finish() == 0, run.said()
+    out = tmp_path / "killed"
+    run = Run(study, out, "engine.name=ray", *settings)
+    assert run.until((out / "cells/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors").exists, 120)
+    run.process.send_signal(signal.SIGKILL)
+    assert run.process.wait() == -signal.SIGKILL
+    assert run.until_gone(), f"left is {run.left()}"
+    run = Run(study, out, "engine.name=ray", *settings)
+    assert run.finish() == 0, run.said()
+    assert digests(out) == digests(tmp_path / "inline")
+    for hospital in ("A", "B", "C"):
+        ledger = (out / f"hospitals/{hospital}/ledger/federated-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
+        assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.long

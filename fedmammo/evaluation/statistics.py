@@ -35,11 +35,15 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A paired difference, its 95 % interval and two-sided p in (0, 1]; NaN where it is undefined."""
+    """A paired difference, its 95 % interval and two-sided p in (0, 1]; NaN where it is undefined.
+
+    `at_least` is the one-sided 95 % lower limit: minus the most that is lost.
+    """
 
     difference: float
     low: float
     high: float
+    at_least: float
     p: float
 
 
@@ -100,9 +104,10 @@ def paired_difference(value: float, against: float, resampled: Floats, resampled
     difference[np.abs(difference) < _ROUNDING] = 0.0
     interval = percentile_interval(difference[:-1])
     if np.isnan(difference[-1]) or np.isnan(interval.low):
-        return Difference(float(difference[-1]), np.nan, np.nan, np.nan)
+        return Difference(float(difference[-1]), np.nan, np.nan, np.nan, np.nan)
     defined = difference[:-1][~np.isnan(difference[:-1])]
-    return Difference(float(difference[-1]), interval.low, interval.high, p_value(defined))
+    at_least = float(np.quantile(defined, 1 - COVERAGE))
+    return Difference(float(difference[-1]), interval.low, interval.high, at_least, p_value(defined))
 
 
 def holm(p: Floats) -> Floats:

@@ -44,9 +44,10 @@ COMPARISONS = [
     "difference",
     "ci_low",
     "ci_high",
+    "at_least",
     "p",
 ]
-RUNS_COMPARED = ["metric", "arm", "setting", "tested_at", "difference", "ci_low", "ci_high", "p"]
+RUNS_COMPARED = ["metric", "arm", "setting", "tested_at", "difference", "ci_low", "ci_high", "at_least", "p"]
 Pair = Callable[[str], tuple[Series, Series]]  # which two models are compared at a place
 
 
@@ -108,6 +109,7 @@ def _family(scores: Scores, metric: str, pair_at: Pair, about: dict[str, str]) -
                 "difference": difference.difference,
                 "ci_low": difference.low,
                 "ci_high": difference.high,
+                "at_least": difference.at_least,
             }
         )
     hospitals = np.array([row["tested_at"] != ALL for row in rows], dtype=bool)

@@ -92,7 +92,13 @@ def test_identical_arms_differ_by_0_with_p_1_even_after_rounding() -> None:
     resampled = np.random.default_rng(0).random(200)
     same = np.mean([resampled * 3, resampled * 3, resampled * 3], axis=0) / 3  # equal but for the last bits
     assert (same != resampled).any()
-    assert paired_difference(0.7, 0.7 + 1e-16, resampled, same) == (0, 0, 0, 1)
+    assert paired_difference(0.7, 0.7 + 1e-16, resampled, same) == (0, 0, 0, 0, 1)
+
+
+def test_what_is_lost_at_most_has_one_side() -> None:
+    """Resampled differences -.100, -.099 ... 0: a twentieth of them lies below -.095, a fortieth below -.0975."""
+    lost = paired_difference(0.75, 0.8, np.linspace(-0.1, 0, 101), np.zeros(101))
+    assert lost.at_least == pytest.approx(-0.095) and lost.low == pytest.approx(-0.0975)
 
 
 def test_an_undefined_difference_has_no_interval_and_no_p() -> None:

@@ -35,7 +35,8 @@ def test_columns_and_rows(plain: tuple[pd.DataFrame, pd.DataFrame]) -> None:
         "arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,"
         "epsilon,delta,end_to_end,note"
     )
-    assert ",".join(comparisons) == "metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,p"
+    columns = "metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,at_least,p"
+    assert ",".join(comparisons) == columns
     assert len(results) == 21 * len(METRICS) * 3
     assert len(comparisons) == len(METRICS) * len(PAIRS) * 4
     assert list(results["arm"].unique()) == ["centralized", "local", "federated"]
