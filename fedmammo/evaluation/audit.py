@@ -21,7 +21,7 @@ from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer
-from fedmammo.training.steps import draw_images, patient_gradients, train
+from fedmammo.training.steps import Reader, draw_images, patient_gradients, train
 
 CONFIDENCE = 0.95
 FALSE_POSITIVES = 0.01  # at which an attack's power is told
@@ -72,11 +72,12 @@ def plant_canaries(
     steps = PrivateSteps(mechanism, Secret(seed.to_bytes(32, "big")), "audit", everybody)
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
     protected = steps.optimizer(optimizer)
+    reader = Reader(inputs)
     found = torch.zeros(numbers, dtype=torch.float64)
     for step, sample in enumerate(steps.samples()):
         real, of_canaries = sample[sample < len(patients)], sample[sample >= len(patients)] - len(patients)
         drawn = draw_images([patients[index] for index in real], inputs, config, generator)
-        for gradients in patient_gradients(inputs.classifier, parameters, inputs, drawn):
+        for gradients in patient_gradients(reader, parameters, drawn):
             protected.accumulate(gradients)
         known = [torch.zeros_like(p) if p.summed_grad is None else p.summed_grad.clone() for p in protected.params]
         own = [

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from fedmammo.config import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
-from fedmammo.models.classifier import CONSTANTS, Classifier
+from fedmammo.models.classifier import CONSTANTS
 from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
@@ -75,6 +75,7 @@ def train(
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
     restore(optimizer, parameters, state)
     protected = private.optimizer(optimizer) if private else None
+    reader = Reader(inputs)
     losses, images = [], 0
 
     with torch.random.fork_rng():
@@ -88,11 +89,11 @@ def train(
             if private and protected is not None:
                 sampled = [patients[index] for index in sample]
                 drawn = draw_images(sampled, inputs, config, generator)
-                private.gradient(protected, step, patient_gradients(classifier, parameters, inputs, drawn))
+                private.gradient(protected, step, patient_gradients(reader, parameters, drawn))
             if len(whole):
                 drawn = draw_images([whole[index] for index in next(batches)], inputs, config, generator)
                 part = len(whole) / (len(whole) + private.patients) if private else 1.0
-                loss = part * _mean_loss(inputs, drawn)
+                loss = part * _mean_loss(reader, drawn)
                 losses.append(loss.item())
                 images += len(drawn.rows)
                 loss.backward()
@@ -147,8 +148,35 @@ def draw_images(
     return Drawn(rows, views.ravel(), *(torch.from_numpy(array).to(inputs.device) for array in tensors))
 
 
-def _mean_loss(inputs: Inputs, drawn: Drawn) -> Tensor:
-    logits = inputs.classifier(inputs.read(drawn.rows, drawn.views))
+class Reader:
+    """Reads what the trained part of a classifier reads; images that a step reads again are read once.
+
+    Where the head alone is trained that is what the head reads, centred, scaled and along directions.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.inputs = inputs
+        self.linear = set(inputs.classifier.trained()) == {"head.weight", "head.bias"}
+        self._last: tuple[bytes, Tensor] | None = None
+
+    def read(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
+        """Return what is read of images, a row for each, as `rows` and `views` name them."""
+        key = rows.tobytes() + views.tobytes()
+        if self._last is None or self._last[0] != key:
+            found = self.inputs.read(rows, views)
+            if self.linear:
+                with torch.no_grad():
+                    found = self.inputs.classifier.standard(found)
+            self._last = (key, found)
+        return self._last[1]
+
+    def logits(self, read: Tensor) -> Tensor:
+        """Return the classifier's logits, (images,), of what `read` returned."""
+        return self.inputs.classifier.head(read).squeeze(1) if self.linear else self.inputs.classifier(read)
+
+
+def _mean_loss(reader: Reader, drawn: Drawn) -> Tensor:
+    logits = reader.logits(reader.read(drawn.rows, drawn.views))
     patients = int(drawn.patient[-1]) + 1
     return functional.binary_cross_entropy_with_logits(
         logits, drawn.targets, weight=(drawn.weights / patients).float(), reduction="sum"
@@ -156,20 +184,18 @@ def _mean_loss(inputs: Inputs, drawn: Drawn) -> Tensor:
 
 
 def patient_gradients(
-    classifier: Classifier, parameters: dict[str, torch.nn.Parameter], inputs: Inputs, drawn: Drawn
+    reader: Reader, parameters: dict[str, torch.nn.Parameter], drawn: Drawn
 ) -> Iterator[list[Tensor]]:
     """Yield gradients of the patients of a step, in chunks of whole patients."""
+    classifier = reader.inputs.classifier
     size = sum(4 * parameter.numel() for parameter in parameters.values())
-    linear = set(parameters) == {"head.weight", "head.bias"}
-    patient = drawn.patient.tolist()
-    for images, patients in chunks(patient, 4 * classifier.head.in_features if linear else size):
-        read = inputs.read(drawn.rows[images], drawn.views[images])
+    for images, patients in chunks(drawn.patient.tolist(), size):
+        read = reader.read(drawn.rows[images], drawn.views[images])
         targets, weights = drawn.targets[images], drawn.weights[images].float()
         whose, count = drawn.patient[images] - patients.start, patients.stop - patients.start
-        if linear:
+        if reader.linear:
             with torch.no_grad():
-                standard = classifier.standard(read)
-                yield linear_gradients(classifier.head, standard, targets, weights, whose, count)
+                yield linear_gradients(classifier.head, read, targets, weights, whose, count)
         else:
             yield image_gradients(classifier, parameters, _image_loss, (read, targets), weights, whose, count)
 
