@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test test-long mutants lint clean
 
 demo: $(VENV)/installed
 	rm -rf demo
@@ -18,6 +18,9 @@ test: $(VENV)/installed lint
 
 test-long: $(VENV)/installed
 	$(BIN)/python -m pytest -m long
+
+mutants: $(VENV)/installed
+	$(BIN)/python tests/mutants/run.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""A study's content before it is checked: read on top of its `base`, keys set, variables filled in."""
+"""A study's content around its check: read on top of its `base`, keys set, variables filled in, faults said."""
 
 import os
 import re
@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from fedmammo.errors import InputError
+from fedmammo.federation.strategies import STRATEGIES
+from fedmammo.hospitals.rules import RULES
+from fedmammo.synthesis.sources import SOURCES
 
 DESCRIPTION = (
     "Another study's file, its path relative to this one: it holds wherever this file says nothing. Sections are "
@@ -95,3 +99,22 @@ def fill_in(value: Any, key: str) -> Any:
         return os.environ[match[1]]
 
     return re.sub(r"\$\{(\w+)\}", variable, value)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Say the first fault of a validation in one line."""
+    faults = error.errors(include_url=False)
+    fault = faults[0]
+    tags = {*RULES, *STRATEGIES, *SOURCES}
+    path = [str(part) for part in fault["loc"] if part != "[key]"]
+    where = ".".join(part for place, part in enumerate(path) if part not in tags or place + 1 == len(path))
+    if fault["type"] == "extra_forbidden":
+        text = "unknown key"
+    elif fault["type"] == "missing":
+        text = "is missing"
+    else:
+        text = fault["msg"].removeprefix("Value error, ")
+        if not isinstance(fault["input"], dict | list):
+            text += f", not {fault['input']!r}"
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return " ".join((f"{where}: {text}" if where else text).split()) + more

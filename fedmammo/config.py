@@ -9,10 +9,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from fedmammo.base import add_to_schema, fill_in, read_yaml, set_key
+from fedmammo.base import add_to_schema, fill_in, first_fault, read_yaml, set_key
 from fedmammo.errors import InputError
-from fedmammo.federation.strategies import STRATEGIES, FedAvg, Strategy
-from fedmammo.hospitals.rules import RULES, Assignment
+from fedmammo.federation.strategies import FedAvg, Strategy
+from fedmammo.hospitals.rules import Assignment
 from fedmammo.privacy.section import Privacy
 from fedmammo.schema import Section
 from fedmammo.settings import Setting, epsilon_of, kind_of
@@ -272,6 +272,12 @@ class StudyConfig(Section):
                 f"settings: {setting} gives a part of its budget to a generator that cannot be private; take "
                 "synthesis: {source: gan, combine: discriminator} or {source: gan, method: mean_embedding}"
             )
+        adversarial = isinstance(source, FromGan) and source.method == "adversarial"
+        if study.generator_share(setting) and study.privacy.trust == "central" and adversarial:
+            raise ValueError(
+                f"settings: {setting}: privacy.trust: central protects generators by method: mean_embedding alone; "
+                "take that, or trust: local"
+            )
 
     def generator_share(self, setting: Setting) -> float:
         """Return the share of a private setting's budget that goes to the generator; 0 where none is private."""
@@ -319,6 +325,13 @@ class StudyConfig(Section):
         hospitals = self.hospitals.model_copy(update={"seed": [draw]})
         return study.model_copy(update={"hospitals": hospitals, "arms": {arm: {}}, "settings": {setting: {}}})
 
+    def for_pretraining(self, arm: Arm, setting: Setting, draw: int) -> "StudyConfig":
+        """Return the study as a deployment pretrains on a pool: what the setting overrides holds on patients only."""
+        study, plain = self.for_cell(arm, setting, draw), self.for_arm(arm)
+        how = {name: getattr(plain.diagnosis, name) for name in ("optimizer", "patient_fraction", "label_smoothing")}
+        diagnosis = study.diagnosis.model_copy(update=how)
+        return study.model_copy(update={"diagnosis": diagnosis, "federation": plain.federation})
+
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute."""
         content = self.model_dump(mode="json")
@@ -331,25 +344,6 @@ def _different(seeds: list[int]) -> list[int]:
     if len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise ValueError("seeds are different numbers from 0 up")
     return seeds
-
-
-def first_fault(error: ValidationError) -> str:
-    """Say the first fault of a validation in one line."""
-    faults = error.errors(include_url=False)
-    fault = faults[0]
-    tags = {*RULES, *STRATEGIES, *SOURCES}
-    path = [str(part) for part in fault["loc"] if part != "[key]"]
-    where = ".".join(part for place, part in enumerate(path) if part not in tags or place + 1 == len(path))
-    if fault["type"] == "extra_forbidden":
-        text = "unknown key"
-    elif fault["type"] == "missing":
-        text = "is missing"
-    else:
-        text = fault["msg"].removeprefix("Value error, ")
-        if not isinstance(fault["input"], dict | list):
-            text += f", not {fault['input']!r}"
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return " ".join((f"{where}: {text}" if where else text).split()) + more
 
 
 def parse(content: Any, source: str) -> StudyConfig:

@@ -117,7 +117,7 @@ def deploy(cell: Cell, config: StudyConfig, cohort: Cohort, server: Server, pool
     plan = plan_of(study, {name: len(holder.training) for name, holder in held.items()})
     if plan is not None:
         server.agree(cell, study, groups, plan)
-    trained = learn(cell, study, groups, server, pools, folder, plan)
+    trained = learn(cell, config, study, groups, server, pools, folder, plan)
     answers = server.score(cell, study, trained.models)
     predictions = tabulate(cohort, study, cell, hospitals, answers)
     constants = {name: answers[0][name] for name in CONSTANTS if name in answers[0]}
@@ -134,6 +134,7 @@ def conclude(config: StudyConfig, folder: RunFolder, finished: list[Cell]) -> No
 
 def learn(
     cell: Cell,
+    config: StudyConfig,
     study: StudyConfig,
     groups: list[Group],
     server: Server,
@@ -154,10 +155,10 @@ def learn(
         rows = server.share(cell, study, groups, held)
         trained = rounds(server, cell, study, groups, digests, plan).run(initial, folder.checkpoint(cell))
         return replace(trained, rows=[*rows, *trained.rows])
-    rows = []
+    rows, public = [], config.for_pretraining(cell.arm, cell.setting, cell.draw)
     for name, pool in digests.items():
-        report = partial(server.progress, cell, "pretrain", {name: "ok"}, of=study.federation.rounds)
-        initial[name], losses = pretrain(study, cell.seed, folder.path, pool, initial[name], report)
+        report = partial(server.progress, cell, "pretrain", {name: "ok"}, of=public.federation.rounds)
+        initial[name], losses = pretrain(public, cell.seed, folder.path, pool, initial[name], report)
         rows += [round_row(cell, "pretrain", number, name, loss=loss) for number, loss in enumerate(losses, start=1)]
     trained = Checkpoint(initial)
     if kind_of(cell.setting) == "pretrained":

@@ -76,7 +76,7 @@ def plant_canaries(
     found = torch.zeros(numbers, dtype=torch.float64)
     for step, sample in enumerate(steps.samples()):
         real, of_canaries = sample[sample < len(patients)], sample[sample >= len(patients)] - len(patients)
-        drawn = draw_images([patients[index] for index in real], inputs, config, generator)
+        drawn = draw_images([patients[index] for index in real], inputs, config, [generator] * len(real))
         for gradients in patient_gradients(reader, parameters, drawn):
             protected.accumulate(gradients)
         known = [torch.zeros_like(p) if p.summed_grad is None else p.summed_grad.clone() for p in protected.params]

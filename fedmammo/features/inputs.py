@@ -102,7 +102,7 @@ class Inputs:
                 with torch.no_grad():
                     shown = [harmonise(patch, self.harmonisation, None) for patch in patches]
                     readout = torch.cat([classifier.readout(self._encode(View().of(patch))) for patch in shown])
-                    classifier.standardize(readout[:STAND_INS])
+                    classifier.standardize(readout)
                     classifier.orient(readout)
                 write_tensors(path, classifier.constants)
         for name, tensor in read_tensors(path)[0].items():

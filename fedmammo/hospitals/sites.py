@@ -8,8 +8,7 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from fedmammo.base import fill_in
-from fedmammo.config import first_fault
+from fedmammo.base import fill_in, first_fault
 from fedmammo.errors import InputError
 from fedmammo.schema import Section
 

@@ -108,6 +108,9 @@ class Classifier(nn.Module):
         Where only the head is trained, this is what the head reads; else the tokens at the cut, flat, followed by
         the statistics of the blocks read before it.
         """
+        return self._prefix(images)
+
+    def _prefix(self, images: Tensor) -> Tensor:
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.half_precision):
             tokens, statistics = self._walk(self.chain.embed(self.normalize(images)), 0, self.frozen)
             if self.frozen == self.depth:
@@ -137,6 +140,15 @@ class Classifier(nn.Module):
         scaled = centred.div_(self.scale)
         return scaled @ self.directions if self.directions is not None else scaled
 
+    def standard_of(self, images: Tensor) -> Tensor:
+        """Return what the head reads of images (images, 1, rows, columns); gradients pass to them."""
+        return self.standard(self._prefix(images) if self.has_prefix else images)
+
+    @property
+    def typical_length(self) -> float:
+        """Root mean square length of what the head reads of drawn patches: by `standardize`, or by `orient`."""
+        return 1.0 if self.directions is not None else len(self.center) ** 0.5
+
     @property
     def constants(self) -> dict[str, Tensor]:
         """What a model needs beside its trained tensors and the frozen backbone, by name (CONSTANTS)."""
@@ -149,7 +161,10 @@ class Classifier(nn.Module):
         self.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
     def orient(self, readout: Tensor) -> None:
-        """Set the directions from the readout (images, width) of public images: principal axes, of unit spread each.
+        """Set the directions from the readout (images, width) of public images: their principal axes.
+
+        Along an axis of variance v numbers are divided by the root of the root of v, half way to equal spread, and all
+        by one number, so that the mean square of an image's norm is 1.
 
         Raises InputError where the images do not vary in so many directions.
         """
@@ -164,7 +179,8 @@ class Classifier(nn.Module):
             )
         axes = axes[:, largest]
         axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # else either sign would do
-        self.directions.copy_(axes / variance[largest].sqrt())
+        axes = axes / variance[largest] ** 0.25
+        self.directions.copy_(axes / (scaled @ axes).square().sum(dim=1).mean().sqrt())
 
     def _freeze(self, image: Tensor, only_bias: bool) -> None:
         """Train what the part after the prefix uses and nothing else: a backward pass tells which tensors those are."""

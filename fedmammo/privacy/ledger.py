@@ -106,7 +106,7 @@ class Ledger:
         if epsilon(total, plan.delta) > plan.budget:
             raise RefusalError(f"refused: round {number} would pass the budget of epsilon {plan.budget:g}")
         tensors = draw()
-        write_tensors(file, tensors)
+        write_tensors(file, tensors, {"names": json.dumps(list(tensors))})  # safetensors sorts them
         self._append(
             ledger,
             {
@@ -128,7 +128,8 @@ class Ledger:
             altered = True
         if altered:
             raise StudyError(f"{file}: is not what the ledger says was released; restore it, or begin a new run")
-        return read_tensors(file)[0]
+        tensors, about = read_tensors(file)
+        return {name: tensors[name] for name in json.loads(about["names"])}
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:

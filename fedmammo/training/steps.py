@@ -58,7 +58,8 @@ def train(
         patients: for each patient, the rows of its images; a synthetic image is a patient of its own, and comes last.
         config: optimiser, fraction of patients per step, views, label smoothing.
         steps: number of steps.
-        generator: draws the order of patients, the views and (through torch) any dropout.
+        generator: draws the order of patients, the views and (through torch) any dropout; with `private` the views of
+            each patient from a stream of its own, and no dropout.
         incoming: the trained tensors by name.
         state: the optimiser's state as the previous round left it; empty at first.
         proximal_mu: weight of the proximal term.
@@ -80,18 +81,21 @@ def train(
 
     with torch.random.fork_rng():
         torch.manual_seed(int(generator.integers(2**63)))
-        classifier.train(True)
+        # A patient's gradient must depend on nobody else: no dropout, and for each patient a stream of views.
+        classifier.train(private is None)
+        streams = generator.spawn(private.patients) if private else []
         whole = patients[private.patients :] if private else patients
         batches = batches_of_patients(len(whole), config.patient_fraction, steps, generator)
         samples: Iterable[np.ndarray] = private.samples() if private else [np.empty(0, dtype=np.int64)] * steps
         for step, sample in enumerate(samples):
             optimizer.zero_grad()
             if private and protected is not None:
-                sampled = [patients[index] for index in sample]
-                drawn = draw_images(sampled, inputs, config, generator)
+                own = [streams[index] for index in sample]
+                drawn = draw_images([patients[index] for index in sample], inputs, config, own)
                 private.gradient(protected, step, patient_gradients(reader, parameters, drawn))
             if len(whole):
-                drawn = draw_images([whole[index] for index in next(batches)], inputs, config, generator)
+                batch = [whole[index] for index in next(batches)]
+                drawn = draw_images(batch, inputs, config, [generator] * len(batch))
                 part = len(whole) / (len(whole) + private.patients) if private else 1.0
                 loss = part * _mean_loss(reader, drawn)
                 losses.append(loss.item())
@@ -132,15 +136,23 @@ class Drawn:
 
 
 def draw_images(
-    patients: Sequence[np.ndarray], inputs: Inputs, config: DiagnosisConfig, generator: np.random.Generator
+    patients: Sequence[np.ndarray],
+    inputs: Inputs,
+    config: DiagnosisConfig,
+    generators: Sequence[np.random.Generator],
 ) -> Drawn:
-    """Draw the views of a step's images."""
+    """Draw the views of a step's images: those of a patient from the patient's own generator, or all from the same."""
     rows = np.concatenate([np.empty(0, dtype=np.int64), *patients])
     counts = np.array([len(images) for images in patients], dtype=np.int64)
     patient = np.repeat(np.arange(len(patients)), counts)
-    everything = np.tile(np.arange(len(inputs.views)), (len(rows), 1))
     count = min(config.augmentation.views_per_step, len(inputs.views))
-    views = everything if count == len(inputs.views) else generator.permuted(everything, axis=1)[:, :count]
+    views = np.tile(np.arange(len(inputs.views)), (len(rows), 1))
+    if count < len(inputs.views):
+        parts = np.split(views, np.cumsum(counts)[:-1])
+        views = np.concatenate(
+            [own.permuted(part, axis=1) for own, part in zip(generators, parts, strict=False)] or [views]
+        )
+        views = views[:, :count]
     rows = np.repeat(rows, count)
     targets = inputs.malignant[rows].astype(np.float32) * (1 - config.label_smoothing) + config.label_smoothing / 2
     weights = np.repeat(1 / counts, counts * count) / count

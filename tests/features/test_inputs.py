@@ -366,18 +366,24 @@ def test_a_pools_images_where_nothing_is_frozen(own_cohort: Cohort, tmp_path: Pa
     assert not (pool.folder / "features").exists()
 
 
-def test_directions_come_from_drawn_patches_and_are_of_unit_spread_there(
-    inputs: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Principal axes: along them drawn patches are uncorrelated and of variance 1. No patient has a part in them."""
+def test_directions_are_principal_axes_of_drawn_patches(inputs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along them drawn patches are uncorrelated, of falling variance, and of norm 1 in the mean square.
+
+    Variances are the roots of those along the axes, but for one factor: half way to equal spread.
+    """
     monkeypatch.setattr(inputs_module, "DIRECTION_STAND_INS", 100)
     made, again = inputs(directions=5), inputs(directions=5)
     patches, _ = draw_patches(100, seed=0)
     with torch.no_grad():
         read = torch.cat([made.classifier.prefix(View().of(patch)) for patch in patches])
         standard = made.classifier.standard(read)
+        whole = ((read - made.classifier.center) / made.classifier.scale).double()
+    covariance = torch.cov(standard.T)
     assert standard.shape == (100, 5)
-    assert torch.allclose(torch.cov(standard.T), torch.eye(5), atol=1e-3)
+    assert torch.allclose(covariance, torch.diag(covariance.diag()), atol=1e-4)
+    assert standard.square().sum(dim=1).mean().item() == pytest.approx(1, abs=1e-4)
+    variances = torch.linalg.eigvalsh(torch.cov(whole.T)).flip(0)[:5]
+    assert torch.allclose(covariance.diag() / covariance[0, 0], (variances / variances[0]).sqrt().float(), atol=1e-3)
     assert torch.equal(again.classifier.constants["directions"], made.classifier.constants["directions"])
     assert list(made.classifier.constants) == ["center", "scale", "directions"]
     assert made.classifier.trained()["head.weight"].shape == (1, 5)

@@ -1,0 +1,116 @@
+"""Patients' gradients against one backward pass for each patient, for every network that our studies name."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedmammo.config import DiagnosisConfig
+from fedmammo.models.classifier import Classifier, build_classifier
+from fedmammo.privacy import gradients
+from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
+
+SWIN, VIT = "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"
+# Two patients: A has three images, B one, weights and all.
+WHOSE, WEIGHTS, TARGETS = torch.tensor([0, 0, 0, 1]), torch.tensor([1 / 3] * 3 + [1.0]), torch.tensor([1, 0, 1, 0.05])
+
+
+def image_loss(module: Any, image: Tensor, target: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(module(image), target, reduction="sum")
+
+
+def classifier_of(network: str, train: str, **keys: Any) -> tuple[Classifier, Tensor]:
+    """A classifier with random weights and what it reads of four images, with some constants to centre and scale."""
+    content = {
+        "network": network,
+        "weights": "none",
+        "image_size": 64,
+        "train": train,
+        "optimizer": {"learning_rate": 1},
+    }
+    classifier = build_classifier(DiagnosisConfig.model_validate(content | keys))
+    torch.manual_seed(0)
+    images = torch.rand(4, 1, 64, 64)
+    classifier.center.uniform_(-0.1, 0.1)
+    classifier.scale.uniform_(0.5, 2)
+    return classifier, classifier.prefix(images) if classifier.has_prefix else images
+
+
+def loop(classifier: Classifier, read: Tensor) -> list[list[Tensor]]:
+    """One backward pass for each patient: gradients of the mean loss of its images."""
+    found = []
+    for patient in range(2):
+        classifier.zero_grad()
+        own = patient == WHOSE
+        functional.binary_cross_entropy_with_logits(classifier(read[own]), TARGETS[own]).backward()
+        found.append([parameter.grad.clone() for parameter in classifier.trained().values()])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("network", "train", "features"),
+    [
+        ("vit_small_patch14_dinov2", "bias", [6, 10]),
+        (VIT, "all", "pooled"),
+        (VIT, "last_blocks:2", [6, 10]),
+        ("deit_tiny_patch16_224", "all", "pooled"),
+        ("vit_tiny_r_s16_p8_224", "bias", "pooled"),
+        (SWIN, "all", "pooled"),
+        (SWIN, "last_blocks:2", "pooled"),
+        (SWIN, "bias", "pooled"),
+        (SWIN, "head", "pooled"),
+    ],
+)
+def test_trap_10_every_network_differentiates_patient_by_patient(network: str, train: str, features: Any) -> None:
+    """Bare parameters (Swin's tables of position biases) and windows that hide the batch axis included."""
+    side = 56 if network.endswith("dinov2") else 64
+    classifier, read = classifier_of(network, train, features=features, image_size=side)
+    classifier.train(False)  # networks may drop paths by chance when they train
+    trained = classifier.trained()
+    if network == SWIN and train == "all":
+        assert any("relative_position_bias_table" in name for name in trained)
+    found = image_gradients(classifier, trained, image_loss, (read, TARGETS), WEIGHTS, WHOSE, 2)
+    for patient, expected in enumerate(loop(classifier, read)):
+        for (name, parameter), own, right in zip(trained.items(), found, expected, strict=True):
+            assert own[patient].shape == parameter.shape
+            assert (own[patient] - right).abs().max().item() < 1e-5, name
+
+
+def test_the_closed_form_of_a_linear_head() -> None:
+    classifier, read = classifier_of("test_vit", "head")
+    standard = classifier.standard(read).detach()
+    found = linear_gradients(classifier.head, standard, TARGETS, WEIGHTS, WHOSE, 2)
+    for patient, expected in enumerate(loop(classifier, read)):
+        for own, right in zip(found, expected, strict=True):
+            assert own[patient].shape == right.shape
+            assert (own[patient] - right).abs().max().item() < 1e-6
+
+
+def test_a_linear_head_by_hand() -> None:
+    """A head at zero: error 1/2. A's images (2; 0), (0; 2), both malignant, make -(1/2, 1/2) and bias -1/2."""
+    head = nn.Linear(2, 1)
+    nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
+    inputs, whose = torch.tensor([[2.0, 0.0], [0.0, 2.0], [4.0, 0.0]]), torch.tensor([0, 0, 1])
+    with torch.no_grad():
+        found = linear_gradients(head, inputs, torch.tensor([1.0, 1, 0]), torch.tensor([0.5, 0.5, 1]), whose, 2)
+    assert found[0].tolist() == [[[-0.5, -0.5]], [[2.0, 0.0]]]
+    assert found[1].tolist() == [[-0.5], [0.5]]
+
+
+@given(counts=st.lists(st.integers(1, 14), max_size=30), most=st.integers(1, 40))
+def test_chunks_never_split_a_patient(counts: list[int], most: int) -> None:
+    """They hold all images and patients once, in order, and as many as allowed, or one patient who has more."""
+    patient_of_image = [patient for patient, count in enumerate(counts) for _ in range(count)]
+    found = list(chunks(patient_of_image, gradients.CHUNK_BYTES // most))
+    assert [patient for _, patients in found for patient in range(patients.start, patients.stop)] == [
+        *range(len(counts))
+    ]
+    assert [image for images, _ in found for image in range(images.start, images.stop)] == [*range(sum(counts))]
+    for images, patients in found:
+        assert patient_of_image[images] == [p for p in range(patients.start, patients.stop) for _ in range(counts[p])]
+        allowed = gradients.CHUNK_BYTES // (gradients.CHUNK_BYTES // most)
+        assert images.stop - images.start <= allowed or patients.stop - patients.start == 1

@@ -1,0 +1,123 @@
+"""Plans: what they say, which of them a hospital agrees to, and why not."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from math import nan
+from typing import Any
+
+import pytest
+
+from fedmammo.config import parse
+from fedmammo.privacy.accounting import epsilon
+from fedmammo.privacy.limits import Limits
+from fedmammo.privacy.mechanism import Mechanism
+from fedmammo.privacy.plan import Plan, RefusalError, digest_of_study, plan_of
+
+MECHANISM = Mechanism("train", 1.0, 2.0, 1.0, 3, 2)
+PLAN = Plan("study", "local", 6.0, 1e-4, (MECHANISM,), {"a": 10, "b": 20})
+NewStudy = Callable[[], dict[str, Any]]
+
+
+def study_of(new_study: NewStudy, setting: str = "real-epsilon-6", **keys: Any):
+    study = parse(new_study() | {"settings": [setting]} | keys, "small")
+    return study.for_cell("federated", setting, 0)
+
+
+def test_it_travels_as_text_and_is_named_by_all_of_it() -> None:
+    assert Plan.from_json(PLAN.to_json()) == PLAN
+    others = [
+        replace(PLAN, study="other"), replace(PLAN, trust="central"), replace(PLAN, budget=7.0),
+        replace(PLAN, delta=1e-5), replace(PLAN, patients={"a": 10, "b": 21}),
+        *(replace(PLAN, mechanisms=(replace(MECHANISM, **{name: value}),)) for name, value in (
+            ("clipping_norm", 2.0), ("noise_multiplier", 1.9), ("rate", 0.5), ("rounds", 4), ("local_steps", 3))),
+    ]  # fmt: skip
+    assert len({plan.digest for plan in (PLAN, *others)}) == len(others) + 1
+    assert all(Plan.from_json(plan.to_json()) == plan for plan in others)
+
+
+def test_it_says_the_unit_the_relation_and_against_whom() -> None:
+    content = json.loads(PLAN.to_json())
+    assert content["unit"].startswith("patient: all images of one")
+    assert content["relation"].startswith("zero-out of one patient")
+    assert content["adversary"].startswith("everybody outside the hospital")
+
+
+@pytest.mark.parametrize("change", [{"unit": "image"}, {"relation": "none"}, {"more": 1}, {"mechanisms": 1}])
+def test_a_text_of_another_kind_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(RefusalError, match=r"^refused: not a plan that is understood here: "):
+        Plan.from_json(json.dumps(json.loads(PLAN.to_json()) | change))
+
+
+@pytest.mark.parametrize("name", ["noise_multiplier", "clipping_norm", "rate", "rounds", "local_steps"])
+def test_a_mechanism_that_cannot_be_is_refused(name: str) -> None:
+    """No noise first of all."""
+    content = json.loads(PLAN.to_json())
+    content["mechanisms"][0][name] = 0
+    with pytest.raises(
+        RefusalError, match=r"^refused: not a plan that is understood here: .* is not a positive number$"
+    ):
+        Plan.from_json(json.dumps(content))
+
+
+def test_what_a_hospital_agrees_to() -> None:
+    """Six steps with multiplier 2 on everybody: mu = sqrt(6)/2, epsilon 5.37 at 1e-4 by the closed form."""
+    assert PLAN.epsilon(1e-4) == epsilon(((1.0, 2.0, 6),), 1e-4) == pytest.approx(4.9, abs=0.6)
+    PLAN.check(Limits(), "a", 10)
+    PLAN.check(Limits(), "b", 20)
+
+
+@pytest.mark.parametrize(
+    ("change", "limits", "reason"),
+    [
+        ({}, {"maximum_epsilon": 5.9}, "epsilon 6 is not between 0 and 5.9"),
+        ({"budget": nan}, {}, "epsilon nan is not between 0 and 100"),
+        ({"budget": -1.0}, {}, "epsilon -1 is not between 0 and 100"),
+        ({}, {"maximum_delta": 1e-5}, "delta 0.0001 is not between 0 and 1e-05"),
+        ({"delta": nan}, {}, "delta nan is not between 0 and 0.001"),
+        ({"trust": "secure"}, {}, "nobody knows trust secure"),
+        ({"trust": "central"}, {"central_trust": False}, "the server is not trusted to add the noise"),
+        ({"patients": {"a": 11}}, {}, "it does not declare a's number of training patients"),
+        ({"patients": {"b": 10}}, {}, "it does not declare a's number of training patients"),
+        ({"mechanisms": ()}, {}, "it says nothing of what is done"),
+        ({}, {"minimum_noise_multiplier": 2.1}, "noise multiplier 2 of stage train is below 2.1"),
+        ({}, {"maximum_clipping_norm": 0.9}, "clipping norm 1 of stage train is above 0.9"),
+        ({"budget": 4.0}, {}, "what is planned costs more than its budget of epsilon 4"),
+        ({"mechanisms": (replace(MECHANISM, rounds=6),)}, {}, "what is planned costs more than its budget"),
+    ],
+)  # fmt: skip
+def test_what_it_does_not(change: dict[str, Any], limits: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RefusalError) as refused:
+        replace(PLAN, **change).check(Limits.model_validate(limits), "a", 10)
+    assert str(refused.value).startswith(f"refused: {reason}") and "\n" not in str(refused.value)
+
+
+def test_a_stage_that_is_not_in_it() -> None:
+    assert PLAN.mechanism("train") == MECHANISM
+    with pytest.raises(RefusalError, match=r"^refused: the plan that was agreed to has no stage generator$"):
+        PLAN.mechanism("generator")
+
+
+def test_no_budget_no_plan(new_study: NewStudy) -> None:
+    assert plan_of(study_of(new_study, "real"), {"all": 1}) is None
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+def test_noise_is_sized_for_all_steps_of_all_rounds(new_study: NewStudy, fraction: float) -> None:
+    """Trap 5: 4 rounds of 3 steps are 12 draws, which together cost the budget, and hardly less."""
+    content = new_study()
+    content["diagnosis"]["patient_fraction"] = fraction
+    study = study_of(lambda: content, federation={"rounds": 4, "local_steps": 3})
+    plan = plan_of(study, {"hospital-1": 5})
+    assert plan is not None
+    (mechanism,) = plan.mechanisms
+    assert (mechanism.rate, mechanism.rounds, mechanism.local_steps) == (fraction, 4, 3)
+    assert 5.94 < epsilon(((fraction, mechanism.noise_multiplier, 12),), 1e-4) <= 6
+    plan.check(Limits(), "hospital-1", 5)
+
+
+def test_a_plan_is_for_one_study_wherever_it_computes(new_study: NewStudy) -> None:
+    study = study_of(new_study)
+    elsewhere = study.model_copy(update={"engine": study.engine.model_copy(update={"name": "ray", "timeout": 1.0})})
+    assert digest_of_study(elsewhere) == digest_of_study(study)
+    assert digest_of_study(study_of(new_study, seeds=[1])) != digest_of_study(study)
