@@ -33,7 +33,9 @@ def run_with_pools(folder: Path, cohort: Cohort) -> Path:
     ):
         synthetic = Synthetic(np.asarray(patches), MALIGNANT, np.full(len(MALIGNANT), name))
         pool = write_pool(folder / "synthetic", synthetic, {}, "none")
-        table += [(arm, "all", 0, 0, holder, pool.digest, len(pool.images), "none") for arm, holder in places]
+        table += [
+            (arm, "real", "", "all", 0, 0, holder, pool.digest, len(pool.images), "none") for arm, holder in places
+        ]
     pd.DataFrame(table, columns=COLUMNS).to_csv(folder / "synthetic" / "pools.csv", index=False)
     return folder
 

@@ -1,5 +1,6 @@
-"""Generators of synthetic images: trained by groups of hospitals, combined in one of three ways, sampled by quota."""
+"""Generators of synthetic images: trained by groups of hospitals, combined as the study says, sampled by quota."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,7 @@ from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.federation.arms import Group, groups_of
 from fedmammo.federation.checkpoint import Checkpoint
+from fedmammo.federation.embeddings import EmbeddingRounds
 from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Server, numbers_of
 from fedmammo.files import write_tensors
@@ -37,14 +39,21 @@ class GanRounds(Rounds):
         config: the study, as the cell's arm runs it.
         groups: who trains with whom.
         initial: all tensors of the GAN with which everybody starts.
+        plan: what hospitals agreed to, where the GAN has a part of the budget.
     """
 
     stage = "generator"
 
     def __init__(
-        self, server: Server, cell: Cell, config: StudyConfig, groups: list[Group], initial: dict[str, Tensor]
+        self,
+        server: Server,
+        cell: Cell,
+        config: StudyConfig,
+        groups: list[Group],
+        initial: dict[str, Tensor],
+        plan: Plan | None,
     ) -> None:
-        super().__init__(server, cell, config, groups, {})
+        super().__init__(server, cell, config, groups, {}, plan)
         self.initial = initial
 
     @property
@@ -89,13 +98,15 @@ def generate(
     """Train an arm's generators inside the draw and fold that they serve; return what each group's pool holds.
 
     Where a federation pools its hospitals' own generators they are those of the local arm, and trained once for both.
+    Under a budget nobody tells how many patients have which class: half of a generator's images show each.
+    `plan`: what hospitals agreed to, if the setting has a budget, whether or not generators have a part of it.
     Raises StudyError where too few hospitals answer, or one has no generator that its local arm needs.
     """
     source = gan_of(config)
     names = [hospital.name for hospital in server.hospitals]
-    pooling = source.combine == "pool" and cell.arm == "federated"
+    pooling = source.method == "adversarial" and source.combine == "pool" and cell.arm == "federated"
     trained = groups_of("local", names, config.federation.strategy) if pooling else groups
-    checkpoint = _train(server, cell, config, trained)
+    checkpoint, about = _train(server, cell, config, trained, plan if config.private_generator else None)
     took_part = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
     if pooling:
         trained = [group for group in trained if group.name in took_part]
@@ -104,7 +115,8 @@ def generate(
             f"{never[0]}: has no generator for the local arm, as it never answered while the federated arm trained; "
             "let it answer and run the study with another --out, or leave local out of arms"
         )
-    patients = _count(server, cell, config)
+    alike = {position: np.ones(2) for position in range(len(names))}
+    patients = alike if config.private_generator else _count(server, cell, config)
 
     generators, weights = {}, {}
     for group in trained:
@@ -115,12 +127,18 @@ def generate(
         name = gan_name(cell, config, group.pooled, group.name)
         write_tensors(server.run / "models" / f"{name}.safetensors", generators[group.name])
     if not pooling:
-        return {name: sample_pool(source, {name: generators[name]}, weights) for name in generators}
+        sampled = {name: sample_pool(source, {name: generators[name]}, weights) for name in generators}
+        return {name: replace(images, about=about.get(name, {})) for name, images in sampled.items()}
     return {group.name: sample_pool(source, generators, weights) for group in groups}
 
 
-def _train(server: Server, cell: Cell, config: StudyConfig, groups: list[Group]) -> Checkpoint:
-    """Train the groups' GANs, or take up what another arm or setting has trained."""
+def _train(
+    server: Server, cell: Cell, config: StudyConfig, groups: list[Group], plan: Plan | None
+) -> tuple[Checkpoint, dict[str, dict[str, float | None]]]:
+    """Train the groups' generators, or take up what another arm or setting has trained.
+
+    Returns the checkpoint, and what else is to be said of a group's generator, by the group's name.
+    """
     source = gan_of(config)
     device = pick_device(config.engine.device)
     torch.set_num_threads(config.engine.threads_per_hospital)
@@ -129,11 +147,19 @@ def _train(server: Server, cell: Cell, config: StudyConfig, groups: list[Group])
     initial = phantom_gan(source, server.run / "cells" / PHANTOM_GAN, device, report)
     name = gan_name(cell, config, groups[0].pooled, "hospitals")
     path = server.run / "cells" / name / "checkpoint.safetensors"  # a folder that RunFolder tidies
-    travels = of_parts(initial, *TRAVELS[source.combine])
-    rounds = GanRounds(server, cell, config, groups, initial)
-    trained = rounds.run({group.name: travels for group in groups}, path)
+    about: dict[str, dict[str, float | None]] = {}
+    if source.method == "mean_embedding":
+        sums = EmbeddingRounds(server, cell, config, groups, plan)
+        trained = sums.train(initial, path)
+        about = {
+            group: {"noise_over_contrast": means.noise_over_contrast} for group, means in sums.means(trained).items()
+        }
+    else:
+        travels = of_parts(initial, *TRAVELS[source.combine])
+        rounds = GanRounds(server, cell, config, groups, initial, plan)
+        trained = rounds.run({group.name: travels for group in groups}, path)
     write_rounds(path.parent, trained.rows)
-    return trained
+    return trained, about
 
 
 def _count(server: Server, cell: Cell, config: StudyConfig) -> dict[int, NDArray[np.float64]]:

@@ -74,7 +74,7 @@ class Server:
                 answers[position] = "failed: its model is not finite"
             else:
                 answers[position] = reply
-        pooled = cell.arm == "centralized" and stage in ("train", "generator")
+        pooled = cell.arm == "centralized" and stage in ("train", "generator", "embedding")
         names = {position: ALL if pooled else self.hospitals[position].name for position in answers}
         status = {names[position]: _status(answer) for position, answer in answers.items()}
         self.progress(cell, stage, status, number, of)

@@ -95,7 +95,7 @@ class Discriminator(nn.Module):
 
     def forward(self, bands: Tensor, malignant: Tensor) -> Tensor:
         """Score images, given as `bands`, with their classes: (images,)."""
-        features = bands.contiguous(memory_format=torch.channels_last)
+        features = bands
         for convolution in self.convolutions:
             features = functional.leaky_relu(convolution(features), SLOPE)
         flat = functional.leaky_relu(self.last(features), SLOPE).flatten(1)
@@ -103,11 +103,12 @@ class Discriminator(nn.Module):
 
 
 def bands(images: Tensor) -> Tensor:
-    """Split images into gray values, the finest band and the next one, each of about unit spread."""
+    """Split images into gray values, the finest band and the next one, each of about unit spread; channels last."""
     half = functional.avg_pool2d(images, 2)
     quarter = functional.avg_pool2d(half, 2)
     finest, next_one = images - _double(half), _double(half - _double(quarter))
-    return torch.cat([band * gain for band, gain in zip((images, finest, next_one), BANDS, strict=True)], dim=1)
+    split = torch.cat([band * gain for band, gain in zip((images, finest, next_one), BANDS, strict=True)], dim=1)
+    return split.contiguous(memory_format=torch.channels_last)  # convolutions hand it on; torch.func could not ask
 
 
 def _double(images: Tensor) -> Tensor:

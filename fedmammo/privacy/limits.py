@@ -1,5 +1,7 @@
 """What a hospital allows, whatever a server asks: its own floors and ceilings, a part of its profile."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from fedmammo.schema import Section
@@ -18,4 +20,9 @@ class Limits(Section):
     maximum_clipping_norm: float = Field(
         default=100.0, gt=0, description="Largest L2 norm that one patient may add to a sum."
     )
-    central_trust: bool = Field(default=True, description="Whether the hospital trusts a server to add the noise.")
+    without_budget: Literal["accepted", "refused"] = Field(
+        default="accepted", description="Whether the hospital takes part in settings without a budget too."
+    )
+    central_trust: Literal["accepted", "refused"] = Field(
+        default="accepted", description="Whether the hospital trusts a server to add the noise."
+    )

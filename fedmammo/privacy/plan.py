@@ -89,7 +89,10 @@ class Plan:
             (not 0 < self.budget <= most_epsilon, f"epsilon {self.budget:g} is not between 0 and {most_epsilon:g}"),
             (not 0 < self.delta <= most_delta, f"delta {self.delta:g} is not between 0 and {most_delta:g}"),
             (self.trust not in ADVERSARIES, f"nobody knows trust {self.trust}"),
-            (self.trust == "central" and not limits.central_trust, "the server is not trusted to add the noise"),
+            (
+                self.trust == "central" and limits.central_trust == "refused",
+                "the server is not trusted to add the noise",
+            ),
             (self.patients.get(holder) != patients, f"it does not declare {holder}'s number of training patients"),
             (not self.mechanisms, "it says nothing of what is done"),
         ]

@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,13 @@ class Synthetic:
         patches: (images, side, side), uint16, 0-65535.
         malignant: (images,) bool: what each was asked to show.
         origin: (images,) text: the hospital whose generator made it, or the source's name.
+        about: what else the manifest says of them, by name.
     """
 
     patches: NDArray[np.uint16]
     malignant: NDArray[np.bool_]
     origin: NDArray[np.str_]
+    about: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,7 @@ def folder_of(root: Path, digest: str) -> Path:
     return root / digest[:_NAME_LENGTH]
 
 
-def write_pool(root: Path, synthetic: Synthetic, source: dict[str, Any], guarantee: str) -> Pool:
+def write_pool(root: Path, synthetic: Synthetic, source: dict[str, Any], guarantee: str | dict[str, Any]) -> Pool:
     """Write images as a pool below `root`; the same images are the same folder.
 
     `source` says how they were made, `guarantee` what that promises the patients: both stand in the manifest.
@@ -112,6 +114,7 @@ def write_pool(root: Path, synthetic: Synthetic, source: dict[str, Any], guarant
         ],
         "source": source,
         "guarantee": guarantee,
+        **synthetic.about,
         "sha256": {name: hashlib.sha256(value).hexdigest() for name, value in content.items()},
         "digest": digest_of(content),
     }

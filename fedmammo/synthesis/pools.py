@@ -2,21 +2,22 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from fedmammo.config import ALL, StudyConfig
 from fedmammo.federation.arms import Group
 from fedmammo.files import write_text
+from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.plan import Plan
-from fedmammo.settings import epsilon_of
 from fedmammo.synthesis.drawn import draw_phantoms
 from fedmammo.synthesis.folder import digest_of_images, read_images
 from fedmammo.synthesis.pool import Pool, Synthetic, folder_of, write_pool
-from fedmammo.synthesis.sources import POOLS_TABLE, FromFolder, FromGan, FromPhantom, Synthesis, guarantee_of
+from fedmammo.synthesis.sources import NO_GUARANTEE, POOLS_TABLE, FromFolder, FromGan, FromPhantom, Synthesis
 from fedmammo.training.task import Cell
 
-COLUMNS = ["arm", "setting", "budget", "seed", "draw", "fold", "holder", "digest", "images", "guarantee"]
+COLUMNS = ["arm", "setting", "sole_setting", "seed", "draw", "fold", "holder", "digest", "images", "guarantee"]
 Generate = Callable[[Cell, StudyConfig, list[Group], Plan | None], dict[str, Synthetic]]
 """Trains an arm's generators in a cell, and returns the images that each of its groups gets, by the group's name."""
 
@@ -38,14 +39,14 @@ class Pools:
     def of(self, cell: Cell, config: StudyConfig, groups: list[Group], plan: Plan | None = None) -> dict[str, Pool]:
         """Return the pool of each group of a cell by the group's name, made where it is not there.
 
-        Pools are those of an arm, draw and fold, and of a budget where generators have one. Settings share them, and so
-        do seeds, which vary the classifier alone; but folds are dealt anew for each seed. Raises StudyError for a pool
-        that was altered.
+        Pools are those of an arm, draw and fold. Settings share them, but for a setting whose generators have a part of
+        its budget (it is their `sole_setting`); so do seeds, which vary the classifier alone, but folds are dealt anew
+        for each seed. Raises StudyError for a pool that was altered.
         """
         table = self._table()
         seed = str(cell.seed) if config.evaluation.folds else ALL
-        budget = str(epsilon_of(cell.setting)) if config.generator_share(cell.setting) else ""
-        place = {"arm": cell.arm, "budget": budget, "seed": seed, "draw": str(cell.draw), "fold": str(cell.fold)}
+        sole = cell.setting if config.private_generator else ""
+        place = {"arm": cell.arm, "sole_setting": sole, "seed": seed, "draw": str(cell.draw), "fold": str(cell.fold)}
         own = table[(table[list(place)] == pd.Series(place)).all(axis=1)].set_index("holder")["digest"]
         known = {group.name: own.get(group.name) for group in groups}
         if not all(digest and folder_of(self.root, digest).exists() for digest in known.values()):
@@ -58,7 +59,7 @@ class Pools:
                     "digest": pool.digest,
                     "images": str(len(pool.images)),
                 }
-                | {"guarantee": pool.manifest["guarantee"]}
+                | {"guarantee": in_words(pool.manifest["guarantee"])}
                 for name, pool in pools.items()
             ]
             others = table.drop(table.index[(table[list(place)] == pd.Series(place)).all(axis=1)])
@@ -72,7 +73,7 @@ class Pools:
         source = config.synthesis
         if source is None:
             raise ValueError(f"setting {cell.setting} has no source of images")
-        about, guarantee = source.model_dump(mode="json", exclude={"synthetic_per_real"}), guarantee_of(source)
+        about, guarantee = source.model_dump(mode="json", exclude={"synthetic_per_real"}), guarantee_of(config, plan)
         if isinstance(source, FromGan):
             made = self._generate(cell, config, groups, plan)
             return {name: write_pool(self.root, images, about, guarantee) for name, images in made.items()}
@@ -89,6 +90,27 @@ class Pools:
     def _table(self) -> pd.DataFrame:
         path = self.root / POOLS_TABLE
         return pd.read_csv(path, dtype=str, na_filter=False) if path.exists() else pd.DataFrame(columns=COLUMNS)
+
+
+def guarantee_of(study: StudyConfig, plan: Plan | None) -> str | dict[str, Any]:
+    """Say what a deployment's pool guarantees the patients whom its generators learned from, for the manifest.
+
+    Of generators under a budget: what they alone cost, `epsilon` at `delta`, and the `unit` that it holds for. Nothing
+    is guaranteed where the noise can be drawn again from a seed that the study tells.
+    """
+    if isinstance(study.synthesis, FromPhantom):
+        return "none needed: no patient was looked at"
+    if plan is None or not study.private_generator or study.privacy.secret_seed is not None:
+        return NO_GUARANTEE
+    spent = spent_of((mechanism, mechanism.steps) for mechanism in plan.mechanisms if mechanism.stage != "train")
+    return {"epsilon": epsilon(spent, plan.delta), "delta": plan.delta, "unit": "patient"}
+
+
+def in_words(guarantee: str | dict[str, Any]) -> str:
+    """Write a guarantee for a table."""
+    if isinstance(guarantee, str):
+        return guarantee
+    return f"epsilon {guarantee['epsilon']:.4g} at delta {guarantee['delta']:g} per {guarantee['unit']}"
 
 
 def check_source(source: Synthesis) -> str:

@@ -68,6 +68,12 @@ class FromGan(Source):
         return self.method == "mean_embedding" or self.combine == "discriminator"
 
     @model_validator(mode="after")
+    def _two_halves_of_each_class(self) -> "FromGan":
+        if self.method == "mean_embedding" and self.batch < 4:
+            raise ValueError("batch: method mean_embedding takes 4 images or more, two of each class")
+        return self
+
+    @model_validator(mode="after")
     def _reference_has_one_size(self) -> "FromGan":
         if self.mcgan == "reference" and self.image_size != 128:
             raise ValueError(f"image_size: the reference's networks make images of 128 pixels, not {self.image_size}")
@@ -92,8 +98,3 @@ class FromPhantom(Source):
 
 Synthesis = Annotated[FromGan | FromFolder | FromPhantom, Field(discriminator="source")]
 SOURCES = tuple(get_args(kind.model_fields["source"].annotation)[0] for kind in get_args(get_args(Synthesis)[0]))
-
-
-def guarantee_of(synthesis: Source) -> str:
-    """Say what a pool of this source guarantees the patients, in the words of its manifest."""
-    return "none needed: no patient was looked at" if isinstance(synthesis, FromPhantom) else NO_GUARANTEE

@@ -1,6 +1,6 @@
 """The GAN's training loop: a holder's steps of one round, in both networks or in one of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,15 +43,23 @@ def steps_of(source: FromGan, number: int) -> range:
 
 
 def gan_name(cell: Cell, config: StudyConfig, pooled: bool, holder: str) -> str:
-    """Name a GAN, for files and streams of randomness: `holder` is a hospital that trains alone, or `hospitals`.
+    """Name a generator, for files and streams of randomness: `holder` is a hospital that trains alone, or `hospitals`.
 
     Seeds of the study vary the classifier alone, and a hospital's own GAN is the same in the local and the federated
-    arm. Folds are dealt anew for each seed.
+    arm. Folds are dealt anew for each seed. A generator under a budget is its setting's own.
+
+    Args:
+        cell: the deployment.
+        config: the study, as the cell runs it.
+        pooled: whether one holder has all patients.
+        holder: who trains.
     """
-    alone = cell.arm == "local" or gan_of(config).combine == "pool"
+    source = gan_of(config)
+    alone = cell.arm == "local" or (source.method == "adversarial" and source.combine == "pool")
     who = "centralized" if pooled else f"alone-{holder}" if alone else "federated"
+    budget = f"-{cell.setting}" if config.generator_share(cell.setting) else ""
     fold = f"-seed{cell.seed}-fold{cell.fold}" if config.evaluation.folds else ""
-    return f"generator-{who}-{config.diagnosis.harmonisation}-draw{cell.draw}{fold}"
+    return f"generator-{who}-{config.diagnosis.harmonisation}{budget}-draw{cell.draw}{fold}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +83,13 @@ class Patients:
         return mirror(self.images[chosen]), self.malignant[chosen]
 
 
+def adversarial_loss(gan: Mcgan, malignant: Tensor) -> Tensor:
+    """Return the generator's loss against the discriminator, non-saturating; `malignant`: which images to draw."""
+    with half_precision(malignant.device):
+        scores = gan.discriminator(gan.bands(augment(gan.generator(malignant))), malignant)
+    return functional.softplus(-scores).mean()
+
+
 def train_gan(
     gan: Mcgan,
     parts: Sequence[str],
@@ -83,6 +98,7 @@ def train_gan(
     steps: Iterable[int],
     generator: np.random.Generator,
     state: dict[str, Tensor],
+    generator_loss: Callable[[Mcgan, Tensor], Tensor] = adversarial_loss,
 ) -> tuple[dict[str, float], dict[str, Tensor]]:
     """Take steps in the discriminator, the generator, or both in turn; changes `gan`.
 
@@ -98,18 +114,14 @@ def train_gan(
         steps: the steps by number, counted over all rounds.
         generator: draws everything that is drawn.
         state: Adam's moments as the previous round left them; empty at first.
+        generator_loss: what the generator makes small, given the classes of the images to draw.
 
     Returns:
         numbers: `loss` (the discriminator's) and `generator_loss`, means over the steps, and `images` (read); the
         new state.
     """
-    architecture, device = gan.architecture, next(gan.parameters()).device
-    networks = {part: dict(getattr(gan, part).named_parameters()) for part in parts}
-    rates = dict(zip(("generator", "discriminator"), architecture.rates, strict=True))
-    optimizers = {}
-    for part, parameters in networks.items():
-        optimizers[part] = torch.optim.Adam(parameters.values(), lr=rates[part], betas=architecture.betas)
-        restore(optimizers[part], parameters, of_kind(state, part))
+    device = next(gan.parameters()).device
+    optimizers = {part: adam_of(gan, part, of_kind(state, part)) for part in parts}
     losses: dict[str, list[float]] = {part: [] for part in parts}
     images = 0
 
@@ -124,13 +136,34 @@ def train_gan(
             if "generator" in parts:
                 if patients is None:
                     malignant = torch.arange(batch) % 2
-                loss = _generator_loss(gan, malignant.to(device))
+                loss = generator_loss(gan, malignant.to(device))
                 losses["generator"].append(_step(optimizers["generator"], loss))
                 _average(gan, step)
 
     numbers = {"loss": losses.get("discriminator", []), "generator_loss": losses.get("generator", [])}
-    new_state = join_kinds(**{part: state_of(optimizers[part], networks[part]) for part in parts})
+    new_state = join_kinds(**{part: moments_of(gan, part, optimizers[part]) for part in parts})
     return {name: float(np.mean(found)) for name, found in numbers.items() if found} | {"images": images}, new_state
+
+
+def adam_of(gan: Mcgan, part: str, state: dict[str, Tensor]) -> torch.optim.Adam:
+    """Make the optimiser of one of the networks, with moments that `moments_of` returned; none at first."""
+    rates = dict(zip(("generator", "discriminator"), gan.architecture.rates, strict=True))
+    parameters = dict(getattr(gan, part).named_parameters())
+    optimizer = torch.optim.Adam(parameters.values(), lr=rates[part], betas=gan.architecture.betas)
+    restore(optimizer, parameters, state)
+    return optimizer
+
+
+def moments_of(gan: Mcgan, part: str, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    """Return Adam's moments of one of the networks, by name."""
+    return state_of(optimizer, dict(getattr(gan, part).named_parameters()))
+
+
+def scores_of_synthetic(gan: Mcgan, malignant: Tensor) -> Tensor:
+    """Let the discriminator score new images of these classes, through which no gradient passes: (images,)."""
+    with torch.no_grad():
+        synthetic = gan.bands(augment(gan.generator(malignant)))
+    return gan.discriminator(synthetic, malignant)
 
 
 def _discriminator_loss(gan: Mcgan, real: Tensor, malignant: Tensor, penalised: bool) -> Tensor:
@@ -138,22 +171,15 @@ def _discriminator_loss(gan: Mcgan, real: Tensor, malignant: Tensor, penalised: 
     low, high = gan.architecture.real_targets
     target = torch.empty(len(real)).uniform_(low, high).to(real.device)
     with half_precision(real.device):
-        with torch.no_grad():
-            synthetic = gan.bands(augment(gan.generator(malignant)))
+        of_synthetic = scores_of_synthetic(gan, malignant)
         seen = gan.bands(augment(real)).requires_grad_(penalised)
-        of_real, of_synthetic = gan.discriminator(seen, malignant), gan.discriminator(synthetic, malignant)
+        of_real = gan.discriminator(seen, malignant)
     loss = functional.binary_cross_entropy_with_logits(of_real, target) + functional.softplus(of_synthetic).mean()
     if penalised and gan.architecture.penalty:
         (gradient,) = torch.autograd.grad(of_real.sum(), seen, create_graph=True)
         weight = PENALTY_EVERY * gan.architecture.penalty / 2
         loss = loss + weight * gradient.square().sum(dim=(1, 2, 3)).mean()
     return loss
-
-
-def _generator_loss(gan: Mcgan, malignant: Tensor) -> Tensor:
-    with half_precision(malignant.device):
-        scores = gan.discriminator(gan.bands(augment(gan.generator(malignant))), malignant)
-    return functional.softplus(-scores).mean()
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor) -> float:

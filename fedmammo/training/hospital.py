@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,25 +12,23 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import InputError, StudyError
 from fedmammo.features.inputs import Inputs
-from fedmammo.features.resize import resize
-from fedmammo.files import write_bytes
 from fedmammo.hospitals.holder import Holder, holders, names
-from fedmammo.hospitals.profiles import Profile, profiles_of
+from fedmammo.hospitals.profiles import profiles_of
 from fedmammo.hospitals.records import records_of
-from fedmammo.models.mcgan import PARTS, build_mcgan
 from fedmammo.privacy.fields import check_fields
+from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism, Stage
 from fedmammo.privacy.officer import Officer, digest_of_tensors
-from fedmammo.privacy.plan import Plan, digest_of_study
+from fedmammo.privacy.plan import Plan, RefusalError, digest_of_study
 from fedmammo.privacy.steps import PrivateSteps, images_of_nobody
 from fedmammo.randomness import generator_of
 from fedmammo.settings import epsilon_of
-from fedmammo.synthesis.grid import grid_of
 from fedmammo.synthesis.pool import Pool, keep_pool
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training import steps
-from fedmammo.training.gan import TRAVELS, Patients, gan_name, gan_of, steps_of, train_gan
-from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
+from fedmammo.training.gan import gan_name
+from fedmammo.training.generator import count_classes, embed, train_round
+from fedmammo.training.state import commit_state, load_state
 from fedmammo.training.task import Task
 
 FEATURES_AT_ONCE = 32  # images of which a hospital computes the frozen prefix before it reports
@@ -69,12 +66,17 @@ def open_inputs(study: str, run: str, pool: str) -> Inputs:
     return open_site(study).inputs.joined(Pool.open(Path(run) / POOLS, pool))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
+def _holders(study: str, seed: int, fold: int) -> dict[str, Holder]:
+    site = open_site(study)
+    return holders(site.cohort, site.config, seed, fold)
+
+
 def _holder(study: str, node: int | None, seed: int, fold: int) -> Holder:
     """Find what a node holds; None stands for everything."""
     site = open_site(study)
     name = ALL if node is None else names(site.cohort, site.config)[node]
-    return holders(site.cohort, site.config, seed, fold)[name]
+    return _holders(study, seed, fold)[name]
 
 
 @lru_cache(maxsize=4)
@@ -114,6 +116,7 @@ def work(
         plan: nothing; writes down that the hospital agrees to the plan.
         count: nothing; numbers `benign` and `malignant` (training patients who have images of the class).
         generator: the parts of the GAN that travel; numbers as for `train`; commits the rest as state.
+        embedding: `embedding`, the mean over patients of vectors of features; numbers as for `train`, no `loss`.
         train: the trained tensors (or their gradient, where a trusted server adds the noise); numbers `num-examples`
             (training patients), `loss`, `images`, or under a budget `num-examples` and `epsilon` (spent so far);
             commits the state, and under a budget the ledger.
@@ -157,10 +160,15 @@ def _do(
     if task.stage == "plan":
         _agree(site, holder, task)
         return {}, {}
+    if task.stage != "score" and _limits(site, holder).without_budget == "refused" and not _under_budget(task):
+        raise RefusalError(f"refused: {holder.name} takes part in nothing but settings with a budget")
     if task.stage == "count":
-        return {}, _count(site, holder)
-    if task.stage == "generator":
-        return _train_gan(site, holder, task, incoming)
+        return {}, count_classes(site.inputs, holder)
+    if task.stage in ("generator", "embedding"):
+        agreed = _agreed(site, holder, task, task.stage) if _under_budget(task) else None
+        if task.stage == "embedding":
+            return embed(site, holder, task, agreed)
+        return train_round(site, holder, task, incoming, agreed)
     if task.stage == "train":
         return _train(site, holder, task, incoming["arrays"], proximal_mu)
     return _score(site, holder, incoming), {}
@@ -241,65 +249,22 @@ def _officer(site: Site, holder: Holder, task: Task, generator: bool = False) ->
     return Officer(folder, deployment, site.config.privacy.secret_seed, before)
 
 
+def _limits(site: Site, holder: Holder) -> Limits:
+    """Return what a hospital allows; whoever holds all patients allows what is usual."""
+    if holder.name == ALL:
+        return Limits()
+    hospitals = names(site.cohort, site.config)
+    return profiles_of(site.config.hospitals, hospitals)[hospitals.index(holder.name)].privacy
+
+
 def _agree(site: Site, holder: Holder, task: Task) -> None:
-    profile = Profile(name="pooled")
-    if holder.name != ALL:
-        hospitals = names(site.cohort, site.config)
-        profile = profiles_of(site.config.hospitals, hospitals)[hospitals.index(holder.name)]
+    limits, patients = _limits(site, holder), len(holder.training)
     for generator in (False, True) if site.config.private_generator else (False,):
         officer = _officer(site, holder, task, generator)
-        officer.agree(task.plan or "", digest_of_study(site.config), profile.privacy, holder.name, len(holder.training))
+        officer.agree(task.plan or "", digest_of_study(site.config), limits, holder.name, patients)
 
 
 def _agreed(site: Site, holder: Holder, task: Task, stage: Stage) -> tuple[Officer, Plan, Mechanism]:
     officer = _officer(site, holder, task, generator=stage != "train")
     plan, mechanism = officer.accept(task.plan or "", stage, task.asked or {}, digest_of_study(site.config), task.round)
     return officer, plan, mechanism
-
-
-def _count(site: Site, holder: Holder) -> dict[str, float]:
-    labels = [site.inputs.malignant[rows] for rows in holder.training]
-    malignant, benign = sum(bool(own.any()) for own in labels), sum(not own.all() for own in labels)
-    return {"benign": float(benign), "malignant": float(malignant)}
-
-
-def _train_gan(
-    site: Site, holder: Holder, task: Task, incoming: dict[str, dict[str, Tensor]]
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    source, cell = gan_of(site.config), task.cell
-    name = gan_name(cell, site.config, task.pooled, holder.name)
-    folder = Path(task.run) / "hospitals" / holder.name / name
-    kept = load_state(folder, before=task.round)
-    gan = build_mcgan(source)
-    sent = [tensors for key, tensors in incoming.items() if key != "initial"]
-    own = of_kind(kept, "gan")
-    for tensors in (incoming.get("initial", {}), own, *sent):  # what is sent anew replaces what was kept
-        gan.load(tensors)
-    gan.to(site.inputs.device)
-    numbers, state = train_gan(
-        gan,
-        ["discriminator"] if source.combine == "discriminator" else ["discriminator", "generator"],
-        _patients(site, holder, source.image_size),
-        source.batch,
-        steps_of(source, task.round),
-        generator_of(source.seed, name, task.round, holder.name),
-        of_kind(kept, "state"),
-    )
-    networks = gan.tensors(*PARTS)
-    if not all(tensor.isfinite().all() for tensor in (*networks.values(), *state.values())):
-        raise StudyError("its GAN is not finite; fewer steps may help")
-    commit_state(folder, task.round, join_kinds(gan=networks, state=state))
-    progress = Path(task.run) / POOLS / "progress" / name / f"round-{task.round:05d}.png"
-    write_bytes(progress, grid_of(gan))
-    return gan.tensors(*TRAVELS[source.combine]), {"num-examples": float(len(holder.training)), **numbers}
-
-
-def _patients(site: Site, holder: Holder, side: int) -> Patients:
-    """Gather what a GAN learns from: the holder's training images as the study shows them, resized."""
-    rows = np.concatenate(holder.training)
-    shown = np.stack([site.inputs.patch(row) for row in rows]).astype(np.float32) / 65535
-    images = resize(torch.from_numpy(shown)[:, None], side)
-    starts = np.cumsum([0, *(len(own) for own in holder.training)])
-    images_of = [np.arange(start, stop) for start, stop in pairwise(starts)]
-    malignant = torch.from_numpy(site.inputs.malignant[rows].astype(np.int64))
-    return Patients(2 * images - 1, malignant, images_of)

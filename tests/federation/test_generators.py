@@ -90,9 +90,9 @@ def test_one_round_of_average_is_the_mean_of_hospitals_gans_weighted_by_patients
     config = parse(study, "test")
     sent: dict[str, dict[str, Tensor]] = {}
 
-    from fedmammo.training import hospital
+    from fedmammo.training import generator as training
 
-    commit = hospital.commit_state
+    commit = training.commit_state
 
     def watch(folder: Path, number: int, state: dict[str, Tensor]) -> None:
         if folder.name.startswith("generator-"):
@@ -100,7 +100,7 @@ def test_one_round_of_average_is_the_mean_of_hospitals_gans_weighted_by_patients
         commit(folder, number, state)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hospital, "commit_state", watch)
+        patch.setattr(training, "commit_state", watch)
         out = run_inline(config, tmp_path / "run")
     found = holders(Cohort.open(Path(config.cohort.path)), config, 0, 0)
     weights = {name: len(found[name].training) for name in sent}

@@ -8,8 +8,8 @@ from fedmammo.privacy.limits import Limits
 
 
 def test_they_are_a_part_of_the_profile() -> None:
-    profile = Profile.model_validate({"name": "A", "privacy": {"maximum_epsilon": 2, "central_trust": False}})
-    assert profile.privacy == Limits(maximum_epsilon=2, central_trust=False)
+    profile = Profile.model_validate({"name": "A", "privacy": {"maximum_epsilon": 2, "central_trust": "refused"}})
+    assert profile.privacy == Limits(maximum_epsilon=2, central_trust="refused")
     assert Profile(name="B").privacy == Limits()
 
 

@@ -76,7 +76,7 @@ def test_what_a_hospital_agrees_to() -> None:
         ({}, {"maximum_delta": 1e-5}, "delta 0.0001 is not between 0 and 1e-05"),
         ({"delta": nan}, {}, "delta nan is not between 0 and 0.001"),
         ({"trust": "secure"}, {}, "nobody knows trust secure"),
-        ({"trust": "central"}, {"central_trust": False}, "the server is not trusted to add the noise"),
+        ({"trust": "central"}, {"central_trust": "refused"}, "the server is not trusted to add the noise"),
         ({"patients": {"a": 11}}, {}, "it does not declare a's number of training patients"),
         ({"patients": {"b": 10}}, {}, "it does not declare a's number of training patients"),
         ({"mechanisms": ()}, {}, "it says nothing of what is done"),

@@ -216,3 +216,17 @@ def test_a_plan_beyond_a_hospitals_limits_ends_the_study(
     }
     with pytest.raises(StudyError, match=r"A failed: RefusalError: refused: epsilon 6 is not between 0 and 5"):
         go(parse(phantom_study | {"arms": ["federated"]}, ""), tmp_path / "run")
+
+
+def test_a_hospital_may_refuse_whatever_has_no_budget(
+    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
+) -> None:
+    """Also where a server drops the budget from the setting's name after a plan was agreed to."""
+    (tmp_path / "a.yaml").write_text("{name: A, privacy: {without_budget: refused}}")
+    (tmp_path / "b.yaml").write_text("{name: B}")
+    dealt = {"by": "profiles", "profiles": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}
+    phantom_study |= {"hospitals": {"assignment": dealt}, "arms": ["federated"]}
+    phantom_study["federation"]["min_hospitals"] = 2
+    go(parse(phantom_study | {"settings": ["real-epsilon-6"]}, ""), tmp_path / "private")
+    with pytest.raises(StudyError, match="A failed: RefusalError: refused: A takes part in nothing but settings with"):
+        go(parse(phantom_study | {"settings": ["real"]}, ""), tmp_path / "run")

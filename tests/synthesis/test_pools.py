@@ -27,7 +27,9 @@ class Generators:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, cell: Cell, config: StudyConfig, groups: list[Group], plan: object = None) -> dict[str, Synthetic]:
+    def __call__(
+        self, cell: Cell, config: StudyConfig, groups: list[Group], plan: object = None
+    ) -> dict[str, Synthetic]:
         self.asked.append(cell.name)
         return {group.name: self.images(cell, group.name) for group in groups}
 
@@ -67,7 +69,7 @@ def test_each_holder_has_the_images_of_its_own_generator(
     for name, pool in found.items():
         assert np.array_equal(pool.patches, generators.images(LOCAL, name).patches)
     written = table(tmp_path)
-    assert ",".join(written) == "arm,setting,budget,seed,draw,fold,holder,digest,images,guarantee"
+    assert ",".join(written) == "arm,setting,sole_setting,seed,draw,fold,holder,digest,images,guarantee"
     assert written["holder"].tolist() == ["A", "B"] and set(written["guarantee"]) == {"none"}
     assert written["digest"].tolist() == [pool.digest for pool in found.values()]
     assert found["A"].manifest["source"]["source"] == "gan"

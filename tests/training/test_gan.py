@@ -100,13 +100,29 @@ def test_three_images_of_one_class_are_enough(gan: Mcgan) -> None:
 
 
 def test_a_hospitals_own_gan_has_one_name_in_the_local_and_the_federated_arm(phantom_study: dict) -> None:
-    def name(arm: str, combine: str, folds: int = 0, seed: int = 0) -> str:
-        synthesis = {"source": "gan", "combine": combine}
-        config = StudyConfig.model_validate({**phantom_study, "synthesis": synthesis, "evaluation": {"folds": folds}})
-        return gan_name(Cell(arm, "pretrained", seed, 0, 0), config, arm == "centralized", "north")
+    def name(
+        arm: str,
+        combine: str,
+        folds: int = 0,
+        seed: int = 0,
+        setting: str = "pretrained",
+        share: float = 0.5,
+        **keys: str,
+    ) -> str:
+        synthesis, privacy = {"source": "gan", "combine": combine, **keys}, {"generator_share": share}
+        changes = {"synthesis": synthesis, "evaluation": {"folds": folds}, "privacy": privacy, "settings": [setting]}
+        config = StudyConfig.model_validate({**phantom_study, **changes})
+        return gan_name(Cell(arm, setting, seed, 0, 0), config, arm == "centralized", "north")
 
     assert name("local", "pool") == name("federated", "pool") == "generator-alone-north-none-draw0"
     assert name("federated", "average") == "generator-federated-none-draw0"
     assert name("centralized", "pool") == "generator-centralized-none-draw0"
     assert name("local", "pool", seed=1) == name("local", "pool")  # seeds vary the classifier alone,
     assert name("local", "pool", folds=2, seed=1) != name("local", "pool", folds=2)  # but deal folds anew
+    # Sums of features are added, whatever `combine` says; a generator with a budget is its setting's own.
+    assert name("federated", "pool", method="mean_embedding") == "generator-federated-none-draw0"
+    private = name("federated", "discriminator", setting="pretrained-epsilon-6")
+    assert private == "generator-federated-none-pretrained-epsilon-6-draw0"
+    assert (
+        name("federated", "discriminator", setting="pretrained-epsilon-6", share=0) == "generator-federated-none-draw0"
+    )
