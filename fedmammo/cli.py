@@ -222,9 +222,9 @@ def plan_privacy(
     study = load(config, overrides)
     with display.working(f"planning {study.name}"):
         page = plan_page(study)
-    display.page(page)
     path = out or Path(f"{study.name}-privacy-plan.json")
     write_plans(path, study)
+    display.page(page)
     typer.echo(f"{path}: the plans, as hospitals will be asked to agree to them")
 
 
@@ -243,7 +243,9 @@ def show_privacy(
 def audit_privacy(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that has a setting with a budget.")],
     canaries: Annotated[int, typer.Option(min=10, max=100_000, help="Made-up patients that are looked for.")] = 400,
-    models: Annotated[int, typer.Option(min=4, max=1000, help="Models that the membership attack trains.")] = 16,
+    models: Annotated[
+        int, typer.Option(min=4, max=1000, help="Models that the membership attack trains; an odd one is left out.")
+    ] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the audit.")] = 0,
 ) -> None:
     """Attack what a run did: lower bounds, not a proof, each beside what could have been found and what was claimed."""

@@ -71,8 +71,8 @@ def _audit(
         }
         name = f"{len(there)} canaries, one run"
         rows += _rows(name, canary_bounds(there, found, plan.delta), claims)
-    inside, ratios = attack_membership(site.inputs, patients, study.diagnosis, steps, mechanism, models, seed)
-    return rows + _rows(f"membership, {models} models", attack_bounds(inside, ratios, seed), claims)
+    inside, ratios = attack_membership(site.inputs, patients, study.diagnosis, steps, mechanism, models // 2 * 2, seed)
+    return rows + _rows(f"membership, {models // 2 * 2} models", attack_bounds(inside, ratios, seed), claims)
 
 
 def _rows(name: str, bounds: dict[str, Bound], claims: dict[str, float]) -> list[dict[str, object]]:

@@ -69,6 +69,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         "sites show",
         "synthesis",
         "synthesis evaluate",
+        "privacy",
+        "privacy plan",
+        "privacy show",
+        "privacy audit",
         "run",
         "evaluate",
         "schema",
@@ -174,7 +178,8 @@ def test_a_cohort_whose_parts_are_damaged_is_one_line(here: Here, own_cohort: Co
 def test_a_file_that_is_no_study_is_one_line(here: Here, content: str | bytes | None, expected: str) -> None:
     if content is not None:
         (here.folder / "study.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    for command in ("run study.yaml", "sites show study.yaml", "synthesis evaluate study.yaml x"):
+    commands = ("run study.yaml", "sites show study.yaml", "synthesis evaluate study.yaml x", "privacy plan study.yaml")
+    for command in commands:
         here.refuses(*command.split(), saying=expected)
 
 
@@ -208,6 +213,22 @@ def test_synthetic_images_are_measured_and_drawn(
     assert "8 synthetic images beside" in out and "kernel distance" in out and "pip install" in out
     assert "page.html: images of patients, for the planner of the simulation only\n" in out
     assert (here.folder / "page.html").read_text().startswith("<!doctype html>")
+
+
+def test_privacy_is_planned_where_there_is_a_budget(here: Here, phantom_study: dict[str, Any]) -> None:
+    (here.folder / "study.yaml").write_text(yaml.safe_dump(phantom_study))
+    here.refuses("privacy", "plan", "study.yaml", saying="settings: none has a budget of privacy; add one such as")
+    budget = ("--set", "settings=[real-epsilon-6]")
+    code, out, err = here("privacy", "plan", "study.yaml", *budget)
+    assert (code, err) == (0, "")
+    assert "unit: patient" in out and "federated, real-epsilon-6" in out
+    assert out.endswith("small-privacy-plan.json: the plans, as hospitals will be asked to agree to them\n")
+    plans = json.loads((here.folder / "small-privacy-plan.json").read_text())
+    assert [plan["arm"] for plan in plans] == ["centralized", "local", "federated"]
+    here.refuses("privacy", "plan", "study.yaml", *budget, "--out", "study.yaml/plan.json", saying="study.yaml")
+    for command in ("show", "audit"):
+        here.refuses("privacy", command, "nowhere", saying="is not the configuration of a run")
+    here.refuses("privacy", "audit", "nowhere", "--models", "3", saying="'--models': 3 is not in the range")
 
 
 def test_profiles_that_ask_for_too_much_are_one_line(

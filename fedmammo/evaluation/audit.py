@@ -5,7 +5,7 @@ released.
 """
 
 from collections.abc import Sequence
-from math import exp, log, sqrt
+from math import exp, sqrt
 from typing import NamedTuple
 
 import numpy as np
@@ -126,7 +126,7 @@ def canary_bounds(there: Flags, found: Floats, delta: float) -> dict[str, Bound]
     guessed[order[: canaries // 2]] = True
     right = int((guessed == there).sum())
     least = epsilon_of_guesses(right, canaries, canaries, delta)
-    ceiling = log((1 - CONFIDENCE) ** (1 / canaries) / (1 - (1 - CONFIDENCE) ** (1 / canaries)))
+    ceiling = epsilon_of_guesses(canaries, canaries, canaries, delta)
     mu = float(found[there].mean() - found[~there].mean())
     error = sqrt(found[there].var(ddof=1) / there.sum() + found[~there].var(ddof=1) / (~there).sum())
     reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
@@ -145,7 +145,9 @@ def attack_membership(
     models: int,
     seed: int,
 ) -> tuple[Flags, Floats]:
-    """Train models on random halves of the patients, and tell from each model whose half it was.
+    """Train models on random halves of the patients and on the other halves; tell from each model whose half it was.
+
+    `models`: how many, an even number from 4 up.
 
     The likelihood-ratio attack of Carlini et al. 2022 (arXiv 2112.03570) on patients: a patient's confidence in a model
     is the mean over its images of the logit of the true label; the other models say how it is spread where the
@@ -155,9 +157,10 @@ def attack_membership(
         Who was in which half, and log likelihood ratios: (models, patients).
     """
     generator = np.random.default_rng(seed)
-    inside = np.zeros((models, len(patients)), dtype=bool)
-    for half in inside:
+    halves = np.zeros((models // 2, len(patients)), dtype=bool)
+    for half in halves:
         half[generator.permutation(len(patients))[: len(patients) // 2]] = True
+    inside = np.concatenate([halves, ~halves])  # each patient is in half of the models
     confidence = np.empty(inside.shape)
     rows = np.concatenate(patients)
     whose = np.repeat(np.arange(len(patients)), [len(own) for own in patients])
