@@ -70,7 +70,7 @@ class Run:
 
     def until_gone(self) -> bool:
         """Wait until nothing is left; Ray's agents look for their killed raylet only every few seconds."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + 120
         while time.monotonic() < end and self.tree():
             time.sleep(0.1)
         return not self.tree()
