@@ -21,7 +21,7 @@ from fedmammo.randomness import generator_of
 from fedmammo.report.hospital_figures import DENSITIES
 from fedmammo.report.sites import check_suffix, save
 from fedmammo.report.view import View
-from fedmammo.training.hospital import FEATURES_AT_ONCE, Site, open_site
+from fedmammo.training.site import FEATURES_AT_ONCE, Site, open_site
 
 _EXAMPLES = 3  # benign ones, and as many malignant ones
 _IMAGES = 200  # of a hospital, at most, whose gray values are counted

@@ -16,7 +16,7 @@ from fedmammo.hospitals.records import records_of
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.quality import Images, quality_of
 from fedmammo.synthesis.sources import POOLS, POOLS_TABLE
-from fedmammo.training.hospital import FEATURES_AT_ONCE, open_cohort, pick_device
+from fedmammo.training.site import FEATURES_AT_ONCE, open_cohort, pick_device
 
 QUALITY_TABLE = "quality.csv"
 

@@ -19,7 +19,7 @@ from fedmammo.privacy_view import AUDIT_TABLE
 from fedmammo.run_folder import read_config
 from fedmammo.settings import epsilon_of, kind_of
 from fedmammo.study import cells
-from fedmammo.training.hospital import open_site
+from fedmammo.training.site import open_site
 
 COLUMNS = ["setting", "audit", "measure", "value", "ci_low", "ci_high", "ceiling", "claimed"]
 

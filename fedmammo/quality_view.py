@@ -28,7 +28,7 @@ from fedmammo.synthesis.folder import CLASSES, images_by_class
 from fedmammo.synthesis.pool import MANIFEST, Pool
 from fedmammo.synthesis.quality import Images, quality_of, resized
 from fedmammo.synthesis.sources import FromFolder
-from fedmammo.training.hospital import pick_device
+from fedmammo.training.site import pick_device
 
 SUFFIXES = (".html", ".csv")
 _EXAMPLES = 24  # of each class

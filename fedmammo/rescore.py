@@ -17,7 +17,7 @@ from fedmammo.hospitals.holder import hospital_of_patients, names
 from fedmammo.predictions import tabulate
 from fedmammo.run_folder import RunFolder, read_config
 from fedmammo.study import cells
-from fedmammo.training.hospital import FEATURES_AT_ONCE, open_site
+from fedmammo.training.site import FEATURES_AT_ONCE, open_site
 from fedmammo.training.steps import score
 
 

@@ -37,8 +37,8 @@ from fedmammo.run_folder import RunFolder, round_row
 from fedmammo.settings import kind_of
 from fedmammo.synthesis.pools import Pools, check_source
 from fedmammo.synthesis.sources import POOLS
-from fedmammo.training.hospital import pick_device
 from fedmammo.training.pretraining import pretrain
+from fedmammo.training.site import pick_device
 from fedmammo.training.task import Cell
 
 

@@ -12,7 +12,7 @@ from fedmammo.config import StudyConfig, parse
 from fedmammo.errors import InputError
 from fedmammo.hospital_view import look_at, write_sites
 from fedmammo.report.sites import PRIVACY, check_suffix
-from fedmammo.training.hospital import open_site
+from fedmammo.training.site import open_site
 
 PROFILES = {"by": "profiles", "profiles": ["university_hospital", "rural_clinic", "private_practice"]}
 

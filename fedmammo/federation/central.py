@@ -27,33 +27,20 @@ class CentralRounds(Rounds):
         self, checkpoint: Checkpoint, group: Group, number: int, sent: dict[str, Tensor], answered: list[str]
     ) -> dict[str, Tensor]:
         """Noise the gradient, step, and keep the optimiser's state with the checkpoint."""
-        mechanism = self.plan.mechanism("train")
-        secret = Secret.of(self.server.run / "server", self.config.privacy.secret_seed)
-        request = {
-            "cell": self.cell.name,
-            "group": group.name,
-            "round": number,
-            "plan": self.plan.digest,
-            "answered": answered,
-            "gradient": digest_of_tensors(sent),
-            "model": digest_of_tensors(checkpoint.models[group.name]),
-        }
-        stream = secret.stream(secret.digest(request), "noise", 0)
-        spread = mechanism.noise_multiplier * self.sensitivity(answered)
+        gradient = noised(self, self.plan, checkpoint, group, number, sent, answered, self.spread(answered))
         parameters = {name: nn.Parameter(tensor.clone()) for name, tensor in checkpoint.models[group.name].items()}
         optimizer = make_optimizer(self.config.diagnosis.optimizer, list(parameters.values()))
         kept = checkpoint.kept.get(group.name, {})
         restore(optimizer, parameters, of_kind(kept, "optimizer"))
         for name, parameter in parameters.items():
-            noise = torch.from_numpy(stream.normal(tuple(parameter.shape)))
-            parameter.grad = sent[name] + (spread * noise).to(parameter)
+            parameter.grad = gradient[name]
         optimizer.step()
         mean = of_kind(kept, "mean")
         checkpoint.kept[group.name] = join_kinds(optimizer=state_of(optimizer, parameters), mean=mean)
         return {name: parameter.detach() for name, parameter in parameters.items()}
 
-    def sensitivity(self, answered: list[str]) -> float:
-        """Return the most by which one patient moves the mean of what these hospitals sent.
+    def spread(self, answered: list[str]) -> float:
+        """Return the noise's standard deviation: its multiplier times the most by which one patient moves the mean.
 
         A hospital sends its clipped sum over its expected number of patients (and images of nobody); the mean weighs
         hospitals by their declared numbers of patients.
@@ -64,4 +51,35 @@ class CentralRounds(Rounds):
             patients[name] / (mechanism.rate * (patients[name] + images_of_nobody(self.config, patients[name])))
             for name in answered
         )
-        return mechanism.clipping_norm * max(moved) / total
+        return mechanism.noise_multiplier * mechanism.clipping_norm * max(moved) / total
+
+
+def noised(
+    rounds: Rounds,
+    plan: Plan,
+    checkpoint: Checkpoint,
+    group: Group,
+    number: int,
+    sent: dict[str, Tensor],
+    answered: list[str],
+    spread: float,
+) -> dict[str, Tensor]:
+    """Add noise of this standard deviation, from the server's own secret, to the mean of what hospitals sent.
+
+    The stream belongs to everything that determines the mean: a round that is taken again gets the same noise.
+    """
+    secret = Secret.of(rounds.server.run / "server", rounds.config.privacy.secret_seed)
+    request = {
+        "cell": rounds.cell.name,
+        "group": group.name,
+        "round": number,
+        "plan": plan.digest,
+        "answered": answered,
+        "gradient": digest_of_tensors(sent),
+        "model": digest_of_tensors(checkpoint.models[group.name]),
+    }
+    stream = secret.stream(secret.digest(request), "noise", 0)
+    return {
+        name: mean + (spread * torch.from_numpy(stream.normal(tuple(mean.shape)))).to(mean)
+        for name, mean in sent.items()
+    }

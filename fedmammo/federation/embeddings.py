@@ -8,20 +8,19 @@ from torch import Tensor
 
 from fedmammo.config import StudyConfig
 from fedmammo.federation.arms import Group
+from fedmammo.federation.central import noised
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Server
 from fedmammo.federation.strategies import FedAvg
 from fedmammo.models.mcgan import build_mcgan
 from fedmammo.privacy.embedding import ClassMeans
-from fedmammo.privacy.officer import digest_of_tensors
 from fedmammo.privacy.plan import Plan
-from fedmammo.privacy.secret import Secret
 from fedmammo.randomness import generator_of
 from fedmammo.synthesis.embedding import loss_of_means
 from fedmammo.training.gan import gan_name, gan_of, steps_of, train_gan
 from fedmammo.training.generator import public_classifier, show_progress
-from fedmammo.training.hospital import open_site
+from fedmammo.training.site import open_site
 from fedmammo.training.state import join_kinds, of_kind
 from fedmammo.training.task import Cell
 
@@ -60,14 +59,7 @@ class EmbeddingRounds(Rounds):
         checkpoint.kept[group.name] = {"spread": torch.tensor(spread, dtype=torch.float64)}
         if self.plan is None or self.plan.trust == "local":
             return sent
-        secret = Secret.of(self.server.run / "server", self.config.privacy.secret_seed)
-        request = {"cell": self.cell.name, "group": group.name, "plan": self.plan.digest, "answered": answered}
-        digest = secret.digest(request | {"embedding": digest_of_tensors(sent)})
-        stream = secret.stream(digest, "noise", 0)
-        return {
-            name: mean + (spread * torch.from_numpy(stream.normal(tuple(mean.shape)))).to(mean)
-            for name, mean in sent.items()
-        }
+        return noised(self, self.plan, checkpoint, group, number, sent, answered, spread)
 
     def _spread(self, answered: list[str]) -> float:
         """Return the standard deviation of the noise on the mean over the patients of these hospitals."""
@@ -111,6 +103,6 @@ class EmbeddingRounds(Rounds):
                 networks = join_kinds(gan=gan.tensors("generator", "average"), state=state)
                 checkpoint.kept[group.name] = kept | networks | {"rounds": torch.tensor(number)}
                 checkpoint.write(path)
-                show_progress(self.server.run, name, number, gan)
+                show_progress(self.server.run, name, "server", number, gan)
                 self.server.progress(self.cell, "generator", {group.name: "ok"}, number, source.rounds)
         return checkpoint

@@ -24,8 +24,8 @@ from fedmammo.run_folder import PHANTOM_GAN, write_rounds
 from fedmammo.synthesis.pool import Synthetic
 from fedmammo.synthesis.sampling import sample_pool
 from fedmammo.training.gan import TRAVELS, gan_name, gan_of, steps_of, train_gan
-from fedmammo.training.hospital import pick_device
 from fedmammo.training.phantom_gan import phantom_gan
+from fedmammo.training.site import pick_device
 from fedmammo.training.state import join_kinds, of_kind
 from fedmammo.training.task import Cell
 

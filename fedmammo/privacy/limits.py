@@ -13,7 +13,7 @@ class Limits(Section):
     maximum_epsilon: float = Field(
         default=100.0, gt=0, description="Largest budget that the hospital spends on a study, at `maximum_delta`."
     )
-    maximum_delta: float = Field(default=1e-3, gt=0, lt=1, description="Largest delta at which a budget may be stated.")
+    maximum_delta: float = Field(default=1e-3, gt=0, lt=0.5, description="Largest delta at which a budget may be stated.")
     minimum_noise_multiplier: float = Field(
         default=0.05, gt=0, description="Least noise, as a multiple of the clipping norm, that a release may carry."
     )

@@ -199,7 +199,7 @@ def _average(gan: Mcgan, step: int) -> None:
 def half_precision(device: torch.device) -> torch.autocast:
     """Compute in bfloat16 where the processor or GPU has it."""
     if device.type == "cuda":
-        has = torch.cuda.is_bf16_supported()
+        has = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=has)

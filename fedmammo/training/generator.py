@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,11 +25,9 @@ from fedmammo.synthesis.grid import grid_of
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training.gan import TRAVELS, Patients, gan_name, gan_of, steps_of, train_gan
 from fedmammo.training.private_gan import train_discriminator
+from fedmammo.training.site import Site
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
 from fedmammo.training.task import Task
-
-if TYPE_CHECKING:
-    from fedmammo.training.hospital import Site
 
 Agreed = tuple[Officer, Plan, Mechanism]
 """Under a budget: the hospital's officer, what was agreed to, and the part of it that is asked for."""
@@ -45,7 +42,7 @@ def count_classes(inputs: Inputs, holder: Holder) -> dict[str, float]:
 
 
 def train_round(
-    site: "Site", holder: Holder, task: Task, incoming: dict[str, dict[str, Tensor]], agreed: Agreed | None
+    site: Site, holder: Holder, task: Task, incoming: dict[str, dict[str, Tensor]], agreed: Agreed | None
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Take a round of the GAN, as `fedmammo.training.hospital.work` describes it; its state is committed.
 
@@ -67,7 +64,7 @@ def train_round(
         if not all(tensor.isfinite().all() for tensor in (*networks.values(), *state.values())):
             raise StudyError("its GAN is not finite; fewer steps may help")
         commit_state(folder, task.round, join_kinds(gan=networks, state=state))
-        show_progress(Path(task.run), name, task.round, gan)
+        show_progress(Path(task.run), name, holder.name, task.round, gan)
         return gan.tensors(*TRAVELS[source.combine])
 
     declared = {"num-examples": float(len(holder.training))}
@@ -88,9 +85,7 @@ def train_round(
     return outgoing, declared | {"epsilon": spent}
 
 
-def embed(
-    site: "Site", holder: Holder, task: Task, agreed: Agreed | None
-) -> tuple[dict[str, Tensor], dict[str, float]]:
+def embed(site: Site, holder: Holder, task: Task, agreed: Agreed | None) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Return the mean over training patients of their vectors of features (fedmammo.privacy.embedding).
 
     Under a budget it is a noised sum over their declared number, or where a trusted server adds the noise, a clean one.
@@ -154,6 +149,6 @@ def patients_of(inputs: Inputs, holder: Holder, side: int) -> Patients:
     return Patients(2 * images - 1, malignant, images_of)
 
 
-def show_progress(run: Path, name: str, number: int, gan: Mcgan) -> None:
-    """Keep a picture of what a generator draws after a round."""
-    write_bytes(run / POOLS / "progress" / name / f"round-{number:05d}.png", grid_of(gan))
+def show_progress(run: Path, name: str, holder: str, number: int, gan: Mcgan) -> None:
+    """Keep a picture of what a generator draws after a round of this holder, or of the server."""
+    write_bytes(run / POOLS / "progress" / name / f"{holder}-round-{number:05d}.png", grid_of(gan))

@@ -12,7 +12,7 @@ from fedmammo.config import StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.randomness import generator_of
 from fedmammo.training import steps
-from fedmammo.training.hospital import open_inputs
+from fedmammo.training.site import open_inputs
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
 from fedmammo.training.task import PRETRAINING
 

@@ -40,7 +40,7 @@ class Sabotage(NamedTuple):
     def arguments(self) -> list[str]:
         """Pytest's arguments for the tests: a file, and words of which a test's name has one."""
         file, _, words = self.tests.partition(" ")
-        return [f"tests/privacy/{file}", *(["-k", words] if words else [])]
+        return [f"tests/{file}" if "/" in file else f"tests/privacy/{file}", *(["-k", words] if words else [])]
 
 
 def forked(work: Callable[[], int], log: Path) -> int:

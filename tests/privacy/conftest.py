@@ -1,4 +1,4 @@
-"""A private deployment on drawn patients, spoken to as a server would speak to it."""
+"""A private deployment on drawn patients, spoken to as a server would speak to it; patients who are told apart."""
 
 import json
 import os
@@ -7,16 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config import DiagnosisConfig, StudyConfig, parse
+from fedmammo.features.inputs import Inputs
 from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
+from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model
 from fedmammo.privacy.plan import Plan, plan_of
+from fedmammo.privacy.steps import PrivateSteps
+from fedmammo.randomness import generator_of
 from fedmammo.training.hospital import work
+from fedmammo.training.steps import train
 from fedmammo.training.task import Cell, Task
 
 CELL = Cell("federated", "real-epsilon-6", 0, 0, 0)
@@ -85,6 +92,38 @@ class Deployment:
         return [read_tensors(folder / f"release-{line['request'][:16]}.safetensors")[0] for line in self.ledger(node)]
 
 
+class OneByOne:
+    """Twenty patients with an image each, whose features are told apart: patient i has 1 at place i and 0 elsewhere.
+
+    The head starts at zero, so that at a clipping norm that nobody reaches patient i, if in the step, moves weight i by
+    1/2 in a sum, and nothing else does.
+    """
+
+    def __init__(self, cohort: Cohort) -> None:
+        content = {"network": "test_vit", "weights": "none", "image_size": 32, "augmentation": {"flips": "none"}}
+        optimizer = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0}
+        self.config = DiagnosisConfig.model_validate({**content, "optimizer": optimizer})
+        self.inputs = Inputs(cohort, self.config, torch.device("cpu"), true_records(cohort))
+        self.inputs.classifier.center.zero_()
+        self.inputs.classifier.scale.fill_(1)
+        for row in range(20):
+            self.features(row, np.eye(64, dtype=np.float32)[row])
+
+    def features(self, row: int, values: np.ndarray) -> None:
+        _, store = self.inputs._sets[0]
+        store.put("whole", row, values)
+
+    def train(self, private: PrivateSteps, state: dict[str, Tensor] | None = None) -> np.ndarray:
+        """How far the weights go in the steps, of 1 times the gradient each."""
+        model = {"head.weight": torch.zeros(1, 64), "head.bias": torch.zeros(1)}
+        rows = [np.array([row]) for row in range(20)]
+        outgoing, _, _ = train(
+            self.inputs, rows, self.config, private.mechanism.local_steps, generator_of(0, "published"), model,
+            state or {}, private=private,
+        )  # fmt: skip
+        return outgoing["head.weight"][0].double().numpy()
+
+
 @pytest.fixture(scope="session")
 def phantom_cohort(request: pytest.FixtureRequest) -> Cohort:
     """The drawn patients that all tests share; `make mutants` has them drawn once for all its runs."""
@@ -110,3 +149,8 @@ def deploy(
         return Deployment(merged(content, changes), phantom_cohort, tmp_path / run)
 
     return made
+
+
+@pytest.fixture
+def one_by_one(own_cohort: Cohort) -> OneByOne:
+    return OneByOne(own_cohort)

@@ -91,16 +91,16 @@ def test_what_one_patient_moves(deploy: Callable[..., Any], rate: float, answere
     """
     mechanism = Mechanism("train", 2.0, 1.0, rate, 2, 1)
     rounds = rounds_of(deploy(**CENTRAL), mechanisms=(mechanism,), patients={"a": 10, "b": 30})
-    assert rounds.sensitivity(answered) == pytest.approx(expected)
+    assert rounds.spread(answered) == pytest.approx(expected)
 
 
 def test_what_one_patient_moves_beside_images_of_nobody(deploy: Callable[..., Any]) -> None:
     """As many images of nobody as patients halve what a patient moves."""
     deployment = deploy(**CENTRAL, synthesis={"source": "phantom", "synthetic_per_real": 1.0})
     rounds = rounds_of(deployment, mechanisms=(Mechanism("train", 2.0, 1.0, 1.0, 2, 1),), patients={"a": 10, "b": 30})
-    assert rounds.sensitivity(["a", "b"]) == pytest.approx(2 / 40)
+    assert rounds.spread(["a", "b"]) == pytest.approx(2 / 40)
     rounds.config = rounds.config.model_copy(update={"settings": {"augmented-epsilon-6": {}}})
-    assert rounds.sensitivity(["a", "b"]) == pytest.approx(1 / 40)
+    assert rounds.spread(["a", "b"]) == pytest.approx(1 / 40)
 
 
 def test_the_same_gradient_is_noised_alike_and_another_otherwise(deploy: Callable[..., Any]) -> None:

@@ -16,7 +16,8 @@ from fedmammo.errors import InputError
 from fedmammo.features.store import FeatureStore
 from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
-from fedmammo.training.hospital import open_site, pick_device, work
+from fedmammo.training.hospital import work
+from fedmammo.training.site import open_site, pick_device
 from fedmammo.training.steps import score
 from fedmammo.training.task import Cell, Task
 

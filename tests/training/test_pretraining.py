@@ -17,8 +17,9 @@ from fedmammo.synthesis.drawn import draw_phantoms
 from fedmammo.synthesis.pool import Pool, write_pool
 from fedmammo.synthesis.sources import FromPhantom
 from fedmammo.training import hospital, steps
-from fedmammo.training.hospital import open_inputs, work
+from fedmammo.training.hospital import work
 from fedmammo.training.pretraining import pretrain
+from fedmammo.training.site import open_inputs
 from fedmammo.training.task import Cell, Task
 
 CELL = Cell("federated", "pretrained", 3, 0, 0)

@@ -137,6 +137,20 @@ def test_one_patient_moves_the_sum_by_the_clipping_norm_at_most(
     assert 0 < float(moved.norm()) <= 0.01 * (1 + 1e-4)
 
 
+def test_who_is_not_sampled_moves_nothing(patients: Patients, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sixteen requests at rate .5, in those whose step is without patient 2, its images are worth nothing."""
+    neighbour = Patients(patients.images.clone(), patients.malignant, patients.images_of)
+    neighbour.images[patients.images_of[2]] = 0.0
+    members = set()
+    for number in range(16):
+        private = steps(1e-12, 1.0, rate=0.5, request=f"request {number}")
+        (sample,) = private.samples()
+        both = [gradient_seen(each, private, monkeypatch) for each in (patients, neighbour)]
+        assert all(torch.equal(both[0][name], both[1][name]) for name in both[0]) == (2 not in sample)
+        members.add(2 in sample)
+    assert members == {True, False}
+
+
 def test_noise_has_its_size_and_is_there_where_nobody_was_sampled(
     patients: Patients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
