@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/fedmammo run configs/quickstart.yaml --out demo/run
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-long: $(VENV)/installed
 	$(BIN)/python -m pytest -m long
