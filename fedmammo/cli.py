@@ -244,7 +244,7 @@ def audit_privacy(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run that has a setting with a budget.")],
     canaries: Annotated[int, typer.Option(min=10, max=100_000, help="Made-up patients that are looked for.")] = 400,
     models: Annotated[
-        int, typer.Option(min=4, max=1000, help="Models that the membership attack trains; an odd one is left out.")
+        int, typer.Option(min=6, max=1000, help="Models that the membership attack trains; an odd one is left out.")
     ] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the audit.")] = 0,
 ) -> None:

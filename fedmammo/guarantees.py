@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fedmammo.config import StudyConfig
+from fedmammo.errors import StudyError
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.ledger import spent_in
 from fedmammo.privacy.officer import ledger_of
@@ -25,8 +26,8 @@ class Guarantee(NamedTuple):
     Attributes:
         epsilon: the most that a hospital spent in a deployment, at `delta`; NaN where nothing was under a budget.
         delta: as configured; NaN likewise.
-        end_to_end: `patient` where that is all that a patient's data had to do with the model, `none` where it had
-            more, `no patient` where no patient's data was used.
+        end_to_end: `patient` where that is, given the configuration, all that a patient's data had to do with the
+            model, `none` where it had more, `no patient` where no patient's data was used.
     """
 
     epsilon: float
@@ -35,7 +36,10 @@ class Guarantee(NamedTuple):
 
 
 def guarantees(run: Path, config: StudyConfig, cells: Iterable[Cell]) -> dict[tuple[str, str], Guarantee]:
-    """Return what holds for each arm and setting of a run. Raises StudyError where a ledger was altered."""
+    """Return what holds for each arm and setting of a run.
+
+    `cells`: finished ones. Raises StudyError where a ledger was altered, is gone, or holds less than was released.
+    """
     pools = run / POOLS / POOLS_TABLE
     table = pd.read_csv(pools, dtype=str, na_filter=False) if pools.exists() else pd.DataFrame(columns=["guarantee"])
     found: dict[tuple[str, str], Guarantee] = {}
@@ -45,7 +49,9 @@ def guarantees(run: Path, config: StudyConfig, cells: Iterable[Cell]) -> dict[tu
         spent, delta = np.nan, np.nan
         if epsilon_of(cell.setting) is not None:
             delta = study.privacy.delta
-            spent = max(spent_by_hospital(run, study, cell, delta).values(), default=0.0)
+            by_hospital = spent_by_hospital(run, study, cell, delta)
+            _check_against_rounds(run, cell, by_hospital)
+            spent = max(by_hospital.values())
             if place in found:
                 spent = max(spent, found[place].epsilon)
         found[place] = Guarantee(spent, delta, _end_to_end(study, cell, table))
@@ -63,6 +69,18 @@ def spent_by_hospital(run: Path, study: StudyConfig, cell: Cell, delta: float) -
         if ledgers[0].exists():
             found[folder.name] = epsilon(spent_of(spent_in(ledgers)), delta)
     return found
+
+
+def _check_against_rounds(run: Path, cell: Cell, by_hospital: dict[str, float]) -> None:
+    """Compare ledgers with what hospitals told the server: a ledger that was cut short is as sound as one that grew."""
+    if not by_hospital:
+        raise StudyError(f"{run / 'hospitals'}: no ledger of {cell.name} is there; restore them, or begin a new run")
+    rounds = pd.read_csv(run / "cells" / cell.name / "rounds.csv")
+    told = rounds.groupby("hospital")["epsilon_spent"].max().dropna()
+    for hospital, least in told.items():
+        if by_hospital.get(str(hospital), 0.0) < least * (1 - 1e-6):
+            path = ledger_of(run / "hospitals" / str(hospital), cell.name)
+            raise StudyError(f"{path}: holds less than was released (epsilon {least:g}); restore it")
 
 
 def ledgers_of(folder: Path, study: StudyConfig, cell: Cell) -> list[Path]:

@@ -13,7 +13,7 @@ from fedmammo.errors import InputError
 from fedmammo.evaluation.audit import Bound, attack_bounds, attack_membership, canary_bounds, plant_canaries
 from fedmammo.files import write_text
 from fedmammo.hospitals.holder import holders
-from fedmammo.privacy.accounting import attack_power, epsilon_of_mu, mu_of
+from fedmammo.privacy.accounting import attack_power, epsilon, mu_of, spent_of
 from fedmammo.privacy.plan import plan_of
 from fedmammo.privacy_view import AUDIT_TABLE
 from fedmammo.run_folder import read_config
@@ -27,9 +27,11 @@ COLUMNS = ["setting", "audit", "measure", "value", "ci_low", "ci_high", "ceiling
 def audit(run: Path, canaries: int, models: int, seed: int, report: Callable[[str], None]) -> pd.DataFrame:
     """Audit every setting of a run that trains on patients, in its first arm; writes `privacy-audit.csv` there.
 
-    All training patients are audited as one holder: the mechanism is the same for each hospital. A setting without a
-    budget is attacked too, for comparison. `ceiling` is the most that so many canaries can certify, `claimed` what
-    the plan says. Raises InputError where there is no run, or none of its settings has a budget.
+    All training patients are audited as one holder, in the steps of the classifier: the mechanism is the same for each
+    hospital. What it learned from before, and generators, are not attacked. A setting without a budget is attacked
+    too, for comparison. `ceiling` is the most that so many canaries can certify, `claimed` what the plan says of these
+    steps; nothing is claimed of mu where patients are sampled. Raises InputError where there is no run, or none of its
+    settings has a budget.
     """
     config, _ = read_config(run)
     if not any(epsilon_of(setting) for setting in config.settings):
@@ -63,12 +65,10 @@ def _audit(
     if plan is not None:
         mechanism = replace(plan.mechanism("train"), rounds=1, local_steps=steps)
         there, found = plant_canaries(site.inputs, patients, study.diagnosis, mechanism, canaries, seed)
-        mu = mu_of(plan.epsilon(plan.delta), plan.delta)
-        claims = {
-            "epsilon is at least": epsilon_of_mu(mu, plan.delta),
-            "mu": mu,
-            "found at 1% false alarms": attack_power(plan.epsilon(plan.delta), plan.delta),
-        }
+        claimed = epsilon(spent_of([(mechanism, mechanism.steps)]), plan.delta)
+        claims = {"epsilon is at least": claimed, "found at 1% false alarms": attack_power(claimed, plan.delta)}
+        if mechanism.rate == 1:
+            claims["mu"] = mu_of(claimed, plan.delta)
         name = f"{len(there)} canaries, one run"
         rows += _rows(name, canary_bounds(there, found, plan.delta), claims)
     inside, ratios = attack_membership(site.inputs, patients, study.diagnosis, steps, mechanism, models // 2 * 2, seed)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig
+from fedmammo.config import ALL, StudyConfig
 from fedmammo.errors import InputError
 from fedmammo.files import write_text
-from fedmammo.guarantees import Guarantee, guarantees, ledgers_of
+from fedmammo.guarantees import NONE, Guarantee, guarantees, ledgers_of
 from fedmammo.hospitals.holder import holders
 from fedmammo.privacy.accounting import Spent, attack_power, epsilon, image_level, in_words, replace_one, spent_of
 from fedmammo.privacy.fields import FIELDS
@@ -25,10 +25,12 @@ from fedmammo.training.task import Cell
 
 AUDIT_TABLE = "privacy-audit.csv"  # in a run's folder
 SEEDED = "hospitals' secrets came from privacy.secret_seed: NOTHING here is private"
+UNFINISHED = "hospitals' secrets still lie in this folder, and the study is not finished: keep the folder to yourself"
 IMAGES = (1, 2, 6, 14)  # of a patient, for whom an image-level promise is worked out
 ASSUMPTIONS = (
-    "Noise and sampled patients come from 32 bytes of the operating system, kept in the hospital's folder and deleted "
-    "when the run is finished.",
+    "Noise and sampled patients come from 32 bytes of the operating system, kept in the hospital's folder in the run, "
+    "and deleted when the run is finished, not before.",
+    "A run knows of no other: the same study with another folder spends its budget again.",
     "Noise is drawn in double precision and rounded: attacks on floating-point noise (Mironov 2012) are not defended.",
     "Backbone weights, drawn patches and the choice of hyperparameters are taken to be public. Hyperparameters that "
     "were tuned on these patients are a release that is not counted.",
@@ -97,12 +99,14 @@ def show_page(run: Path) -> list[Part]:
         raise InputError(f"{run}: none of its settings has a budget of privacy: it promises patients nothing")
     done = [cell for cell in cells(config) if (run / "cells" / cell.name / "predictions.csv").exists()]
     held = guarantees(run, config, done)
-    costs = sorted({one.epsilon for one in held.values() if one.epsilon > 0})
+    costs = sorted({(one.epsilon, one.delta) for one in held.values() if one.epsilon > 0})
+    left = [*run.glob("hospitals/*/secret"), *run.glob("server/secret")]
     parts = [
         Part(
             f"privacy of {run}",
             [
-                *([SEEDED] if config.privacy.secret_seed is not None else []),
+                *([SEEDED] if _seeded(config) else []),
+                *([UNFINISHED] if left else []),
                 "simulated: each arm, setting and seed is a deployment that might have been, with a budget of its own",
                 f"unit: {UNIT}",
                 f"relation: {RELATION}",
@@ -114,11 +118,14 @@ def show_page(run: Path) -> list[Part]:
         ),
         Part(
             "what each deployment guarantees (most over hospitals, seeds, draws and folds)",
-            [f"epsilon {cost:.3g}: {in_words(cost, config.privacy.delta)}" for cost in costs],
+            [f"epsilon {cost:.3g} at delta {delta:g}: {in_words(cost, delta)}" for cost, delta in costs],
             pd.DataFrame([_guarantee(place, one) for place, one in held.items()]),
         ),
-        Part("every release, and what it costs each hospital", table=pd.DataFrame(_releases(run, config))),
-        Part("were every deployment published", [_composed(run, config)]),
+        Part(
+            "releases of the first seed, draw and fold of each arm and setting, and what they cost each hospital",
+            table=pd.DataFrame(_releases(run, config)),
+        ),
+        Part("were every deployment published", _composed(run, config, held)),
     ]
     if (run / AUDIT_TABLE).exists():
         parts.append(Part("audit: lower bounds, not a proof", table=pd.read_csv(run / AUDIT_TABLE)))
@@ -149,14 +156,22 @@ def _first_cells(config: StudyConfig) -> Iterator[Cell]:
             yield cell
 
 
-def _trusts(config: StudyConfig) -> set[str]:
+def _private_studies(config: StudyConfig) -> list[StudyConfig]:
     private = (cell for cell in _first_cells(config) if epsilon_of(cell.setting))
-    return {config.for_cell(cell.arm, cell.setting, cell.draw).privacy.trust for cell in private}
+    return [config.for_cell(cell.arm, cell.setting, cell.draw) for cell in private]
+
+
+def _trusts(config: StudyConfig) -> set[str]:
+    return {study.privacy.trust for study in _private_studies(config)}
+
+
+def _seeded(config: StudyConfig) -> bool:
+    return any(study.privacy.secret_seed is not None for study in _private_studies(config))
 
 
 def _attack(spent: Spent, delta: float) -> str:
     power = attack_power(epsilon(spent, delta), delta)
-    return f"the best attack that is wrong on 1 % of other patients finds {power:.0%} of those who took part"
+    return f"the best attack that is wrong on 1 % of other patients finds at most {power:.0%} of those who took part"
 
 
 def _row(stage: str, one: Mechanism | None, spent: Spent) -> dict[str, object]:
@@ -195,15 +210,23 @@ def _releases(run: Path, config: StudyConfig) -> Iterator[dict[str, object]]:
             }
 
 
-def _composed(run: Path, config: StudyConfig) -> str:
-    """Compose all that each hospital's ledgers hold, with those of the holder of all patients."""
-    of_all = sorted((run / "hospitals" / "all" / "ledger").glob("*.jsonl"))
-    found = {}
-    for folder in sorted((run / "hospitals").glob("*/")):
-        if folder.name != "all":
-            taken = spent_in([*of_all, *sorted((folder / "ledger").glob("*.jsonl"))])
-            found[folder.name] = epsilon(spent_of(taken), config.privacy.delta)
-    if not found:
-        return "nothing was released by a hospital"
-    name = max(found, key=lambda one: found[one])
-    return f"a patient of {name} would have spent epsilon {found[name]:.4g} at delta {config.privacy.delta:g} in all"
+def _composed(run: Path, config: StudyConfig, held: dict[tuple[str, str], Guarantee]) -> list[str]:
+    """Compose all that the ledgers of one patient's hospitals hold, with those of the holder of all patients.
+
+    In each draw the patient is taken to be in the hospital that spent most.
+    """
+    delta, whole = config.privacy.delta, []
+    for draw in config.hospitals.seed:
+        of_all, *others = (
+            spent_of(spent_in(sorted((run / "hospitals" / name / "ledger").glob(f"*-draw{draw}[-.]*jsonl"))))
+            for name in [ALL, *(folder.name for folder in sorted((run / "hospitals").glob("*/")) if folder.name != ALL)]
+        )
+        whole += [*of_all, *max(others, key=lambda spent: epsilon(spent, delta) if spent else 0.0, default=())]
+    if not whole:
+        return ["nothing was released under a budget"]
+    unbounded = sorted({setting for (_, setting), one in held.items() if one.end_to_end == NONE})
+    return [
+        f"a patient would have spent epsilon {epsilon(tuple(whole), delta):.4g} at delta {delta:g} in all deployments "
+        "with a budget together",
+        *([f"{', '.join(unbounded)}: without a bound, so all together have none"] if unbounded else []),
+    ]

@@ -1,6 +1,7 @@
 """The plan, the page of a run, its audit, and what its results say they guarantee: all from one small run."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config import StudyConfig, parse
-from fedmammo.errors import InputError
+from fedmammo.errors import InputError, StudyError
 from fedmammo.guarantees import guarantees
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy_audit import audit
@@ -69,6 +70,29 @@ def test_whoever_knows_the_seed_of_secrets_is_promised_nothing(finished: Finishe
     assert {one.end_to_end for one in guarantees(run, seeded, cells(seeded)).values()} == {"none"}
 
 
+def test_a_ledger_that_is_cut_short_or_gone_is_noticed(finished: Finished, tmp_path: Path) -> None:
+    """Its chain is whole to the end: what hospitals told the server of each round shows that lines are missing."""
+    config, run = finished
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    ledger = copy / "hospitals/hospital-2/ledger/federated-real-epsilon-6-seed0-draw0-fold0.jsonl"
+    whole = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text("".join(whole[:-1]))
+    with pytest.raises(StudyError, match=r"hospital-2/ledger/.*jsonl: holds less than was released \(epsilon 5\.9"):
+        guarantees(copy, config, cells(config))
+    for path in copy.glob("hospitals/*/ledger/*"):
+        path.unlink()
+    with pytest.raises(StudyError, match=r"no ledger of federated-real-epsilon-6-seed0-draw0-fold0 is there"):
+        show_page(copy)
+
+
+def test_secrets_that_still_lie_in_the_run_are_told(finished: Finished, tmp_path: Path) -> None:
+    _, run = finished
+    assert "secrets still lie" not in text_of(show_page(run))
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    (copy / "hospitals/hospital-1/secret").write_bytes(bytes(32))
+    assert "hospitals' secrets still lie in this folder" in text_of(show_page(copy))
+
+
 def test_the_plan_is_told_before_anything_runs(finished: Finished, tmp_path: Path) -> None:
     """Four steps at epsilon 6: noise 2 / mu, of mu 1.4596 (one-shot noise .6851)."""
     config, _ = finished
@@ -78,7 +102,7 @@ def test_the_plan_is_told_before_anything_runs(finished: Finished, tmp_path: Pat
     assert table.loc["together", "at 0.0001"] == pytest.approx(6, rel=0.01)
     assert table.loc["together", "at 1e-06"] == pytest.approx(7.6, abs=0.05)
     text = text_of(parts)
-    assert "unit: patient" in text and "zero-out of one patient" in text and "finds 19% of those" in text
+    assert "unit: patient" in text and "zero-out of one patient" in text and "finds at most 19% of those" in text
     assert "hospital-1 6, hospital-2 6, hospital-3 5" in text and "1: 6, 2: 14.5, 6: 70.1, 14: 284 images" in text
     write_plans(tmp_path / "plan.json", config)
     plans = json.loads((tmp_path / "plan.json").read_text())
@@ -101,7 +125,7 @@ def test_the_page_of_a_run_says_who_is_protected_and_what_all_deployments_would_
     assert "proves nothing of TLS" in text and "NOTHING here is private" not in text
     spent = {row.setting: row.epsilon for row in table_of(parts, "what each deployment").itertuples()}
     assert spent["real-epsilon-6"] == pytest.approx(6, rel=0.01) and pd.isna(spent["real"])
-    releases = table_of(parts, "every release").set_index("deployment")
+    releases = table_of(parts, "releases of the first").set_index("deployment")
     assert releases.loc["federated real-epsilon-6", ["who", "stage", "releases"]].tolist() == [
         "3 hospitals",
         "train",
@@ -112,13 +136,14 @@ def test_the_page_of_a_run_says_who_is_protected_and_what_all_deployments_would_
         for plan in (table_of(plan_page(config), f"federated, {name}") for name in spent if name != "real")
     ]
     together = epsilon(tuple(sorted((1.0, sigma, 4) for sigma in noise)), 1e-4)
-    assert f"would have spent epsilon {together:.4g} at delta 0.0001 in all" in text
+    assert f"would have spent epsilon {together:.4g} at delta 0.0001 in all deployments with a budget together" in text
+    assert "pretrained-epsilon-2, real: without a bound, so all together have none" in text
     assert set(table_of(parts, "what leaves a hospital")["mark"]) == {"public", "local", "charged"}
 
 
 def test_an_audit_stands_on_the_page_beside_what_was_claimed(finished: Finished) -> None:
     _, run = finished
-    found = audit(run, 40, 4, 0, lambda _: None).set_index(["setting", "measure"])
+    found = audit(run, 40, 6, 0, lambda _: None).set_index(["setting", "measure"])
     assert found.loc[("real-epsilon-6", "mu"), "claimed"] == pytest.approx(1.4596, rel=1e-3)
     bound = found.loc[("real-epsilon-6", "epsilon is at least")]
     assert 0 <= bound["value"] <= bound["ceiling"] and bound["claimed"] == pytest.approx(6, rel=0.01)

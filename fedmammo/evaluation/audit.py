@@ -147,7 +147,7 @@ def attack_membership(
 ) -> tuple[Flags, Floats]:
     """Train models on random halves of the patients and on the other halves; tell from each model whose half it was.
 
-    `models`: how many, an even number from 4 up.
+    `models`: how many, an even number from 6 up.
 
     The likelihood-ratio attack of Carlini et al. 2022 (arXiv 2112.03570) on patients: a patient's confidence in a model
     is the mean over its images of the logit of the true label; the other models say how it is spread where the
@@ -178,24 +178,40 @@ def attack_membership(
         with torch.no_grad():
             logits = inputs.classifier(inputs.read(rows, np.zeros(len(rows), dtype=np.int64))).double().cpu().numpy()
         confidence[number] = np.bincount(whose, sign * logits) / np.bincount(whose)
+    return inside, likelihood_ratios(inside, confidence)
+
+
+def likelihood_ratios(inside: Flags, confidence: Floats) -> Floats:
+    """Return by how much each patient's confidence in a model speaks for having been in its half: (models, patients).
+
+    Args:
+        inside: who was in which half, (models, patients); the second half of the models learned from the other halves.
+        confidence: of each patient in each model, likewise.
+    """
+    models = len(inside)
     ratios = np.empty(inside.shape)
     for number in range(models):
-        others = np.arange(models) != number
+        # Nor may the model of the other half be used: what that half makes of it is what this one does not.
+        others = np.arange(models) % (models // 2) != number % (models // 2)
         spread = [np.where(mask[others], confidence[others], np.nan) for mask in (inside, ~inside)]
         means = [np.nanmean(one, axis=0) for one in spread]
         width = np.sqrt(np.nanmean([np.nanvar(one, axis=0) for one in spread], axis=0)) + 1e-12
         logs = [norm.logpdf(confidence[number], mean, width) for mean in means]
         ratios[number] = logs[0] - logs[1]
-    return inside, ratios
+    return ratios
 
 
 def attack_bounds(inside: Flags, ratios: Floats, seed: int) -> dict[str, Bound]:
-    """Return the attack's AUROC and its power at 1 % false alarms, with 95 % intervals over patients."""
+    """Return the attack's AUROC and its power at 1 % false alarms, with 95 % intervals over patients x models."""
     generator = np.random.default_rng(seed)
-    patients = inside.shape[1]
-    drawn = np.vstack([np.arange(patients), generator.integers(patients, size=(RESAMPLES, patients))])
-    auroc = [roc_auc_score(inside[:, chosen].ravel(), ratios[:, chosen].ravel()) for chosen in drawn]
-    power = [_power(inside[:, chosen].ravel(), ratios[:, chosen].ravel()) for chosen in drawn]
+    models, patients = inside.shape
+    drawn = [np.ix_(np.arange(models), np.arange(patients))]
+    drawn += [
+        np.ix_(generator.integers(models, size=models), generator.integers(patients, size=patients))
+        for _ in range(RESAMPLES)
+    ]
+    auroc = [roc_auc_score(inside[chosen].ravel(), ratios[chosen].ravel()) for chosen in drawn]
+    power = [_power(inside[chosen].ravel(), ratios[chosen].ravel()) for chosen in drawn]
     found = {}
     for name, values in (("attack's AUROC", auroc), (f"found at {FALSE_POSITIVES:.0%} false alarms", power)):
         low, high = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

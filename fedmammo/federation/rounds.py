@@ -105,6 +105,7 @@ class Rounds:
                 message for group in self.groups for message in self._messages(strategies, checkpoint, group, number)
             ]
             answers = self._ask(messages, number)
+            self.server.nobody_refuses(answers, f"{self.stage}, round {number}")
             sizes = {message.metadata.dst_node_id: size_of_arrays(message) for message in messages}
             for group in self.groups:
                 for position in group.members:  # before aggregation, which may take the tensors out of the replies

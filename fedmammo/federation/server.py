@@ -16,7 +16,7 @@ from fedmammo.federation.arms import Group
 from fedmammo.federation.messages import pack, size, size_of_arrays, unpack
 from fedmammo.federation.rounds import ATTEMPTS
 from fedmammo.hospitals.profiles import Profile
-from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.plan import Plan, RefusalError
 from fedmammo.run_folder import round_row
 from fedmammo.synthesis.pool import Pool
 from fedmammo.training.task import Cell, Stage, Task
@@ -185,6 +185,13 @@ class Server:
                 answers |= self.ask(stage, messages, cell, number, 0)
         self.enough(answers, len(positions), f"stage {stage}")
         return {position: answer for position, answer in answers.items() if isinstance(answer, Message)}
+
+    def nobody_refuses(self, answers: dict[int, Message | str], where: str) -> None:
+        """Raise StudyError where a hospital refused what it was asked: others do not go on without it."""
+        refused = [p for p, answer in answers.items() if isinstance(answer, str) and RefusalError.__name__ in answer]
+        if refused:
+            first = sorted(answers, key=lambda position: position not in refused)
+            self.enough({position: answers[position] for position in first}, len(answers), where)
 
     def enough(self, answers: dict[int, Message | str], needed: int, where: str) -> None:
         """Raise StudyError where fewer hospitals than `needed` gave an answer."""

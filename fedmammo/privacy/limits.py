@@ -1,5 +1,6 @@
 """What a hospital allows, whatever a server asks: its own floors and ceilings, a part of its profile."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -11,9 +12,11 @@ class Limits(Section):
     """A hospital accepts no plan beyond these."""
 
     maximum_epsilon: float = Field(
-        default=100.0, gt=0, description="Largest budget that the hospital spends on a study, at `maximum_delta`."
+        default=100.0, gt=0, description="Largest budget that the hospital spends on a deployment, at `maximum_delta`."
     )
-    maximum_delta: float = Field(default=1e-3, gt=0, lt=0.5, description="Largest delta at which a budget may be stated.")
+    maximum_delta: float = Field(
+        default=1e-3, gt=0, lt=0.5, description="Largest delta at which a budget may be stated."
+    )
     minimum_noise_multiplier: float = Field(
         default=0.05, gt=0, description="Least noise, as a multiple of the clipping norm, that a release may carry."
     )
@@ -25,4 +28,22 @@ class Limits(Section):
     )
     central_trust: Literal["accepted", "refused"] = Field(
         default="accepted", description="Whether the hospital trusts a server to add the noise."
+    )
+
+
+def strictest(of_hospitals: Sequence[Limits]) -> Limits:
+    """Return what all of these hospitals allow together: what whoever holds their patients must keep to."""
+
+    def refused(name: str) -> str:
+        return "refused" if "refused" in [getattr(one, name) for one in of_hospitals] else "accepted"
+
+    return Limits.model_validate(
+        {
+            "maximum_epsilon": min(one.maximum_epsilon for one in of_hospitals),
+            "maximum_delta": min(one.maximum_delta for one in of_hospitals),
+            "minimum_noise_multiplier": max(one.minimum_noise_multiplier for one in of_hospitals),
+            "maximum_clipping_norm": min(one.maximum_clipping_norm for one in of_hospitals),
+            "without_budget": refused("without_budget"),
+            "central_trust": refused("central_trust"),
+        }
     )

@@ -12,7 +12,7 @@ from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.holder import Holder, names
 from fedmammo.hospitals.profiles import profiles_of
 from fedmammo.privacy.fields import check_fields
-from fedmammo.privacy.limits import Limits
+from fedmammo.privacy.limits import Limits, strictest
 from fedmammo.privacy.mechanism import Mechanism, Stage
 from fedmammo.privacy.officer import Officer, digest_of_tensors
 from fedmammo.privacy.plan import Plan, RefusalError, digest_of_study
@@ -182,11 +182,10 @@ def _officer(site: Site, holder: Holder, task: Task, generator: bool = False) ->
 
 
 def _limits(site: Site, holder: Holder) -> Limits:
-    """Return what a hospital allows; whoever holds all patients allows what is usual."""
-    if holder.name == ALL:
-        return Limits()
+    """Return what a hospital allows; whoever holds all patients allows what every hospital does."""
     hospitals = names(site.cohort, site.config)
-    return profiles_of(site.config.hospitals, hospitals)[hospitals.index(holder.name)].privacy
+    limits = [profile.privacy for profile in profiles_of(site.config.hospitals, hospitals)]
+    return strictest(limits) if holder.name == ALL else limits[hospitals.index(holder.name)]
 
 
 def _agree(site: Site, holder: Holder, task: Task) -> None:

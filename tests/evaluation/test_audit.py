@@ -15,6 +15,7 @@ from fedmammo.evaluation.audit import (
     attack_membership,
     canary_bounds,
     epsilon_of_guesses,
+    likelihood_ratios,
     plant_canaries,
 )
 from fedmammo.features.inputs import Inputs
@@ -71,6 +72,17 @@ def test_the_estimate_of_mu_covers_that_of_the_mechanism(audited: tuple[Inputs, 
     mu = canary_bounds(there, found, 1e-4)["mu"]
     assert mu.low < 1 < mu.high and mu.high - mu.low < 1.2
     assert abs(found[~there].mean()) < 0.6 and 0.6 < found[~there].std() < 1.4
+
+
+def test_what_halves_have_in_common_is_no_sign_of_membership() -> None:
+    """Confidence that is a model's own, and opposite in the model of the other half, says nothing of a patient."""
+    generator = np.random.default_rng(0)
+    halves = generator.permuted(np.tile(np.arange(400) < 200, (50, 1)), axis=1)
+    shift = generator.normal(size=(50, 1))
+    confidence = np.concatenate([shift, -shift]) + 0.1 * generator.normal(size=(100, 400))
+    inside = np.concatenate([halves, ~halves])
+    bound = attack_bounds(inside, likelihood_ratios(inside, confidence), 0)["attack's AUROC"]
+    assert bound.value == pytest.approx(0.5, abs=0.01) and bound.low < 0.5 < bound.high
 
 
 def test_membership_is_found_where_nothing_protects_and_not_under_much_noise(

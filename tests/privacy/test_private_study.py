@@ -226,7 +226,8 @@ def test_a_hospital_may_refuse_whatever_has_no_budget(
     (tmp_path / "b.yaml").write_text("{name: B}")
     dealt = {"by": "profiles", "profiles": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}
     phantom_study |= {"hospitals": {"assignment": dealt}, "arms": ["federated"]}
-    phantom_study["federation"]["min_hospitals"] = 2
     go(parse(phantom_study | {"settings": ["real-epsilon-6"]}, ""), tmp_path / "private")
     with pytest.raises(StudyError, match="A failed: RefusalError: refused: A takes part in nothing but settings with"):
         go(parse(phantom_study | {"settings": ["real"]}, ""), tmp_path / "run")
+    with pytest.raises(StudyError, match="failed: RefusalError: refused: all takes part in nothing but settings with"):
+        go(parse(phantom_study | {"settings": ["real"], "arms": ["centralized"]}, ""), tmp_path / "pooled")
