@@ -51,7 +51,7 @@ def guarantees(run: Path, config: StudyConfig, cells: Iterable[Cell]) -> dict[tu
             delta = study.privacy.delta
             by_hospital = spent_by_hospital(run, study, cell, delta)
             _check_against_rounds(run, cell, by_hospital)
-            spent = max(by_hospital.values())
+            spent = max(by_hospital.values(), default=0.0)
             if place in found:
                 spent = max(spent, found[place].epsilon)
         found[place] = Guarantee(spent, delta, _end_to_end(study, cell, table))
@@ -73,14 +73,16 @@ def spent_by_hospital(run: Path, study: StudyConfig, cell: Cell, delta: float) -
 
 def _check_against_rounds(run: Path, cell: Cell, by_hospital: dict[str, float]) -> None:
     """Compare ledgers with what hospitals told the server: a ledger that was cut short is as sound as one that grew."""
+    path = run / "cells" / cell.name / "rounds.csv"
+    if not path.exists():
+        return  # not finished
     if not by_hospital:
-        raise StudyError(f"{run / 'hospitals'}: no ledger of {cell.name} is there; restore them, or begin a new run")
-    rounds = pd.read_csv(run / "cells" / cell.name / "rounds.csv")
-    told = rounds.groupby("hospital")["epsilon_spent"].max().dropna()
+        raise StudyError(f"{run / 'hospitals'}: no ledger of {cell.name} is there; restore them")
+    told = pd.read_csv(path).groupby("hospital")["epsilon_spent"].max().dropna()
     for hospital, least in told.items():
         if by_hospital.get(str(hospital), 0.0) < least * (1 - 1e-6):
-            path = ledger_of(run / "hospitals" / str(hospital), cell.name)
-            raise StudyError(f"{path}: holds less than was released (epsilon {least:g}); restore it")
+            ledger = ledger_of(run / "hospitals" / str(hospital), cell.name)
+            raise StudyError(f"{ledger}: holds less than was released (epsilon {least:g}); restore it")
 
 
 def ledgers_of(folder: Path, study: StudyConfig, cell: Cell) -> list[Path]:

@@ -127,7 +127,9 @@ class Ledger:
         except OSError:
             altered = True
         if altered:
-            raise StudyError(f"{file}: is not what the ledger says was released; restore it, or begin a new run")
+            raise StudyError(
+                f"{file}: is not what the ledger says was released; restore it, or begin a new run, which spends anew"
+            )
         tensors, about = read_tensors(file)
         return {name: tensors[name] for name in json.loads(about["names"])}
 
@@ -167,7 +169,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             fits = False
         if not fits:
-            raise StudyError(f"{path}: line {number} is not what was written; restore the ledger, or begin a new run")
+            raise StudyError(
+                f"{path}: line {number} is not what was written; restore it, or begin a new run, which spends anew"
+            )
         lines.append(line)
         previous = hashlib.sha256(text).hexdigest()
     return lines

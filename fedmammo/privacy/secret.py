@@ -78,7 +78,9 @@ class Secret:
                 beside.unlink()
         key = path.read_bytes()
         if len(key) != SECRET_BYTES:
-            raise StudyError(f"{path}: is not a secret of {SECRET_BYTES} bytes; restore it, or begin a new run")
+            raise StudyError(
+                f"{path}: is not a secret of {SECRET_BYTES} bytes; restore it, or begin a new run, which spends anew"
+            )
         return cls(key)
 
     def digest(self, request: dict[str, Any]) -> str:
