@@ -185,7 +185,7 @@ def test_an_altered_line_ends_everything(hospital: Hospital, number: int, alter:
     if alter == "remove" and number == 2:
         assert len(hospital.ledger.lines) == 2
         return
-    with pytest.raises(StudyError, match=r"ledger\.jsonl: line \d is not what was written; restore the ledger"):
+    with pytest.raises(StudyError, match=r"ledger\.jsonl: line \d is not what was written; restore it"):
         hospital.ask("c", 3)
     assert hospital.drawn == ["a", "b"]
 
