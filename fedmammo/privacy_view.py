@@ -215,13 +215,23 @@ def _composed(run: Path, config: StudyConfig, held: dict[tuple[str, str], Guaran
 
     In each draw the patient is taken to be in the hospital that spent most.
     """
-    delta, whole = config.privacy.delta, []
+    delta = config.privacy.delta
+    whole: list[tuple[float, float, int]] = []
+    folders = sorted((run / "hospitals").glob("*/"))
     for draw in config.hospitals.seed:
-        of_all, *others = (
-            spent_of(spent_in(sorted((run / "hospitals" / name / "ledger").glob(f"*-draw{draw}[-.]*jsonl"))))
-            for name in [ALL, *(folder.name for folder in sorted((run / "hospitals").glob("*/")) if folder.name != ALL)]
-        )
-        whole += [*of_all, *max(others, key=lambda spent: epsilon(spent, delta) if spent else 0.0, default=())]
+        deployments = [
+            (config.for_cell(cell.arm, cell.setting, draw), cell)
+            for cell in cells(config)
+            if cell.draw == draw and epsilon_of(cell.setting)
+        ]
+        of_all: list[Spent] = []
+        others: list[Spent] = [()]
+        for folder in folders:
+            ledgers = dict.fromkeys(path for study, cell in deployments for path in ledgers_of(folder, study, cell))
+            spent = spent_of(spent_in([path for path in ledgers if path.exists()]))
+            (of_all if folder.name == ALL else others).append(spent)
+        most = max(others, key=lambda spent: epsilon(spent, delta) if spent else 0.0)
+        whole += [part for spent in (*of_all, most) for part in spent]
     if not whole:
         return ["nothing was released under a budget"]
     unbounded = sorted({setting for (_, setting), one in held.items() if one.end_to_end == NONE})

@@ -141,6 +141,22 @@ def test_the_page_of_a_run_says_who_is_protected_and_what_all_deployments_would_
     assert set(table_of(parts, "what leaves a hospital")["mark"]) == {"public", "local", "charged"}
 
 
+def test_the_holder_of_all_patients_alone_spends_for_each_of_them(
+    new_study: Callable[[], dict[str, Any]],
+    phantom_cohort: Cohort,
+    run_inline: Callable[[StudyConfig, Path], Path],
+    tmp_path: Path,
+) -> None:
+    """No hospital has a ledger then; two settings of epsilon 6 and 2 compose as they do at a hospital."""
+    content = new_study() | {"cohort": {"path": str(phantom_cohort.folder)}, "arms": ["centralized"]}
+    config = parse(content | {"settings": ["real-epsilon-6", "real-epsilon-2"]}, "small")
+    text = text_of(show_page(run_inline(config, tmp_path / "run")))
+    plans = [table_of(plan_page(config), f"centralized, {name}")["noise"].iloc[0] for name in config.settings]
+    together = epsilon(tuple(sorted((1.0, sigma, 4) for sigma in plans)), 1e-4)
+    assert f"would have spent epsilon {together:.4g} at delta 0.0001 in all deployments" in text
+    assert "without a bound" not in text
+
+
 def test_an_audit_stands_on_the_page_beside_what_was_claimed(finished: Finished) -> None:
     _, run = finished
     found = audit(run, 40, 6, 0, lambda _: None).set_index(["setting", "measure"])
