@@ -14,8 +14,8 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedmammo.config import DiagnosisConfig, OptimizerConfig
-from fedmammo.files import write_tensors
+from fedmammo.config.sections import DiagnosisConfig, OptimizerConfig
+from fedmammo.disk.files import write_tensors
 from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.phantom.rates import MARGINS, SHAPES

@@ -75,15 +75,15 @@ def prepare(
 
     The same command continues a preparation that was interrupted.
     """
-    from fedmammo import display
     from fedmammo.cohort.prepare import prepare as prepare_cohort
+    from fedmammo.report import terminal
 
     try:
-        with display.preparing(source) as report:
+        with terminal.preparing(source) as report:
             cohort = prepare_cohort(source, out, csv, size, margin, strict, licence, citation, processes, report)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {out}.unfinished keeps what was read, the same command continues") from None
-    display.cohort(cohort)
+    terminal.cohort(cohort)
 
 
 @data.command(epilog="Example: fedmammo data join cohort north=cohorts/north south=cohorts/south")
@@ -92,15 +92,15 @@ def join(
     cohorts: Annotated[list[str], typer.Argument(metavar="NAME=COHORT...", help="Prepared cohorts, by hospital.")],
 ) -> None:
     """Join the cohorts of several hospitals into one, with a column `hospital`."""
-    from fedmammo import display
     from fedmammo.cohort.join import join as join_cohorts
+    from fedmammo.report import terminal
 
     named = dict(cohort.partition("=")[::2] for cohort in cohorts)
     if len(named) < len(cohorts) or not all(named.values()):
         raise InputError(f"{' '.join(cohorts)}: expected NAME=COHORT, every name once")
-    with display.working(f"joining {len(named)} cohorts"):
+    with terminal.working(f"joining {len(named)} cohorts"):
         cohort = join_cohorts(out, {name: Path(folder) for name, folder in named.items()})
-    display.cohort(cohort)
+    terminal.cohort(cohort)
 
 
 class PhantomLesions(StrEnum):
@@ -121,12 +121,12 @@ def phantom(
     processes: Annotated[int, typer.Option(min=1, help="Processes that draw.")] = os.cpu_count() or 1,
 ) -> None:
     """Draw patients by rule, and write them as a classic TCIA tree: DICOM files, masks, crops and CSVs."""
-    from fedmammo import display
     from fedmammo.phantom.patients import LESIONS
     from fedmammo.phantom.tree import write_tree
+    from fedmammo.report import terminal
 
     kinds = LESIONS if lesions is PhantomLesions.BOTH else (lesions.value,)
-    with display.working(f"drawing {patients} patients") as show:
+    with terminal.working(f"drawing {patients} patients") as show:
         write_tree(
             out, patients, seed, difficulty, kinds, processes, lambda done: show(f"drew {done} of {patients} patients")
         )
@@ -136,10 +136,10 @@ def phantom(
 @data.command(epilog="Example: fedmammo data show cohort")
 def show(folder: Annotated[Path, typer.Argument(metavar="COHORT", help="Folder of a prepared cohort.")]) -> None:
     """Show how many patients and images a cohort holds, of what kind, and what is in quarantine."""
-    from fedmammo import display
     from fedmammo.cohort.store import Cohort
+    from fedmammo.report import terminal
 
-    display.cohort(Cohort.open(folder))
+    terminal.cohort(Cohort.open(folder))
 
 
 @sites.command("show", epilog="Example: fedmammo sites show configs/quickstart.yaml --out hospitals.html")
@@ -152,18 +152,18 @@ def show_sites(
     ] = None,
 ) -> None:
     """Show which hospital holds what, asked against achieved, and how far hospitals differ."""
-    from fedmammo import display
     from fedmammo.cohort.store import Cohort
-    from fedmammo.config import load
-    from fedmammo.hospital_view import write_sites
+    from fedmammo.commands.sites import write_sites
+    from fedmammo.config.study import load
+    from fedmammo.report import terminal
     from fedmammo.report.sites import check_suffix
 
     if out is not None:
         check_suffix(out)
     study = load(config, overrides)
-    display.hospitals(Cohort.open(Path(study.cohort.path)), study)
+    terminal.hospitals(Cohort.open(Path(study.cohort.path)), study)
     if out is not None:
-        with display.working(f"looking at {study.cohort.path}") as report:
+        with terminal.working(f"looking at {study.cohort.path}") as report:
             write_sites(out, study, report)
         typer.echo(f"{out}: images of patients and exact counts, for the planner of the simulation only")
 
@@ -190,18 +190,19 @@ def evaluate_synthesis(
     or 1,
 ) -> None:
     """Measure how good synthetic images are, every measure beside real images against real images."""
-    from fedmammo import display, quality_view
-    from fedmammo.config import load
+    from fedmammo.commands import synthesis as quality_view
+    from fedmammo.config.study import load
+    from fedmammo.report import terminal
     from fedmammo.report.synthesis_page import measures
 
     if out is not None:
         quality_view.check_suffix(out)
     study = load(config, overrides)
-    with display.working(f"looking at {images}") as report:
+    with terminal.working(f"looking at {images}") as report:
         found = quality_view.assess(study, images, split, side, processes, report)
         if out is not None:
             quality_view.save(out, found)
-    display.table(measures(found.table), found.note)
+    terminal.table(measures(found.table), found.note)
     if out is not None and out.suffix == ".html":
         typer.echo(f"{out}: images of patients, for the planner of the simulation only")
 
@@ -215,16 +216,16 @@ def plan_privacy(
     ] = None,
 ) -> None:
     """Say what a study will cost patients' privacy, before anything runs: for each arm and setting with a budget."""
-    from fedmammo import display
-    from fedmammo.config import load
-    from fedmammo.privacy_view import plan_page, write_plans
+    from fedmammo.commands.privacy import plan_page, write_plans
+    from fedmammo.config.study import load
+    from fedmammo.report import terminal
 
     study = load(config, overrides)
-    with display.working(f"planning {study.name}"):
+    with terminal.working(f"planning {study.name}"):
         page = plan_page(study)
     path = out or Path(f"{study.name}-privacy-plan.json")
     write_plans(path, study)
-    display.page(page)
+    terminal.page(page)
     typer.echo(f"{path}: the plans, as hospitals will be asked to agree to them")
 
 
@@ -233,10 +234,10 @@ def show_privacy(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, finished or not.")],
 ) -> None:
     """Print the page for a privacy officer: who is protected from whom, every release and its cost, what is assumed."""
-    from fedmammo import display
-    from fedmammo.privacy_view import show_page
+    from fedmammo.commands.privacy import show_page
+    from fedmammo.report import terminal
 
-    display.page(show_page(folder))
+    terminal.page(show_page(folder))
 
 
 @privacy.command("audit", epilog="Example: fedmammo privacy audit runs/first")
@@ -249,12 +250,12 @@ def audit_privacy(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the audit.")] = 0,
 ) -> None:
     """Attack what a run did: lower bounds, not a proof, each beside what could have been found and what was claimed."""
-    from fedmammo import display
-    from fedmammo.privacy_audit import audit
+    from fedmammo.commands.audit import audit
+    from fedmammo.report import terminal
 
-    with display.working(f"auditing {folder}") as report:
+    with terminal.working(f"auditing {folder}") as report:
         found = audit(folder, canaries, models, seed, report)
-    display.table(found, "audit: lower bounds, not a proof")
+    terminal.table(found, "audit: lower bounds, not a proof")
 
 
 @app.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")
@@ -269,19 +270,20 @@ def run(
 
     The same command with the same --out continues after the last finished round.
     """
-    from fedmammo import display, engine
-    from fedmammo.config import load
+    from fedmammo.commands import run as engine
+    from fedmammo.config.study import load
+    from fedmammo.report import terminal
 
     study = load(config, overrides)
     folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        with display.Progress(study) as progress:
+        with terminal.Progress(study) as progress:
             engine.run(study, folder, progress.update)
     except KeyboardInterrupt:
         settings = [word for override in overrides or [] for word in ("--set", override)]
         command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
         raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
-    display.comparison(folder)
+    terminal.comparison(folder)
 
 
 class Interrupted(FedmammoError):
@@ -297,10 +299,10 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split of that cohort.")],
 ) -> None:
     """Score the models of a finished run on another cohort; prints rows like results.csv."""
-    from fedmammo import display
-    from fedmammo.rescore import rescore
+    from fedmammo.commands.evaluate import rescore
+    from fedmammo.report import terminal
 
-    with display.working(f"scoring {folder}") as report:
+    with terminal.working(f"scoring {folder}") as report:
         table = rescore(folder, cohort, split, report)
     typer.echo(table.to_csv(index=False), nl=False)
 
@@ -314,10 +316,10 @@ def compare(
 
     Models of the centralised and the federated arm are compared, with intervals paired by patient.
     """
-    from fedmammo import display
-    from fedmammo.comparison import compare
+    from fedmammo.commands.compare import compare
+    from fedmammo.report import terminal
 
-    with display.working(f"comparing {folder}"):
+    with terminal.working(f"comparing {folder}"):
         table = compare(folder, against)
     typer.echo(table.to_csv(index=False), nl=False)
 
@@ -325,7 +327,7 @@ def compare(
 @app.command(epilog="Example: fedmammo schema > study.schema.json")
 def schema() -> None:
     """Print what a study's YAML file may say, as JSON schema."""
-    from fedmammo.config import StudyConfig
+    from fedmammo.config.study import StudyConfig
 
     typer.echo(json.dumps(StudyConfig.model_json_schema(), indent=2))
 

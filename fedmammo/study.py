@@ -16,7 +16,9 @@ from pathlib import Path
 from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig
+from fedmammo.config.setting import kind_of
+from fedmammo.config.study import StudyConfig
+from fedmammo.disk.files import digest_of_sources
 from fedmammo.errors import StudyError
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.federation.arms import Group, groups_of
@@ -25,17 +27,15 @@ from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.generators import generate
 from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Report, Server
-from fedmammo.files import digest_of_sources
-from fedmammo.guarantees import guarantees, mark
 from fedmammo.hospitals.holder import holders, names
 from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
 from fedmammo.models.classifier import CONSTANTS, build_classifier, initial_model
-from fedmammo.pool_quality import QUALITY_TABLE, write_quality
-from fedmammo.predictions import tabulate, tested_split
 from fedmammo.privacy.plan import Plan, plan_of
-from fedmammo.run_folder import RunFolder, round_row
-from fedmammo.settings import kind_of
-from fedmammo.synthesis.pools import Pools, check_source
+from fedmammo.run.folder import RunFolder, round_row
+from fedmammo.run.guarantees import guarantees, mark
+from fedmammo.run.pools import Pools, check_source
+from fedmammo.run.predictions import tabulate, tested_split
+from fedmammo.run.quality import QUALITY_TABLE, write_quality
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training.pretraining import pretrain
 from fedmammo.training.site import pick_device

@@ -14,11 +14,11 @@ from hypothesis import settings
 
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
 from fedmammo.federation.client_app import app
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.phantom.tree import write_tree
-from fedmammo.run_folder import RunFolder
+from fedmammo.run.folder import RunFolder
 from fedmammo.study import check, run
 from fedmammo.synthesis import radiomics
 

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from fedmammo import engine
 from fedmammo.cli import main
 from fedmammo.cohort.store import Cohort
+from fedmammo.commands import run as engine
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.synthesis import radiomics
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fedmammo import engine
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import load
+from fedmammo.commands import run as engine
+from fedmammo.config.study import load
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fedmammo import display
 from fedmammo.cohort.store import Cohort, write_cohort
-from fedmammo.config import parse
+from fedmammo.config.study import parse
+from fedmammo.report import terminal
 
 RANKED = ["auroc", "auprc", "auroc_per_patient", "balanced_accuracy", "sensitivity_at_90_specificity"]
 Choose = Callable[[pd.DataFrame], pd.DataFrame]
@@ -48,7 +48,7 @@ def results(
         small_study["federation"] = {"rounds": 1, "local_steps": 1}
         small_study["hospitals"]["assignment"] = hospitals or {"by": "uniform", "count": 3}
         config = parse(small_study, "odd")
-        display.comparison(run_inline(config, tmp_path / "run"))
+        terminal.comparison(run_inline(config, tmp_path / "run"))
         assert "results.csv" in capsys.readouterr().out
         table = pd.read_csv(tmp_path / "run/results.csv", dtype={"seed": str})
         assert not (table["value"].isna() & table["note"].isna()).any(), "every empty value has a reason"

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import ALL, StudyConfig, parse
-from fedmammo.files import read_tensors
+from fedmammo.config.sections import ALL
+from fedmammo.config.study import StudyConfig, parse
+from fedmammo.disk.files import read_tensors
 from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
 from fedmammo.phantom.patches import draw_patches

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fedmammo.config import StudyConfig, dump, load, parse
+from fedmammo.config.study import StudyConfig, dump, load, parse
 from fedmammo.errors import InputError
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))

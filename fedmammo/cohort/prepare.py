@@ -16,15 +16,15 @@ from fedmammo.cohort.case_descriptions import TABLES, read_case_descriptions
 from fedmammo.cohort.cbis_tree import index_kaggle, index_tree, list_cbis, recognises_kaggle, recognises_tree
 from fedmammo.cohort.lesions import Lesion, Outcome, read_lesions
 from fedmammo.cohort.listing import CITATION, LICENCE, Listing
-from fedmammo.cohort.parallel import in_order
 from fedmammo.cohort.patch import MARGIN
 from fedmammo.cohort.patch_folder import list_patches, recognises_patches
 from fedmammo.cohort.plain_table import list_plain_table
 from fedmammo.cohort.quarantine import Quarantined, quarantined
 from fedmammo.cohort.store import FACTS, SPLITS, Cohort, finish_cohort, last_split
 from fedmammo.cohort.unfinished import Unfinished, preparation
+from fedmammo.disk.folders import continued_folder
+from fedmammo.disk.parallel import in_order
 from fedmammo.errors import InputError
-from fedmammo.folders import continued_folder
 
 MAXIMUM_SIZE = 4096
 BYTES_A_PROCESS = 2**26

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fedmammo.cohort.card import CARD, page
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable, quarantined
+from fedmammo.disk.folders import new_folder
 from fedmammo.errors import InputError
-from fedmammo.folders import new_folder
 
 _TYPES = {
     "patient": "str",

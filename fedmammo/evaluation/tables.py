@@ -6,12 +6,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from fedmammo.config import ALL, ARMS
+from fedmammo.config.sections import ALL, ARMS
+from fedmammo.config.setting import kind_of
 from fedmammo.evaluation.metrics import METRICS
 from fedmammo.evaluation.predictions import Repeat, Series
 from fedmammo.evaluation.scoring import Scores, score
 from fedmammo.evaluation.statistics import Interval, holm, paired_difference, percentile_interval
-from fedmammo.settings import kind_of
 
 PAIRS = (("federated", "local"), ("federated", "centralized"), ("centralized", "local"))  # arm, against
 RESULTS = [

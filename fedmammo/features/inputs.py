@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.disk.files import alone, digest_of_sources, read_tensors, write_tensors
 from fedmammo.features.harmonisation import harmonise
 from fedmammo.features.image_set import ImageSet, images_of_cohort, images_of_pool
 from fedmammo.features.resize import resize
 from fedmammo.features.store import FeatureStore, Rows
 from fedmammo.features.views import View, views_of
-from fedmammo.files import alone, digest_of_sources, read_tensors, write_tensors
 from fedmammo.hospitals.records import Records
 from fedmammo.models.classifier import build_classifier
 from fedmammo.phantom.patches import draw_patches

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmammo.config import AugmentationConfig
+from fedmammo.config.sections import AugmentationConfig
 
 CROP_SIDE = 7 / 8  # side of a crop over side of the patch
 CROP_PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # corners, then the centre

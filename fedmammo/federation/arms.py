@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fedmammo.config import ALL, Arm
+from fedmammo.config.sections import ALL, ArmName
 from fedmammo.federation.strategies import FedAvg
 
 
@@ -23,7 +23,7 @@ class Group:
     strategy: FedAvg
 
 
-def groups_of(arm: Arm, hospitals: list[str], strategy: FedAvg) -> list[Group]:
+def groups_of(arm: ArmName, hospitals: list[str], strategy: FedAvg) -> list[Group]:
     """Return the groups of an arm: one of one, one of one for each hospital, or one of all."""
     if arm == "centralized":
         return [Group(ALL, (0,), pooled=True, strategy=FedAvg())]

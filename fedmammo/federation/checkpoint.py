@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmammo.files import read_tensors, write_tensors
+from fedmammo.disk.files import read_tensors, write_tensors
 
 
 @dataclass

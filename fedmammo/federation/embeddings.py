@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fedmammo.config import StudyConfig
+from fedmammo.config.study import StudyConfig
 from fedmammo.federation.arms import Group
 from fedmammo.federation.central import noised
 from fedmammo.federation.checkpoint import Checkpoint

@@ -9,18 +9,19 @@ from flwr.app import MessageType, RecordDict
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmammo.config import ALL, StudyConfig
+from fedmammo.config.sections import ALL
+from fedmammo.config.study import StudyConfig
+from fedmammo.disk.files import write_tensors
 from fedmammo.errors import StudyError
 from fedmammo.federation.arms import Group, groups_of
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.embeddings import EmbeddingRounds
 from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Server, numbers_of
-from fedmammo.files import write_tensors
 from fedmammo.models.mcgan import build_mcgan, of_parts
 from fedmammo.privacy.plan import Plan
 from fedmammo.randomness import generator_of
-from fedmammo.run_folder import PHANTOM_GAN, write_rounds
+from fedmammo.run.folder import PHANTOM_GAN, write_rounds
 from fedmammo.synthesis.pool import Synthetic
 from fedmammo.synthesis.sampling import sample_pool
 from fedmammo.training.gan import TRAVELS, gan_name, gan_of, steps_of, train_gan

@@ -8,7 +8,7 @@ import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedmammo.config import EngineConfig
+from fedmammo.config.sections import EngineConfig
 from fedmammo.errors import InputError
 from fedmammo.federation.client_app import app as client_app
 from fedmammo.federation.inline_grid import InlineGrid

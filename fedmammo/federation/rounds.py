@@ -8,7 +8,7 @@ from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmammo.config import StudyConfig
+from fedmammo.config.study import StudyConfig
 from fedmammo.federation.arms import Group
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.messages import anew, pack, size_of_arrays, unpack

@@ -10,14 +10,15 @@ from flwr.app import ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmammo.config import ALL, StudyConfig
+from fedmammo.config.sections import ALL
+from fedmammo.config.study import StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.federation.arms import Group
 from fedmammo.federation.messages import pack, size, size_of_arrays, unpack
 from fedmammo.federation.rounds import ATTEMPTS
 from fedmammo.hospitals.profiles import Profile
 from fedmammo.privacy.plan import Plan, RefusalError
-from fedmammo.run_folder import round_row
+from fedmammo.run.folder import round_row
 from fedmammo.synthesis.pool import Pool
 from fedmammo.training.task import Cell, Stage, Task
 

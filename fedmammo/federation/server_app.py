@@ -5,8 +5,8 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedmammo.config import load
-from fedmammo.run_folder import RunFolder
+from fedmammo.config.study import load
+from fedmammo.run.folder import RunFolder
 from fedmammo.study import check, run
 
 app = ServerApp()

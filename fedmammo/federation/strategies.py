@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from fedmammo.schema import Section
+from fedmammo.config.schema import Section
 
 if TYPE_CHECKING:
     from flwr.serverapp.strategy import FedAvg as FlowerStrategy

@@ -9,7 +9,7 @@ kind a hospital gets, and deals them at random; so patients stay whole and every
 import numpy as np
 import pandas as pd
 
-from fedmammo.config import HospitalsConfig
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.attribute import hospitals_by_attribute
 from fedmammo.hospitals.case_mix import Real, Whole, apportion, fit

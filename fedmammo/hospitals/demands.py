@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fedmammo.config import HospitalsConfig
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import case_mix, in_training
 from fedmammo.hospitals.case_mix import DENSITY, MASSES, PREVALENCE, fit, known, targets

@@ -18,9 +18,9 @@ from PIL import Image
 from pydantic import Field, field_validator, model_validator
 from scipy.ndimage import gaussian_filter
 
-from fedmammo.hospitals.sites import load_description
+from fedmammo.config.schema import Section
+from fedmammo.hospitals.descriptions import load_description
 from fedmammo.randomness import generator_of
-from fedmammo.schema import Section
 
 Gray = NDArray[np.uint16]
 Real = NDArray[np.float64]

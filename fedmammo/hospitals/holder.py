@@ -7,7 +7,8 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import ALL, StudyConfig
+from fedmammo.config.sections import ALL
+from fedmammo.config.study import StudyConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import assign, hospital_names, validation_patients
 from fedmammo.hospitals.demands import check_demands

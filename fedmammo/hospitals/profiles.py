@@ -5,13 +5,13 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from fedmammo.config import HospitalsConfig
+from fedmammo.config.schema import Section
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
+from fedmammo.hospitals.descriptions import load_description
 from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.rules import ByProfiles
-from fedmammo.hospitals.sites import load_description
 from fedmammo.privacy.limits import Limits
-from fedmammo.schema import Section
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

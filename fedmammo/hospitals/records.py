@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig
+from fedmammo.config.study import StudyConfig
 from fedmammo.hospitals.assignment import TRAIN, assign, hospital_names
 from fedmammo.hospitals.digitiser import Digitiser, load_digitiser
 from fedmammo.hospitals.profiles import profiles_of

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from fedmammo.schema import Section
+from fedmammo.config.schema import Section
 
 
 class ByProfiles(Section):

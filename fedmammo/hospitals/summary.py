@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import jensenshannon
 
-from fedmammo.config import HospitalsConfig
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.hospitals.assignment import density_classes, hospital_names, lesion_types
 from fedmammo.hospitals.case_mix import Whole
 from fedmammo.hospitals.profiles import Profile, load_profiles

@@ -9,7 +9,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.errors import InputError
 from fedmammo.features.resize import resize
 from fedmammo.models.transformer import load_transformer

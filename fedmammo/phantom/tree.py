@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedmammo.cohort.parallel import in_order
+from fedmammo.disk.folders import new_folder
+from fedmammo.disk.parallel import in_order
 from fedmammo.errors import InputError
-from fedmammo.folders import new_folder
 from fedmammo.phantom.dicom import Pixels, uid, write_dicom
 from fedmammo.phantom.images import draw_mammogram
 from fedmammo.phantom.masses import Mass

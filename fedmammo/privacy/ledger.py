@@ -15,8 +15,8 @@ from typing import IO, Any
 
 from torch import Tensor
 
+from fedmammo.disk.files import read_tensors, write_tensors
 from fedmammo.errors import StudyError
-from fedmammo.files import read_tensors, write_tensors
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import DELTAS, Plan, RefusalError, digest_of

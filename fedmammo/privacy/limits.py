@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedmammo.schema import Section
+from fedmammo.config.schema import Section
 
 
 class Limits(Section):

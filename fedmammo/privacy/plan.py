@@ -5,11 +5,11 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedmammo.config import StudyConfig
+from fedmammo.config.setting import epsilon_of, kind_of
+from fedmammo.config.study import StudyConfig
 from fedmammo.privacy.accounting import calibrate, epsilon, spent_of
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism, Stage
-from fedmammo.settings import epsilon_of, kind_of
 from fedmammo.synthesis.sources import FromGan
 
 UNIT = "patient: all images of one, averaged before they are clipped once"

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmammo.config import StudyConfig
+from fedmammo.config.setting import kind_of
+from fedmammo.config.study import StudyConfig
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.optimizer import PatientOptimizer
 from fedmammo.privacy.secret import Secret
-from fedmammo.settings import kind_of
 
 
 def images_of_nobody(study: StudyConfig, patients: int) -> int:

@@ -6,8 +6,8 @@ from pathlib import Path
 from matplotlib.figure import Figure, FigureBase
 
 from fedmammo.cohort.store import SPLITS
+from fedmammo.disk.files import write_bytes, write_text
 from fedmammo.errors import InputError
-from fedmammo.files import write_bytes, write_text
 from fedmammo.hospitals.summary import side_by_side
 from fedmammo.report.cells import cell_text
 from fedmammo.report.hospital_figures import draw_case_mix, draw_examples, draw_gray_values, draw_responses, draw_table

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fedmammo.disk.files import write_bytes
 from fedmammo.errors import StudyError
-from fedmammo.files import write_bytes
 
 PATCHES, IMAGES, MANIFEST = "patches.npy", "images.csv", "manifest.json"
 CLASSES = ("benign", "malignant")

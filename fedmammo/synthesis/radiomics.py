@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fedmammo.cohort.parallel import in_order
+from fedmammo.disk.parallel import in_order
 from fedmammo.synthesis.distances import frechet_distance
 
 INSTALL = "not installed: pip install 'fedmammo[frd]' (needs a C compiler)"

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from fedmammo.schema import Section
+from fedmammo.config.schema import Section
 
 NO_GUARANTEE = "none"  # in the words of a pool's manifest
 POOLS, POOLS_TABLE = "synthetic", "pools.csv"  # a run's folder of pools, and the table there of who holds which

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedmammo.config import StudyConfig
+from fedmammo.config.study import StudyConfig
 from fedmammo.models.mcgan import Mcgan
 from fedmammo.synthesis.sources import FromGan
 from fedmammo.training.augmentation import augment, mirror

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.disk.files import write_bytes
 from fedmammo.errors import StudyError
 from fedmammo.features.inputs import Inputs
 from fedmammo.features.resize import resize
-from fedmammo.files import write_bytes
 from fedmammo.hospitals.holder import Holder
 from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.models.mcgan import PARTS, Mcgan, build_mcgan

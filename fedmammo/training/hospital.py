@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmammo.config import ALL
+from fedmammo.config.sections import ALL
+from fedmammo.config.setting import epsilon_of
 from fedmammo.errors import StudyError
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.holder import Holder, names
@@ -18,7 +19,6 @@ from fedmammo.privacy.officer import Officer, digest_of_tensors
 from fedmammo.privacy.plan import Plan, RefusalError, digest_of_study
 from fedmammo.privacy.steps import PrivateSteps, images_of_nobody
 from fedmammo.randomness import generator_of
-from fedmammo.settings import epsilon_of
 from fedmammo.synthesis.pool import keep_pool
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training import steps

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmammo.config import StudyConfig
+from fedmammo.config.study import StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.randomness import generator_of
 from fedmammo.training import steps

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import ALL, StudyConfig
+from fedmammo.config.sections import ALL
+from fedmammo.config.study import StudyConfig
 from fedmammo.errors import InputError
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.holder import Holder, holders, names

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fedmammo.files import read_tensors, write_tensors
+from fedmammo.disk.files import read_tensors, write_tensors
 
 
 def load_state(folder: Path, before: int) -> dict[str, Tensor]:

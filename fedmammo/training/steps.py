@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
 from fedmammo.models.classifier import CONSTANTS
 from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients

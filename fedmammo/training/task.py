@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from fedmammo.config import Arm
-from fedmammo.settings import Setting
+from fedmammo.config.sections import ArmName
+from fedmammo.config.setting import Setting
 
 Stage = Literal["features", "share", "count", "plan", "generator", "embedding", "train", "score"]
 PRETRAINING = "pretraining"  # in place of a cell, where those that begin with it share it
@@ -18,7 +18,7 @@ class Cell:
     `draw` is a seed of `hospitals.seed`; `fold` is 0 where there is no cross-validation.
     """
 
-    arm: Arm
+    arm: ArmName
     setting: Setting
     seed: int
     draw: int

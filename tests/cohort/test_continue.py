@@ -13,8 +13,8 @@ from PIL import Image
 
 from fedmammo.cohort import prepare as module
 from fedmammo.cohort.prepare import prepare
+from fedmammo.disk.folders import continued_folder
 from fedmammo.errors import InputError
-from fedmammo.folders import continued_folder
 
 PARTS = ("patches.npy", "manifest.parquet", "quarantine.csv")
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.errors import InputError
 from fedmammo.features import inputs as inputs_module
 from fedmammo.features.harmonisation import harmonise

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedmammo.config import AugmentationConfig
+from fedmammo.config.sections import AugmentationConfig
 from fedmammo.features.views import View, views_of
 
 PATCH = (10 * np.arange(8)[:, None] + np.arange(8)).astype(np.uint16)  # row r, column c: 10 r + c

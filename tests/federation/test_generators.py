@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort, write_cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
+from fedmammo.disk.files import read_tensors
 from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import app
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.messages import pack, size
-from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
 from fedmammo.models.mcgan import build_mcgan
-from fedmammo.run_folder import RunFolder
+from fedmammo.run.folder import RunFolder
 from fedmammo.study import check, run
 from fedmammo.synthesis.sampling import shares
 from fedmammo.synthesis.sources import FromGan

@@ -11,14 +11,14 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
+from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError, StudyError
 from fedmammo.federation import server as server_module
 from fedmammo.federation.client_app import app
 from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.files import read_tensors
 from fedmammo.privacy.accounting import epsilon
-from fedmammo.run_folder import RunFolder
+from fedmammo.run.folder import RunFolder
 from fedmammo.study import check, run
 from fedmammo.synthesis.sources import FromGan
 

@@ -10,14 +10,14 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import parse
+from fedmammo.config.study import parse
+from fedmammo.disk.files import read_tensors
 from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import answer, app, introduce
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.strategies import STRATEGIES
-from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
-from fedmammo.run_folder import RunFolder
+from fedmammo.run.folder import RunFolder
 from fedmammo.study import check, run
 
 FEDERATED = "federated-real-seed0-draw0-fold0"

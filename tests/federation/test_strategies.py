@@ -11,7 +11,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.inline_grid import InlineGrid

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmammo.config import HospitalsConfig
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import assign, hospital_names
 from fedmammo.hospitals.attribute import hospitals_by_attribute

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from fedmammo.config import HospitalsConfig
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.demands import check_demands, ignored_demands
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
 from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.holder import hospital_of_patients
 from fedmammo.hospitals.records import records_of, true_records

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fedmammo.config import HospitalsConfig
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.hospitals.summary import distances, holdings, side_by_side
 
 PATIENTS = pd.DataFrame(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.models.classifier import Classifier
 
 

@@ -7,7 +7,7 @@ import timm  # conftest.py has imported fedmammo.models before, which makes this
 import torch
 from torch import Tensor
 
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.errors import InputError
 from fedmammo.models.classifier import Classifier, build_classifier, initial_model
 

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import DiagnosisConfig, StudyConfig, parse
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.study import StudyConfig, parse
+from fedmammo.disk.files import read_tensors
 from fedmammo.features.inputs import Inputs
-from fedmammo.files import read_tensors
 from fedmammo.hospitals.holder import holders
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model

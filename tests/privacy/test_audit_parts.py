@@ -16,7 +16,7 @@ from scipy.stats import chi2, norm
 from torch import Tensor, nn
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.privacy import gradients
 from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fedmammo.config import parse
+from fedmammo.config.study import parse
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism

@@ -14,12 +14,12 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import answer, app, introduce
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.privacy.accounting import epsilon
-from fedmammo.run_folder import RunFolder
+from fedmammo.run.folder import RunFolder
 from fedmammo.study import check, run
 
 CELL = "federated-real-epsilon-6-seed0-draw0-fold0"

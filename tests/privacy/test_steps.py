@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model

@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import CohortConfig, DiagnosisConfig, parse
+from fedmammo.config.sections import CohortConfig, DiagnosisConfig
+from fedmammo.config.study import parse
 from fedmammo.errors import InputError
 from fedmammo.features.inputs import Inputs
 from fedmammo.federation.strategies import STRATEGIES
-from fedmammo.guarantees import guarantees
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import build_classifier, initial_model
 from fedmammo.privacy.accounting import calibrate, epsilon
@@ -31,6 +31,7 @@ from fedmammo.privacy.plan import Plan, RefusalError, digest_of_study
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
+from fedmammo.run.guarantees import guarantees
 from fedmammo.synthesis.sources import POOLS, POOLS_TABLE
 from fedmammo.training.hospital import work
 from fedmammo.training.site import open_site

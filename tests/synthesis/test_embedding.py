@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.models.classifier import build_classifier
 from fedmammo.models.mcgan import build_mcgan
 from fedmammo.privacy.embedding import cut

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmammo.config import StudyConfig
+from fedmammo.config.study import StudyConfig
 from fedmammo.models.mcgan import Mcgan, build_mcgan
 from fedmammo.synthesis.sources import FromGan
 from fedmammo.training.gan import AVERAGE, Patients, gan_name, train_gan

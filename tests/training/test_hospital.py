@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError
 from fedmammo.features.store import FeatureStore
 from fedmammo.hospitals.holder import holders

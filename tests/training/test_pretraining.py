@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmammo.config import StudyConfig, parse
+from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import StudyError
 from fedmammo.models.classifier import initial_model
 from fedmammo.randomness import generator_of

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.disk.files import read_tensors, write_tensors
 from fedmammo.features.inputs import Inputs
 from fedmammo.features.store import FeatureStore
-from fedmammo.files import read_tensors, write_tensors
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model
 from fedmammo.randomness import generator_of

@@ -1,0 +1,1 @@
+"""What a study, a setting and a deployment may say, checked before anything runs."""

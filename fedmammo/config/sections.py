@@ -1,0 +1,191 @@
+"""The sections of a study: every field carries its description; `fedmammo schema` prints them all."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from fedmammo.config.schema import Section
+from fedmammo.federation.strategies import FedAvg, Strategy
+from fedmammo.hospitals.rules import Assignment
+
+ALL = "all"  # stands for every hospital together, where a hospital's name could stand
+ARMS = ("centralized", "local", "federated")
+ArmName = Literal["centralized", "local", "federated"]
+
+
+def different_seeds(seeds: list[int]) -> list[int]:
+    """Return the seeds. Raises ValueError unless they are different numbers from 0 up."""
+    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError("seeds are different numbers from 0 up")
+    return seeds
+
+
+class CohortConfig(Section):
+    """The patients of the study."""
+
+    path: str = Field(
+        description="Folder made by `fedmammo data prepare`; ${VARIABLES} of the environment are filled in."
+    )
+
+
+class HospitalsConfig(Section):
+    """Who holds which patients."""
+
+    assignment: Assignment = Field(description="The rule by which patients are dealt to hospitals.")
+    seed: list[int] = Field(
+        default=[0],
+        min_length=1,
+        description="Seed of the assignment and of the validation patients; a list repeats the study on new draws.",
+    )
+    validation_fraction: float = Field(
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="Fraction of each hospital's training patients that is kept to set decision thresholds.",
+    )
+
+    @field_validator("seed", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, int) else value
+
+    @field_validator("seed")
+    @classmethod
+    def _seeds_differ(cls, value: list[int]) -> list[int]:
+        return different_seeds(value)
+
+    @property
+    def draw(self) -> int:
+        """The seed of the draw at hand: the first, and the only one of a single deployment (`for_cell`)."""
+        return self.seed[0]
+
+
+class AugmentationConfig(Section):
+    """The fixed set of views of an image: flips, and crops of each flip."""
+
+    flips: Literal["none", "horizontal", "both"] = Field(
+        default="horizontal", description="Mirror images: none, left-right, or left-right and top-bottom."
+    )
+    crops: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="Crops of 7/8 of the side beside the whole image: 4 corners, then the centre.",
+    )
+    views_per_step: int = Field(
+        default=1,
+        ge=1,
+        description="Views of each image that a training step averages over (at most all of them).",
+    )
+
+
+class OptimizerConfig(Section):
+    """The hospital's optimiser; its state stays at the hospital and lives on between rounds."""
+
+    name: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum.")
+    learning_rate: float = Field(gt=0, description="Step size.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled (adamw) or L2 (sgd) weight decay.")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd; adamw ignores it.")
+
+
+class DiagnosisConfig(Section):
+    """The classifier of lesions: benign or malignant."""
+
+    network: str = Field(description="Name of a transformer in timm.")
+    weights: str = Field(
+        default="hub",
+        description="`hub` (timm downloads them), `none` (random), or the path of a safetensors file.",
+    )
+    image_size: int = Field(ge=16, le=2048, description="Side of the network's input in pixels.")
+    features: Literal["pooled"] | list[int] = Field(
+        default="pooled",
+        description="What the head reads: the network's pooled output, or for each block listed (1 = the first) its "
+        "class token and the mean and standard deviation of its patch tokens.",
+    )
+    directions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="What the head reads is projected on so many directions in which drawn patches differ most, which "
+        "no patient has a part in; none reads everything.",
+    )
+    train: str = Field(
+        default="head",
+        pattern=r"^(head|bias|all|last_blocks:[1-9][0-9]*)$",
+        description="What is trained: `head`, `last_blocks:N` (and the head), `bias` (all biases and the head), `all`.",
+    )
+    harmonisation: Literal["none", "calibration", "window", "histogram"] = Field(
+        default="none",
+        description="What is done to images before the network: `none`; `calibration`, the digitiser's known response "
+        "curve is undone; `window`, every image's gray values are stretched over the full scale; `histogram`, every "
+        "image gets the same histogram.",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Arithmetic of the frozen part of the network."
+    )
+    augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig, description="Views of an image.")
+    optimizer: OptimizerConfig = Field(description="How a hospital steps.")
+    patient_fraction: float = Field(
+        default=1.0, gt=0, le=1, description="Fraction q of the holder's training patients in one step."
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Labels become s/2 and 1 - s/2.")
+
+    @field_validator("features", mode="before")
+    @classmethod
+    def _pooled_or_blocks(cls, value: Any) -> Any:
+        blocks = isinstance(value, list) and bool(value) and all(type(number) is int for number in value)
+        if value != "pooled" and not (blocks and value[0] >= 1 and value == sorted(set(value))):
+            raise ValueError("expected pooled, or a list of block numbers that start at 1, ascend and do not repeat")
+        return value
+
+
+class FederationConfig(Section):
+    """Rounds of training: every arm takes rounds x local_steps steps."""
+
+    rounds: int = Field(ge=1, description="Rounds of training.")
+    local_steps: int = Field(ge=1, description="Steps that each hospital takes in a round.")
+    averaged_rounds: int = Field(
+        default=1, ge=1, description="The final model is the mean of the models after so many last rounds."
+    )
+    strategy: Strategy = Field(
+        default=FedAvg(), description="How the federated arm combines models: a name and its parameters."
+    )
+    min_hospitals: int = Field(
+        default=1,
+        ge=1,
+        description="A round with fewer answers than this (or than all, if fewer take part) ends the study.",
+    )
+
+
+class EngineConfig(Section):
+    """Where hospitals compute. Results do not depend on name and address, nor on timeout while all answer in time."""
+
+    name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
+    address: str | None = Field(default=None, description="Address of an existing Ray cluster; none starts one here.")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where hospitals compute.")
+    threads_per_hospital: int = Field(
+        default=1, ge=1, le=1024, description="Processor threads (and Ray CPUs) of a hospital."
+    )
+    gpus_per_hospital: float = Field(default=0.0, ge=0, description="Share of a GPU that Ray reserves for a hospital.")
+    timeout: float = Field(
+        default=3600.0, gt=0, description="Seconds that the server waits for the answers of a round."
+    )
+
+
+class EvaluationConfig(Section):
+    """How models are scored."""
+
+    test: str = Field(default="test", description="Split of the cohort whose patients are tested on.")
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="With 2 or more: k-fold cross-validation over the patients of all splits, instead of `test`.",
+    )
+    resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of patients and seeds.")
+
+    @field_validator("folds")
+    @classmethod
+    def _not_one(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("0 (no folds) or at least 2")
+        return value

@@ -1,0 +1,189 @@
+"""What the terminal shows: tables and live progress. Everything goes to standard error but tables."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from fedmammo.cohort.card import remarks
+from fedmammo.cohort.show import summary
+from fedmammo.cohort.store import SPLITS, Cohort
+from fedmammo.config.study import StudyConfig
+from fedmammo.hospitals.demands import check_demands, ignored_demands
+from fedmammo.hospitals.holder import hospital_of_patients
+from fedmammo.hospitals.summary import distances, holdings, side_by_side
+from fedmammo.report.cells import cell_text
+from fedmammo.report.part import Part
+
+# names may hold [brackets] and :colons:, which are no markup here
+out, status = (Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
+
+
+def table(frame: pd.DataFrame, title: str) -> None:
+    """Print a frame as a table: numbers right, at most three digits after the point, empty cells empty."""
+    shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    for column in frame.columns:
+        numeric = pd.api.types.is_numeric_dtype(frame[column])
+        shown.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
+    for row in frame.itertuples(index=False):
+        shown.add_row(*(cell_text(value) for value in row))
+    out.print(shown)
+
+
+def page(parts: list[Part]) -> None:
+    """Print a page part by part."""
+    for part in parts:
+        if part.table is None or part.table.empty:
+            out.print(part.title, style="bold")
+        else:
+            table(part.table, part.title)
+        for line in part.lines:
+            out.print(line, soft_wrap=True)
+        out.print()
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """Show that something is being done; what it yields changes the text."""
+    with status.status(Text(text)) as shown:
+        yield lambda text: shown.update(Text(text))
+
+
+@contextmanager
+def preparing(source: Path) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a preparation is, and how long it may take; what it yields is told rows done and rows in all."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=status, transient=True, disable=not status.is_terminal) as bars:
+        task = bars.add_task(f"preparing {source}", total=None)
+        yield lambda done, rows: bars.update(task, completed=done, total=rows)
+
+
+def cohort(shown: Cohort) -> None:
+    """Print what a cohort holds."""
+    tables = summary(shown)
+    table(tables["splits"].T.reset_index(names=""), f"{shown.folder}")
+    table(tables["counts"], "what was listed: rows = prepared + quarantined")
+    if not tables["quarantine"].empty:
+        table(tables["quarantine"], "quarantine (quarantine.csv has every row)")
+    out.print(f"{len(shown.quarantine)} rows in quarantine")
+    for remark in remarks(shown.facts):
+        out.print(remark, soft_wrap=True)
+
+
+def hospitals(shown: Cohort, config: StudyConfig) -> None:
+    """Print who holds what in the study's first draw, and how far hospitals differ.
+
+    Raises InputError where profiles ask for what these patients cannot give.
+    """
+    check_demands(shown.patients, config.hospitals)
+    hospital_of = hospital_of_patients(shown, config)
+    held = holdings(shown.patients, hospital_of, config.hospitals)
+    for split in (split for split in SPLITS if split in set(held["split"])):
+        part = held[held["split"] == split]
+        table(side_by_side(part), f"who holds what: {split}")
+    for line in ignored_demands(shown.patients, config.hospitals):
+        out.print(line, soft_wrap=True)
+    if len(config.hospitals.seed) > 1:
+        out.print(f"draw {config.hospitals.draw}, the first of hospitals.seed: {config.hospitals.seed}")
+    table(distances(shown.patients, hospital_of), "distance from all patients together (Jensen-Shannon, 0 to 1)")
+
+
+def comparison(run: Path) -> None:
+    """Print the arms side by side, what joining buys each hospital, and where the results lie."""
+    results = pd.read_csv(run / "results.csv", dtype={"seed": str}, keep_default_na=False, na_values=[""])
+    whole = results[(results["seed"] == "all") & (results["trained_at"] == "all") & (results["tested_at"] == "all")]
+    for setting, part in whole.groupby("setting", sort=False):
+        cells = {
+            (row["metric"], row["arm"]): _estimate(row["value"], row["ci_low"], row["ci_high"], ".3f")
+            for row in part.to_dict("records")
+        }
+        _grid(cells, f"{setting}: all test patients, mean over seeds (95 % interval)", "metric")
+
+    comparisons = pd.read_csv(run / "comparisons.csv", keep_default_na=False, na_values=[""])
+    auroc = comparisons[comparisons["metric"] == "auroc"]
+    for pair, part in auroc.groupby(["setting", "against_setting"], sort=False):
+        setting, against = map(str, pair)
+        arms = setting == against
+        cells = {
+            (row["tested_at"], f"{row['arm']} − {row['against']}" if arms else row["arm"]): _estimate(
+                row["difference"], row["ci_low"], row["ci_high"], "+.3f"
+            )
+            + ("" if pd.isna(row["p"]) else f"\np {row['p']:.3f}")
+            for row in part.to_dict("records")
+        }
+        title = setting if arms else f"{setting} − {against}"
+        _grid(cells, f"{title}: difference in AUROC, paired (p adjusted over hospitals by Holm)", "tested at")
+    promised = whole.drop_duplicates(["arm", "setting"])[["arm", "setting", "epsilon", "delta", "end_to_end"]]
+    if set(promised["setting"]) != {"real"}:
+        delta = promised["delta"].map(lambda value: "" if pd.isna(value) else f"{value:g}")
+        table(promised.assign(delta=delta), "privacy: what a hospital's patients spent at most, and what that covers")
+    out.print(f"{run}: results.csv, comparisons.csv, predictions.csv, rounds.csv, models/", soft_wrap=True)
+
+
+def _grid(cells: dict[tuple[str, str], str], title: str, corner: str) -> None:
+    """Print cells by row and column, in order of appearance."""
+    rows, columns = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
+    frame = pd.DataFrame([[cells.get((row, column), "") for column in columns] for row in rows], columns=columns)
+    frame.insert(0, corner, [row.replace("_", " ") for row in rows])
+    table(frame, title)
+
+
+def _estimate(value: float, low: float, high: float, form: str) -> str:
+    if pd.isna(value):
+        return "undefined"
+    return f"{value:{form}}\n" + ("no interval" if pd.isna(low) else f"({low:{form}}, {high:{form}})")
+
+
+class Progress:
+    """Live progress of a study: deployments done; arm, seed, stage and round of the one at work; its hospitals."""
+
+    def __init__(self, config: StudyConfig) -> None:
+        repeats = len(config.seeds) * len(config.hospitals.seed) * max(1, config.evaluation.folds)
+        cells = len(config.arms) * len(config.settings) * repeats
+        self._seen: set[Any] = set()
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
+        self._bars = Bars(*columns, TimeElapsedColumn())
+        self._study = self._bars.add_task("study", total=cells)
+        self._round = self._bars.add_task("starting", total=None)
+        self._hospitals = Text(style="dim", overflow="ellipsis", no_wrap=True)
+        self._live = Live(Group(self._bars, self._hospitals), console=status, transient=True)
+
+    def __enter__(self) -> "Progress":
+        """Start showing."""
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop showing."""
+        self._live.stop()
+
+    def update(self, event: dict[str, Any]) -> None:
+        """Take up one report of the server (fedmammo.federation.server)."""
+        cell, states = event["cell"], event["hospitals"]
+        self._seen.add(cell)
+        part = f" · draw {cell.draw}" if cell.draw else ""
+        part += f" · fold {cell.fold + 1}" if cell.fold else ""
+        where = f"{cell.arm} · {cell.setting} · seed {cell.seed}{part} · {event['stage']}"
+        for name, state in states.items():
+            if state != "ok":
+                status.print(f"{where} {event['round']}: {name} {state}", style="yellow", soft_wrap=True)
+        self._bars.update(self._study, completed=len(self._seen) - 1)
+        self._bars.update(self._round, description=where, completed=event["round"], total=event["rounds"] or None)
+        answered = sum(state == "ok" for state in states.values())
+        self._hospitals.plain = f"{answered}/{len(states)} answered: {', '.join(states)}"

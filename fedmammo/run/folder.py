@@ -1,0 +1,236 @@
+"""What a run leaves behind, and how it is continued: one folder, every file written beside and renamed."""
+
+import fcntl
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any
+
+import pandas as pd
+import yaml
+from torch import Tensor
+
+from fedmammo.config.study import StudyConfig, dump, parse
+from fedmammo.disk.files import write_tensors, write_text
+from fedmammo.errors import InputError
+from fedmammo.evaluation.predictions import COLUMNS
+from fedmammo.synthesis.sources import POOLS
+from fedmammo.training.task import PRETRAINING, Cell
+
+ROUND_COLUMNS = (
+    "arm", "setting", "seed", "draw", "fold", "stage", "round", "hospital", "status",
+    "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
+)  # fmt: skip
+TABLES = ("rounds", "predictions")  # of each cell, gathered in the end
+GANS = "generator-*"  # in place of a cell, where a GAN is trained
+PHANTOM_GAN = "phantom-generator"  # where all GANs begin
+LEFT_OVER = (
+    f"hospitals/*/{GANS}",
+    f"cells/{GANS}/checkpoint.safetensors",
+    f"cells/{PRETRAINING}-*",
+    f"cells/{PHANTOM_GAN}",
+    f"{POOLS}/*/features",
+    f"{POOLS}/.*",
+    "hospitals/*/secret",
+    "server",
+)  # what only continuing a run needs, beside what each cell leaves
+LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
+
+
+def round_row(
+    cell: Cell,
+    stage: str,
+    number: int,
+    hospital: str,
+    status: str = "ok",
+    seconds: float | None = None,
+    up: int = 0,
+    down: int = 0,
+    loss: float | None = None,
+    epsilon: float | None = None,
+) -> dict[str, Any]:
+    """Return a row of rounds.csv: what a hospital (or `all`) did in a round of a stage, and which bytes travelled."""
+    done = (stage, number, hospital, status, seconds, up, down, loss, epsilon)
+    return {**asdict(cell), **dict(zip(ROUND_COLUMNS[5:], done, strict=True))}
+
+
+def write_rounds(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows of rounds.csv to the folder of a cell, or of a GAN that several cells share."""
+    write_text(folder / "rounds.csv", pd.DataFrame(rows, columns=list(ROUND_COLUMNS)).to_csv(index=False))
+
+
+class RunFolder:
+    """The folder of a run.
+
+    `config.yaml`, then per cell `cells/<cell>/` (a checkpoint while it runs, its predictions and rounds when it is
+    finished), `models/*.safetensors`, `synthetic/` with the pools of images, `hospitals/<name>/` with each hospital's
+    own state; at the end `results.csv`, `comparisons.csv`, `predictions.csv`, `rounds.csv`. `timings.csv` and `run.log`
+    may differ between equal runs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def opened(self, config: StudyConfig, digests: dict[str, str]) -> Iterator["RunFolder"]:
+        """Make the folder or take up an earlier run of the same study; nobody else may use it meanwhile.
+
+        Raises InputError where it holds something else, another study, or is in use.
+        """
+        try:
+            self._refuse_others(config, digests)
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / ".lock").open("w")
+            self._take(lock)
+            self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
+            write_text(self.path / "config.yaml", dump(config, digests=digests))
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: cannot write there ({error.strerror}); name another folder with --out"
+            ) from error
+        with lock:
+            yield self
+
+    def _take(self, lock: IO[str]) -> None:
+        for _ in range(int(LOCK_SECONDS * 10)):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.1)
+        raise InputError(f"{self.path}: another process runs this study; wait for it, or name another --out")
+
+    def _refuse_others(self, config: StudyConfig, digests: dict[str, str]) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise InputError(f"{self.path}: is a file; name a folder with --out")
+        names = {item.name for item in self.path.iterdir()}
+        if all(name.startswith((".lock", ".config.yaml", "run.log")) for name in names):  # a run that hardly began
+            return
+        if "config.yaml" not in names:
+            raise InputError(f"{self.path}: is not empty and holds no run; name another folder with --out")
+        before, digests_before = read_config(self.path)
+        old, new = before.without_engine(), config.without_engine()
+        differs = sorted(key for key in new if new[key] != old.get(key))
+        differs += sorted(f"the {name}" for name in digests if digests[name] != digests_before.get(name))
+        if differs:
+            raise InputError(
+                f"{self.path}: holds a run of another study ({', '.join(differs)} differ); name another --out"
+            )
+
+    def cell(self, cell: Cell) -> Path:
+        """Return the folder of a cell."""
+        return self.path / "cells" / cell.name
+
+    def checkpoint(self, cell: Cell) -> Path:
+        """Return the file that keeps a cell's last finished round."""
+        return self.cell(cell) / "checkpoint.safetensors"
+
+    def model(self, cell: Cell, trained_at: str) -> Path:
+        """Return the file of a finished model."""
+        return self.path / "models" / f"{cell.name}-{trained_at}.safetensors"
+
+    def finished(self, cell: Cell) -> bool:
+        """Whether nothing is left to do for a cell."""
+        return all((self.cell(cell) / f"{table}.csv").exists() for table in TABLES)
+
+    def finish(
+        self,
+        cell: Cell,
+        models: dict[str, dict[str, Tensor]],
+        rounds: list[dict[str, Any]],
+        predictions: pd.DataFrame,
+        seconds: float,
+    ) -> None:
+        """Keep what a cell leaves behind, and drop what only continuing it needed.
+
+        The predictions are written last but for that, and mark the cell as finished.
+        """
+        for trained_at, model in models.items():
+            about = {**asdict(cell), "trained_at": trained_at}
+            write_tensors(self.model(cell, trained_at), model, {"fedmammo": json.dumps(about)})
+        write_rounds(self.cell(cell), rounds)
+        write_text(self.cell(cell) / "predictions.csv", predictions.to_csv(index=False))
+        self._tidy(cell)
+        timings = self.path / "timings.csv"
+        header = "" if timings.exists() else "arm,setting,seed,draw,fold,seconds\n"
+        with timings.open("a") as file:
+            file.write(f"{header}{cell.arm},{cell.setting},{cell.seed},{cell.draw},{cell.fold},{seconds:.2f}\n")
+
+    def _tidy(self, cell: Cell) -> None:
+        """Drop what only continuing a cell needed: the checkpoint and the hospitals' optimiser states."""
+        self.checkpoint(cell).unlink(missing_ok=True)
+        for state in self.path.glob(f"hospitals/*/{cell.name}"):
+            shutil.rmtree(state)
+
+    def complete(self, cells: list[Cell]) -> list[Cell]:
+        """Return the finished cells of those arms and settings of which all cells are finished."""
+        left = {(cell.arm, cell.setting) for cell in cells if not self.finished(cell)}
+        return [cell for cell in cells if (cell.arm, cell.setting) not in left]
+
+    def collect(self, cells: list[Cell]) -> None:
+        """Gather all cells' predictions and rounds into one table each, and drop what only continuing needs."""
+        for cell in cells:
+            self._tidy(cell)  # again: a run may have been killed between finishing and tidying
+        for pattern in LEFT_OVER:
+            for left in self.path.glob(pattern):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for table in TABLES:
+            gans = sorted(self.path.glob(f"cells/{GANS}/{table}.csv"))  # GANs have rounds alone
+            paths = [*gans, *(self.cell(cell) / f"{table}.csv" for cell in cells)]
+            parts = [path.read_text().split("\n", 1) for path in paths]
+            write_text(self.path / f"{table}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
+
+    def predictions(self, cells: list[Cell] | None = None) -> pd.DataFrame:
+        """Read the predictions of these cells, or all that a finished run collected.
+
+        Raises InputError where the run is not finished, or a file is damaged.
+        """
+        if cells is not None:
+            tables = (self._predictions(self.cell(cell) / "predictions.csv") for cell in cells)
+            return pd.concat(tables, ignore_index=True)
+        path = self.path / "predictions.csv"
+        if not path.exists():
+            raise InputError(f"{self.path}: holds no finished run; finish it with fedmammo run ... --out {self.path}")
+        return self._predictions(path)
+
+    @staticmethod
+    def _predictions(path: Path) -> pd.DataFrame:
+        kinds: dict[str, type] = dict.fromkeys(COLUMNS, str)
+        kinds |= dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float}
+        try:
+            content = path.read_bytes()
+            if not content.endswith(b"\n"):  # its last score may have lost digits
+                raise ValueError("its end is missing")
+            table = pd.read_csv(BytesIO(content), dtype=kinds, na_filter=False)
+            return table[list(COLUMNS)]
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: is damaged ({reason}); the run's own command mends it") from error
+
+    def conclude(self, results: pd.DataFrame, comparisons: pd.DataFrame) -> None:
+        """Write the tables of results."""
+        write_text(self.path / "results.csv", results.to_csv(index=False))
+        write_text(self.path / "comparisons.csv", comparisons.to_csv(index=False))
+
+
+def read_config(folder: Path) -> tuple[StudyConfig, dict[str, str]]:
+    """Read the configuration and the digests that a run left in its folder.
+
+    Raises InputError where there is no run.
+    """
+    path = folder / "config.yaml"
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        digests = dict(content.pop("digests"))
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}: is not the configuration of a run; name the folder that fedmammo run made"
+        ) from error
+    return parse(content, str(path)), digests
