@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import ALL
+from fedmammo.config.arm import ALL
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import read_tensors
 from fedmammo.hospitals.holder import holders

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 
 from fedmammo.commands.privacy import AUDIT_TABLE
-from fedmammo.config.sections import ALL
+from fedmammo.config.arm import ALL
 from fedmammo.config.setting import epsilon_of, kind_of
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import write_text

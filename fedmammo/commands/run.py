@@ -14,10 +14,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import FedmammoError, StudyError
+
+if TYPE_CHECKING:
+    from flwr.serverapp import Grid
 
 Event = dict[str, Any]
 ENVIRONMENT = {
@@ -102,17 +105,18 @@ def _child(study: str, out: str, pipe: Connection) -> None:
     see = ""
     try:
         from fedmammo.federation.grids import check_fits, on_grid  # heavy: torch, Flower
-        from fedmammo.run.folder import RunFolder
-        from fedmammo.study import check
-        from fedmammo.study import run as run_study
+        from fedmammo.study import simulate
 
         config = StudyConfig.model_validate_json(study)
         check_fits(config.engine)
-        hospitals, digests = check(config)
-        with RunFolder(Path(out)).opened(config, digests) as folder:
-            _send_output_to(folder.path / "run.log")
+
+        def started(hospitals: Path, nodes: int, run: "Callable[[Grid], None]") -> None:
+            nonlocal see
+            _send_output_to(Path(out) / "run.log")
             see = f"; see {out}/run.log"
-            on_grid(config.engine, len(hospitals), lambda grid: run_study(config, folder, grid, pipe.send))
+            on_grid(config.engine, hospitals, nodes, run)
+
+        simulate(config, Path(out), pipe.send, started)
         pipe.send({"exit_code": 0})
     except FedmammoError as error:
         pipe.send({"failure": str(error), "exit_code": error.exit_code})

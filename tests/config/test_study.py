@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmammo.config.reading import set_key
-from fedmammo.config.sections import ARMS
+from fedmammo.config.arm import ARMS
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.errors import InputError
 

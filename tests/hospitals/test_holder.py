@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import ALL
+from fedmammo.config.arm import ALL
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError
 from fedmammo.hospitals.holder import Holder, holders, hospital_of_patients, names
