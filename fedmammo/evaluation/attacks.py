@@ -32,13 +32,15 @@ class Bound(NamedTuple):
 
 
 def chance_of_guesses(right: int, guesses: int, canaries: int, epsilon: float, delta: float) -> float:
-    """Return the most likely that so many right guesses, or more, can be under epsilon and delta.
+    """Return the most likely that so many right guesses, or more, can be under epsilon and delta: exactly that.
 
-    Theorem 5.2 of Steinke, Nasr & Jagielski 2023 (arXiv 2305.08846). Each canary was there by the toss of a coin; who
-    guesses sees the release, guesses at most so many of the canaries, and abstains from the others. Right guesses are
-    then no likelier to be many than binomial ones of probability e^epsilon / (1 + e^epsilon), but for
-    2 canaries delta max over i of P[right - i <= binomial < right] / i. Only the number of guesses has to be fixed:
-    which canaries are guessed, and how many of these as there, may depend on the release.
+    Steinke, Nasr & Jagielski 2023 (arXiv 2305.08846): each canary was there by the toss of a coin; who guesses sees the
+    release, guesses so many of the canaries and abstains from the others. At delta 0, right guesses are no likelier to
+    be many than binomial ones of probability e^epsilon / (1 + e^epsilon) (theorem 3.1). Only the number of guesses has
+    to be fixed: which canaries are guessed, and how many of these as there, may depend on the release.
+
+    A delta adds the part min(1, canaries delta chance / (right pmf(right))) of what is missing to 1; chance and pmf are
+    the binomial ones. Some mechanism attains that. Theorem 5.2 of the paper adds more, where the sum is below one half.
 
     Args:
         right: how many guesses were right, from 0 to `guesses`.
@@ -48,14 +50,24 @@ def chance_of_guesses(right: int, guesses: int, canaries: int, epsilon: float, d
         delta: from 0 to 1.
 
     Returns:
-        From 0 up; says nothing from 1 up. Raises ValueError for counts that cannot be.
+        From 0 to 1. Raises ValueError for counts that cannot be.
     """
     if not 0 <= right <= guesses <= canaries:
         raise ValueError(f"{right} right of {guesses} guesses of {canaries} canaries cannot be")
-    probability = 1 / (1 + exp(-epsilon))
-    steps = np.arange(1, right + 1)
-    slack = float((binom.pmf(right - steps, guesses, probability).cumsum() / steps).max(initial=0.0))
-    return float(binom.sf(right - 1, guesses, probability)) + 2 * canaries * delta * slack
+    if right == 0:
+        return 1.0
+    chance = float(binom.sf(right - 1, guesses, 1 / (1 + exp(-epsilon))))
+    growth = exp(epsilon) * np.arange(guesses - right, 0, -1) / np.arange(right + 1, guesses + 1)
+    # Why so much: let b(k) be the binomial chance of k right of r guesses, g(k) a mechanism's. Shuffle canaries and the
+    # sides of coins, so that a release depends on k alone. If one coin is turned, epsilon and delta let the sum over k
+    # of a(k) = max(0, k g(k) - e^epsilon (r - k + 1) g(k - 1)) be at most canaries delta. With b in place of g all a(k)
+    # are 0, so g/b grows from k - 1 to k by at most a(k) / (k b(k)). For the chances A under g and B under b of v or
+    # more, the means of g/b from v up and below v are A / B and (1 - A) / (1 - B). They differ by at most the sum of
+    # a(k) / (k b(k)) times the parts of b from v up that are at k or above, and below v that are below k. As b is
+    # log-concave, this weight of a(k) is largest at k = v: A - B <= B (1 - B) canaries delta / (v b(v)).
+    with np.errstate(over="ignore"):  # where right is far below what is expected
+        ratio = float(1 + growth.cumprod().sum())  # chance / pmf(right), also where both are 0 in floating point
+    return chance + (1 - chance) * min(1.0, canaries * delta * ratio / right)
 
 
 def epsilon_of_guesses(right: int, guesses: int, canaries: int, delta: float) -> float:
