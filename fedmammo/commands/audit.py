@@ -14,9 +14,10 @@ from fedmammo.config.setting import epsilon_of, kind_of
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
+from fedmammo.evaluation.attacks import Bound, attack_bounds, canary_bounds, guesses_of
 from fedmammo.hospitals.holder import holders
 from fedmammo.privacy.accounting import attack_power, epsilon, mu_of, spent_of
-from fedmammo.privacy.audit import Bound, attack_bounds, attack_membership, canary_bounds, plant_canaries
+from fedmammo.privacy.audit import attack_membership, plant_canaries
 from fedmammo.privacy.plan import plan_of
 from fedmammo.run.folder import read_config
 from fedmammo.study import cells
@@ -30,7 +31,7 @@ def audit(run: Path, canaries: int, models: int, seed: int, report: Callable[[st
 
     All training patients are audited as one holder, in the steps of the classifier: the mechanism is the same for each
     hospital. What it learned from before, and generators, are not attacked. A setting without a budget is attacked
-    too, for comparison. `ceiling` is the most that so many canaries can certify, `claimed` what the plan says of these
+    too, for comparison. `ceiling` is the most that so many guesses can certify, `claimed` what the plan says of these
     steps; nothing is claimed of mu where patients are sampled. Raises InputError where there is no run, or none of its
     settings has a budget.
     """
@@ -68,10 +69,12 @@ def _audit(
         there, found = plant_canaries(site.inputs, patients, study.diagnosis, mechanism, canaries, seed)
         claimed = epsilon(spent_of([(mechanism, mechanism.steps)]), plan.delta)
         claims = {"epsilon is at least": claimed, "found at 1% false alarms": attack_power(claimed, plan.delta)}
+        mu = mu_of(claimed, plan.delta)
         if mechanism.rate == 1:
-            claims["mu"] = mu_of(claimed, plan.delta)
-        name = f"{len(there)} canaries, one run"
-        rows += _rows(name, canary_bounds(there, found, plan.delta), claims)
+            claims["mu"] = mu
+        guesses = guesses_of(len(there), claimed, mu, plan.delta)  # from the claim, not from what was found
+        name = f"{len(there)} canaries, {guesses} guessed, one run"
+        rows += _rows(name, canary_bounds(there, found, guesses, plan.delta), claims)
     inside, ratios = attack_membership(site.inputs, patients, study.diagnosis, steps, mechanism, models // 2 * 2, seed)
     return rows + _rows(f"membership, {models // 2 * 2} models", attack_bounds(inside, ratios, seed), claims)
 

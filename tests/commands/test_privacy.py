@@ -14,6 +14,7 @@ from fedmammo.commands.audit import audit
 from fedmammo.commands.privacy import plan_page, show_page, write_plans
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError, StudyError
+from fedmammo.evaluation.attacks import guesses_of
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.report.part import Part
 from fedmammo.run.guarantees import guarantees
@@ -163,5 +164,7 @@ def test_an_audit_stands_on_the_page_beside_what_was_claimed(finished: Finished)
     assert found.loc[("real-epsilon-6", "mu"), "claimed"] == pytest.approx(1.4596, rel=1e-3)
     bound = found.loc[("real-epsilon-6", "epsilon is at least")]
     assert 0 <= bound["value"] <= bound["ceiling"] and bound["claimed"] == pytest.approx(6, rel=0.01)
+    guesses = guesses_of(40, bound["claimed"], 1.4596, 1e-4)
+    assert bound["audit"] == f"40 canaries, {guesses} guessed, one run" and guesses < 40
     assert ("real", "attack's AUROC") in found.index and ("real", "mu") not in found.index
     assert len(table_of(show_page(run), "audit: lower bounds, not a proof")) == len(found)
