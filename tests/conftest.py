@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.serverapp import Grid
 from hypothesis import settings
 
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.study import StudyConfig, parse
-from fedmammo.federation.client_app import app
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.phantom.tree import write_tree
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.study import simulate
 from fedmammo.synthesis import radiomics
 
 settings.register_profile("same every time", derandomize=True)  # what passes here passes everywhere
@@ -99,9 +99,10 @@ def run_inline() -> Callable[[StudyConfig, Path], Path]:
     """Run a study on the inline grid, as the engine's child does; returns the folder of the run."""
 
     def finish(config: StudyConfig, out: Path) -> Path:
-        hospitals, digests = check(config)
-        with RunFolder(out).opened(config, digests) as folder:
-            run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
+        def on_grid(hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
+            run(InlineGrid(app_of(hospitals), nodes))
+
+        simulate(config, out, lambda _: None, on_grid)
         return out
 
     return finish
