@@ -11,8 +11,8 @@ a deviation of a thousand steps up. A sum of discrete Gaussians, where H hospita
 but the logarithms of their probabilities differ by 10 (H - 1) exp(-(pi deviation)^2) at most for each number (Kairouz,
 Liu and Steinke 2021, arXiv 2102.06387), which is nothing from ten steps up.
 
-Where a hospital adds the noise, it calls `clipped_sum` and `noised`. Where a trusted server does, or where masks hide the
-sums of single hospitals, these are added as integers in between. All use the same `Grid`, which the plan determines.
+Where a hospital adds the noise, it calls `clipped_sum` and `noised`. Where a trusted server does, or where masks hide
+the sums of single hospitals, these are added as integers in between. All use one `Grid`, which the plan determines.
 How long the sampler takes depends a little on what it draws: nobody outside may time a hospital so closely.
 """
 
@@ -49,7 +49,7 @@ def discrete_gaussian(stream: Stream, deviation: int, count: int) -> NDArray[np.
 
     Args:
         stream: where the randomness comes from.
-        deviation: from 1 to 1e8; the standard deviation, but for less than a ten-millionth.
+        deviation: from 1 to 1e8; the standard deviation, but for less than a millionth.
         count: how many, from 0 up.
 
     Raises:
