@@ -16,6 +16,7 @@ import click
 import typer
 from rich.console import Console
 
+import fedmammo
 from fedmammo.errors import FedmammoError, InputError
 
 app = typer.Typer(
@@ -47,6 +48,22 @@ app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
 app.add_typer(synthesis, name="synthesis")
 app.add_typer(privacy, name="privacy")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fedmammo {fedmammo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, a YAML file; see `configs/`.")]
 Overrides = Annotated[
@@ -154,13 +171,12 @@ def show_sites(
     """Show which hospital holds what, asked against achieved, and how far hospitals differ."""
     from fedmammo.cohort.store import Cohort
     from fedmammo.commands.sites import write_sites
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
     from fedmammo.report.sites import check_suffix
 
     if out is not None:
         check_suffix(out)
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     terminal.hospitals(Cohort.open(Path(study.cohort.path)), study)
     if out is not None:
         with terminal.working(f"looking at {study.cohort.path}") as report:
@@ -191,13 +207,12 @@ def evaluate_synthesis(
 ) -> None:
     """Measure how good synthetic images are, every measure beside real images against real images."""
     from fedmammo.commands import synthesis as quality_view
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
     from fedmammo.report.synthesis_page import measures
 
     if out is not None:
         quality_view.check_suffix(out)
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     with terminal.working(f"looking at {images}") as report:
         found = quality_view.assess(study, images, split, side, processes, report)
         if out is not None:
@@ -217,10 +232,9 @@ def plan_privacy(
 ) -> None:
     """Say what a study will cost patients' privacy, before anything runs: for each arm and setting with a budget."""
     from fedmammo.commands.privacy import plan_page, write_plans
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
 
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     with terminal.working(f"planning {study.name}"):
         page = plan_page(study)
     path = out or Path(f"{study.name}-privacy-plan.json")
@@ -270,20 +284,18 @@ def run(
 
     The same command with the same --out continues after the last finished round.
     """
-    from fedmammo.commands import run as engine
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
 
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         with terminal.Progress(study) as progress:
-            engine.run(study, folder, progress.update)
+            done = fedmammo.run_study(study, folder, progress.update)
     except KeyboardInterrupt:
         settings = [word for override in overrides or [] for word in ("--set", override)]
         command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
         raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
-    terminal.comparison(folder)
+    terminal.comparison(done.folder)
 
 
 class Interrupted(FedmammoError):

@@ -15,26 +15,30 @@ import pytest
 import yaml
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.commands.run import ENVIRONMENT, ChildError, Event, run
+from fedmammo.config.study import load
 
-EXEMPT = {"timings.csv", "run.log", ".lock", "config.yaml"}  # config.yaml names the engine
+EXEMPT = {"timings.csv", "run.log", "config.yaml"}  # config.yaml names the engine
 COMMAND = Path(sys.executable).with_name("fedmammo")
 
 
 def digests(run: Path) -> dict[str, str]:
-    """SHA-256 of every file that must be the same in equal runs, hospitals' states among them."""
-    files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name not in EXEMPT]
+    """SHA-256 of every file that must be the same in equal runs, hospitals' states among them.
+
+    Hidden ones are left out: the lock, and what a process was about to write when it was killed.
+    """
+    files = [path for path in sorted(run.rglob("[!.]*")) if path.is_file() and path.name not in EXEMPT]
     return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-class Run:
-    """`fedmammo run` as a process of its own, whose whole tree is found again by a mark in the environment."""
+class Command:
+    """A process of its own, whose whole tree is found again by a mark in the environment."""
 
-    def __init__(self, study: Path, out: Path, *overrides: str) -> None:
+    def __init__(self, words: list[str], log: Path) -> None:
         self.mark = uuid.uuid4().hex
-        self.log = out.with_suffix(".log").open("w")
-        options = [word for override in overrides for word in ("--set", override)]
+        self.log = log.open("w")
         self.process = subprocess.Popen(
-            [str(COMMAND), "run", str(study), "--out", str(out), *options],
+            words,
             stdout=self.log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "FEDMAMMO_TEST_MARK": self.mark},
@@ -77,6 +81,14 @@ class Run:
 
     def said(self) -> str:
         return Path(self.log.name).read_text()
+
+
+class Run(Command):
+    """`fedmammo run`."""
+
+    def __init__(self, study: Path, out: Path, *overrides: str) -> None:
+        options = [word for override in overrides for word in ("--set", override)]
+        super().__init__([str(COMMAND), "run", str(study), "--out", str(out), *options], out.with_suffix(".log"))
 
 
 @pytest.fixture(scope="module")
@@ -245,3 +257,65 @@ def test_a_cluster_of_two_nodes_gives_the_same_bytes(study: Path, tmp_path: Path
     finally:
         cluster.shutdown()
     assert digests(tmp_path / "cluster") == inline
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import fedmammo
+
+out = Path(sys.argv[2])
+study = fedmammo.load_study(sys.argv[1])
+try:
+    fedmammo.run_study(study, out, lambda event: event["round"] == 2 and (out / "second").touch())
+    raise SystemExit("was not interrupted")
+except KeyboardInterrupt:
+    (out / "second").unlink()
+    print("continuing")
+fedmammo.run_study(study, out)
+"""
+
+
+def test_a_script_that_is_interrupted_continues_in_the_same_process(
+    study: Path, tmp_path: Path, inline: dict[str, str]
+) -> None:
+    """Its main module has no guard, and is not run a second time by the study's process."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    out = tmp_path / "out"
+    script = Command([sys.executable, str(tmp_path / "script.py"), str(study), str(out)], tmp_path / "script.log")
+    assert script.until((out / "second").exists, 120), script.said()
+    script.process.send_signal(signal.SIGINT)
+    assert script.finish() == 0, script.said()
+    assert script.said() == "continuing\n"
+    assert digests(out) == inline
+
+
+def children() -> list[int]:
+    """Return the processes that this one started and that are left."""
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+
+def test_a_killed_child_is_an_error_and_what_was_finished_is_kept(study: Path, tmp_path: Path) -> None:
+    """SIGKILL in the second round, as for want of memory; the environment of this process is left as it was."""
+    before = children()
+
+    def kill_child(event: Event) -> None:
+        if event["stage"] == "train" and event["round"] == 2:
+            for child in set(children()) - set(before):
+                os.kill(child, signal.SIGKILL)
+
+    config = load(study, ["federation.rounds=1000"])
+    with pytest.raises(ChildError, match=r"process ended with -9 .*finished rounds are kept") as caught:
+        run(config, tmp_path / "out", kill_child)
+    assert caught.value.exit_code == 3
+    assert (tmp_path / "out/cells/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists()
+    assert children() == before
+    assert not ENVIRONMENT.keys() & os.environ.keys() - {"CUBLAS_WORKSPACE_CONFIG"}
+
+
+def test_what_the_caller_raises_ends_the_child(study: Path, tmp_path: Path) -> None:
+    before = children()
+    with pytest.raises(ZeroDivisionError):
+        run(load(study, ["federation.rounds=1000"]), tmp_path / "out", lambda event: 1 // 0)
+    assert children() == before
