@@ -9,8 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from fedmammo.errors import InputError
-from fedmammo.federation.strategies import STRATEGIES
 from fedmammo.hospitals.rules import RULES
+from fedmammo.strategies.registry import STRATEGIES
 from fedmammo.synthesis.sources import SOURCES
 
 DESCRIPTION = (

@@ -5,8 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from fedmammo.config.schema import Section
-from fedmammo.federation.strategies import FedAvg, Strategy
 from fedmammo.hospitals.rules import Assignment
+from fedmammo.strategies.fedavg import FedAvg
+from fedmammo.strategies.registry import Strategy
 
 ALL = "all"  # stands for every hospital together, where a hospital's name could stand
 ARMS = ("centralized", "local", "federated")
@@ -153,7 +154,8 @@ class FederationConfig(Section):
     min_hospitals: int = Field(
         default=1,
         ge=1,
-        description="A round with fewer answers than this (or than all, if fewer take part) ends the study.",
+        description="A round with fewer answers than this (or than all, if fewer take part) ends the study, as does "
+        "one with fewer than the strategy needs.",
     )
 
 

@@ -1,1 +1,1 @@
-"""Flower apps, messages, strategies, grids; nothing here looks at an image."""
+"""Flower apps, messages, rounds, grids; nothing here looks at an image."""

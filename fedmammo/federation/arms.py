@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from fedmammo.config.sections import ALL, ArmName
-from fedmammo.federation.strategies import FedAvg
+from fedmammo.strategies.base import BaseStrategy
+from fedmammo.strategies.fedavg import FedAvg
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,10 @@ class Group:
     name: str
     members: tuple[int, ...]
     pooled: bool
-    strategy: FedAvg
+    strategy: BaseStrategy
 
 
-def groups_of(arm: ArmName, hospitals: list[str], strategy: FedAvg) -> list[Group]:
+def groups_of(arm: ArmName, hospitals: list[str], strategy: BaseStrategy) -> list[Group]:
     """Return the groups of an arm: one of one, one of one for each hospital, or one of all."""
     if arm == "centralized":
         return [Group(ALL, (0,), pooled=True, strategy=FedAvg())]

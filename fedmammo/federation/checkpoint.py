@@ -18,7 +18,7 @@ class Checkpoint:
 
     Attributes:
         models: each group's model, tensors by name.
-        strategies: each group's strategy state (fedmammo.federation.strategies.state_of).
+        strategies: each group's strategy state (fedmammo.strategies.state.state_of).
         round: last finished round; 0 before the first.
         rows: rows of rounds.csv so far.
         kept: what else the server keeps of a group, tensors by name.

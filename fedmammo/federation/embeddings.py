@@ -12,11 +12,11 @@ from fedmammo.federation.central import noised
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.rounds import Rounds
 from fedmammo.federation.server import Server
-from fedmammo.federation.strategies import FedAvg
 from fedmammo.models.mcgan import build_mcgan
 from fedmammo.privacy.embedding import ClassMeans
 from fedmammo.privacy.plan import Plan
 from fedmammo.randomness import generator_of
+from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.synthesis.embedding import loss_of_means
 from fedmammo.training.gan import gan_name, gan_of, steps_of, train_gan
 from fedmammo.training.generator import public_classifier, show_progress

@@ -12,8 +12,8 @@ from fedmammo.config.study import StudyConfig
 from fedmammo.federation.arms import Group
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.messages import anew, pack, size_of_arrays, unpack
-from fedmammo.federation.strategies import restore, state_of
 from fedmammo.privacy.plan import Plan
+from fedmammo.strategies.state import restore, state_of
 from fedmammo.training.state import join_kinds, of_kind
 from fedmammo.training.task import Cell, Stage
 
@@ -96,7 +96,7 @@ class Rounds:
         """
         checkpoint = Checkpoint.read(path) if path.exists() else Checkpoint(dict(initial))
         tensors = list(next(iter(initial.values())))
-        strategies = {group.name: group.strategy.make() for group in self.groups}
+        strategies = {group.name: group.strategy.make(self.config) for group in self.groups}
         for group in self.groups:
             restore(group.strategy, strategies[group.name], checkpoint.strategies.get(group.name, {}), tensors)
 
@@ -106,6 +106,7 @@ class Rounds:
             ]
             answers = self._ask(messages, number)
             self.server.nobody_refuses(answers, f"{self.stage}, round {number}")
+            self.server.enough(answers, self._needed(), f"{self.stage}, round {number}")
             sizes = {message.metadata.dst_node_id: size_of_arrays(message) for message in messages}
             for group in self.groups:
                 for position in group.members:  # before aggregation, which may take the tensors out of the replies
@@ -123,7 +124,6 @@ class Rounds:
                     state = state_of(group.strategy, strategies[group.name], tensors)
                     checkpoint.strategies[group.name] = state
                     self.combined(checkpoint, group, number)
-            self.server.enough(answers, self._needed(), f"{self.stage}, round {number}")
             checkpoint.round = number
             checkpoint.write(path)
         if self.averaged > 1:
@@ -140,9 +140,16 @@ class Rounds:
             checkpoint.kept[group.name] = kept | join_kinds(mean=mean)
 
     def _needed(self) -> int:
-        """How many answers a round needs: `federation.min_hospitals` (or all, if fewer) of a federation, else all."""
+        """How many answers a round needs: all, or in a federation `federation.min_hospitals`, or what a strategy needs.
+
+        `min_hospitals` counts as all where fewer take part.
+        """
         members = sum(len(group.members) for group in self.groups)
-        return min(self.config.federation.min_hospitals, members) if self.cell.arm == "federated" else members
+        if self.cell.arm != "federated":
+            return members
+        return max(
+            min(self.config.federation.min_hospitals, members), *(group.strategy.fewest for group in self.groups)
+        )
 
     def _messages(self, strategies: dict[str, Any], checkpoint: Checkpoint, group: Group, number: int) -> list[Message]:
         pool = self.pools.get(group.name)

@@ -1,7 +1,8 @@
 """Who trains with whom, in each arm."""
 
 from fedmammo.federation.arms import groups_of
-from fedmammo.federation.strategies import FedAvg, FedMedian
+from fedmammo.strategies.fedavg import FedAvg
+from fedmammo.strategies.fedmedian import FedMedian
 
 HOSPITALS = ["north", "south"]
 

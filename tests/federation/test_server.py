@@ -15,9 +15,9 @@ from fedmammo.disk.files import read_tensors
 from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import answer, app, introduce
 from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.federation.strategies import STRATEGIES
 from fedmammo.hospitals.holder import holders
 from fedmammo.run.folder import RunFolder
+from fedmammo.strategies.registry import STRATEGIES
 from fedmammo.study import check, run
 
 FEDERATED = "federated-real-seed0-draw0-fold0"

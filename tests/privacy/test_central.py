@@ -15,9 +15,9 @@ from fedmammo.federation.arms import Group
 from fedmammo.federation.central import CentralRounds
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.server import Server
-from fedmammo.federation.strategies import FedAvg
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import Plan
+from fedmammo.strategies.fedavg import FedAvg
 
 NAMES = ["hospital-1", "hospital-2", "hospital-3"]
 GROUP = Group("all", (0, 1, 2), False, FedAvg())

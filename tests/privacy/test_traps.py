@@ -21,7 +21,6 @@ from fedmammo.config.sections import CohortConfig, DiagnosisConfig
 from fedmammo.config.study import parse
 from fedmammo.errors import InputError
 from fedmammo.features.inputs import Inputs
-from fedmammo.federation.strategies import STRATEGIES
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import build_classifier, initial_model
 from fedmammo.privacy.accounting import calibrate, epsilon
@@ -32,6 +31,7 @@ from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
 from fedmammo.run.guarantees import guarantees
+from fedmammo.strategies.registry import STRATEGIES
 from fedmammo.synthesis.sources import POOLS, POOLS_TABLE
 from fedmammo.training.hospital import work
 from fedmammo.training.site import open_site
@@ -69,10 +69,9 @@ def test_trap_02_amplification_by_clients_or_by_a_round_that_is_all_or_nothing(d
     (line,) = deployment.ledger(1)
     assert (line["mechanism"]["rate"], line["steps"]) == (0.5, 2)
     for name in STRATEGIES:
-        study = deployment.study.model_dump() | {
-            "federation": {"rounds": 1, "local_steps": 1, "strategy": {"name": name}}
-        }
-        assert parse(study, "").federation.strategy.make().fraction_train == 1.0
+        federation = {"rounds": 1, "local_steps": 1, "strategy": {"name": name}}
+        study = parse(deployment.study.model_dump() | {"federation": federation}, "")
+        assert study.federation.strategy.make(study).fraction_train == 1.0
 
 
 def test_trap_03_an_empty_sample_is_skipped(deploy: Deploy) -> None:

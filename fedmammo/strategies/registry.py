@@ -1,0 +1,30 @@
+"""The strategies that a study can name. To add one: its file, and its class in `KINDS`."""
+
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, get_args
+
+from pydantic import Field
+
+from fedmammo.strategies.base import BaseStrategy
+from fedmammo.strategies.fedadam import FedAdam
+from fedmammo.strategies.fedavg import FedAvg
+from fedmammo.strategies.fedavgm import FedAvgM
+from fedmammo.strategies.fedmedian import FedMedian
+from fedmammo.strategies.fedprox import FedProx
+from fedmammo.strategies.fedtrimmedavg import FedTrimmedAvg
+
+KINDS: tuple[type[BaseStrategy], ...] = (
+    FedAvg,
+    FedProx,
+    FedAvgM,
+    FedAdam,
+    FedMedian,
+    FedTrimmedAvg,
+)
+STRATEGIES = tuple(get_args(kind.model_fields["name"].annotation)[0] for kind in KINDS)
+
+if TYPE_CHECKING:
+    Strategy = BaseStrategy
+else:
+    Strategy = Annotated[reduce(or_, KINDS), Field(discriminator="name")]  # what federation.strategy may be
