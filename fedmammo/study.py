@@ -19,7 +19,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.setting import kind_of
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import digest_of_sources
-from fedmammo.errors import StudyError
+from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.federation.arms import Group, groups_of
 from fedmammo.federation.central import CentralRounds
@@ -70,6 +70,10 @@ def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
     networks = {study.diagnosis.model_dump_json(): study.diagnosis for study in studies}
     backbones = [build_classifier(network).digest() for network in networks.values()]
     hospitals = names(cohort, config)
+    for study in studies:
+        fault = study.federation.strategy.refuses(study, len(hospitals)) if "federated" in study.arms else None
+        if fault:
+            raise InputError(f"federation.strategy: {fault}")
     digests = {
         "code": digest_of_sources(),
         "weights": " ".join(dict.fromkeys(backbones)),

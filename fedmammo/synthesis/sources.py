@@ -63,6 +63,11 @@ class FromGan(Source):
     )
 
     @property
+    def by_strategy(self) -> bool:
+        """Whether a federation's strategy combines what hospitals trained."""
+        return self.method == "adversarial" and self.combine != "pool"
+
+    @property
     def can_be_private(self) -> bool:
         """Whether hospitals can train it under a budget: what they send can be noised before anybody learns from it."""
         return self.method == "mean_embedding" or self.combine == "discriminator"

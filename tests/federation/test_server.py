@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
@@ -16,6 +17,7 @@ from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import answer, app, introduce
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.hospitals.holder import holders
+from fedmammo.models.classifier import initial_model
 from fedmammo.run.folder import RunFolder
 from fedmammo.strategies.registry import STRATEGIES
 from fedmammo.study import check, run
@@ -62,6 +64,34 @@ def test_one_round_of_fedavg_is_the_mean_of_local_models_weighted_by_patients(
         np.testing.assert_allclose(value.numpy(), expected.numpy(), atol=1e-6, err_msg=tensor)
 
 
+def test_one_round_of_qfedavg_weighs_local_models_by_their_losses(
+    phantom_study: dict[str, Any], tmp_path: Path
+) -> None:
+    """With q = 1, L = 1 / .01: w - sum F_h g_h / sum (|g_h|² + 100 F_h), where g_h = 100 (w - w_h).
+
+    Local models as in the test above; a round of one step of all patients, so that F_h is the loss of w.
+    """
+    phantom_study["federation"] = {"rounds": 1, "local_steps": 1, "strategy": {"name": "QFedAvg", "q": 1}}
+    phantom_study["diagnosis"]["augmentation"] = {"flips": "none"}
+    phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 0.01}
+    phantom_study["arms"] = ["local", "federated"]
+    folder = go(phantom_study, tmp_path / "run")
+    rounds = pd.read_csv(folder.path / "rounds.csv")
+    losses = rounds[rounds["arm"] == "federated"].set_index("hospital")["loss"]
+    initial = initial_model(parse(phantom_study, "test").diagnosis, 0)
+    pulls, scale = {name: torch.zeros_like(tensor).double() for name, tensor in initial.items()}, 0.0
+    for hospital, loss in losses.items():
+        local, _ = read_tensors(folder.path / f"models/local-real-seed0-draw0-fold0-{hospital}.safetensors")
+        gradient = {name: 100 * (tensor.double() - local[name].double()) for name, tensor in initial.items()}
+        scale += sum(float(tensor.square().sum()) for tensor in gradient.values()) + 100 * loss
+        pulls = {name: pull + loss * gradient[name] for name, pull in pulls.items()}
+    federated, _ = read_tensors(folder.path / f"models/{FEDERATED}-all.safetensors")
+    assert any(pull.abs().max() / scale > 1e-3 for pull in pulls.values())
+    for name, tensor in initial.items():
+        expected = (tensor.double() - pulls[name] / scale).numpy()
+        np.testing.assert_allclose(federated[name].numpy(), expected, atol=1e-6, err_msg=name)
+
+
 def test_a_failing_hospital_is_recorded_and_the_others_go_on(phantom_study: dict[str, Any], tmp_path: Path) -> None:
     phantom_study["arms"] = ["federated"]
     folder = go(phantom_study, tmp_path / "run", spoil="hospital-2")
@@ -72,6 +102,18 @@ def test_a_failing_hospital_is_recorded_and_the_others_go_on(phantom_study: dict
     assert (failed["bytes_up"] == 0).all()
     assert set(rounds[rounds["hospital"] != "hospital-2"]["status"]) == {"ok"}
     assert (folder.path / "results.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["Krum", "Bulyan"])
+def test_a_round_with_fewer_answers_than_the_strategy_needs_ends_the_study(
+    phantom_study: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    phantom_study["arms"] = ["federated"]
+    phantom_study["diagnosis"]["train"] = "head"
+    phantom_study["federation"]["strategy"] = {"name": name}
+    with pytest.raises(StudyError, match="train, round 1: 2 of 3 hospitals answered, 3 are needed; hospital-2 failed"):
+        go(phantom_study, tmp_path / "run", spoil="hospital-2")
+    go(phantom_study, tmp_path / "well")
 
 
 def test_too_few_answers_end_the_study_and_it_continues_when_the_hospital_is_well(

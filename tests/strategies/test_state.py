@@ -50,6 +50,8 @@ def test_a_restart_changes_nothing(hospitals: Any, choose: Choose, tmp_path: Pat
     [
         ("FedAvgM", ["momentum_vector"]),
         ("FedAdam", ["m_t", "v_t"]),
+        ("FedYogi", ["m_t", "v_t"]),
+        ("FedAdagrad", ["v_t"]),
     ],
 )
 def test_a_forgotten_state_would_show(hospitals: Any, choose: Choose, name: str, kept: list[str]) -> None:
