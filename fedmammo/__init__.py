@@ -79,9 +79,9 @@ def run_study(study: StudyConfig, out: str | Path, on_event: Callable[[dict[str,
     Args:
         study: what `load_study` read.
         out: folder of the run; new, empty, or of an earlier run of the same study.
-        on_event: called as the study goes on, in the calling thread, with a dictionary: `deployment` (at
-            work: `name`, `arm`, `setting`, `seed`, `draw`, `fold`), `stage`, `round` (from 1), `rounds` (0: not known) and
-            `hospitals` (name: `ok`, or why there is no answer). What it raises ends the study.
+        on_event: called as the study goes on, in the calling thread, with a dictionary: `deployment` (the one at
+            work: `name`, `arm`, `setting`, `seed`, `draw`, `fold`), `stage`, `round` (from 1), `rounds` (0: not
+            known) and `hospitals` (name: `ok`, or why there is no answer). What it raises ends the study.
 
     Raises InputError where the study asks for what is not there, or the folder holds something else; nothing was
     written then. Raises StudyError where the study could not go on, and ChildError where its process was killed or the

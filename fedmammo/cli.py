@@ -34,6 +34,9 @@ data = typer.Typer(
 sites = typer.Typer(
     no_args_is_help=True, help="Look at hospitals.", epilog="Example: fedmammo sites show configs/quickstart.yaml"
 )
+site = typer.Typer(
+    no_args_is_help=True, help="Look at your own hospital's site.", epilog="Example: fedmammo site check site.yaml"
+)
 synthesis = typer.Typer(
     no_args_is_help=True,
     help="Look at synthetic images.",
@@ -46,6 +49,7 @@ privacy = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
+app.add_typer(site, name="site")
 app.add_typer(synthesis, name="synthesis")
 app.add_typer(privacy, name="privacy")
 
@@ -182,6 +186,26 @@ def show_sites(
         with terminal.working(f"looking at {study.cohort.path}") as report:
             write_sites(out, study, report)
         typer.echo(f"{out}: images of patients and exact counts, for the planner of the simulation only")
+
+
+@site.command("check", epilog="Example: fedmammo site check /etc/fedmammo/site.yaml")
+def check_site(path: Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")]) -> None:
+    """Say whether a hospital could take part: files, permissions, patients, limits, what it would refuse."""
+    from fedmammo.commands.site import check_page
+    from fedmammo.report import terminal
+
+    terminal.page(check_page(path))
+
+
+@site.command("approve", epilog="Example: fedmammo site approve /etc/fedmammo/site.yaml 3f9a...")
+def approve_study(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")],
+    study: Annotated[str, typer.Argument(metavar="DIGEST", help="Of the study, as `fedmammo privacy plan` prints it.")],
+) -> None:
+    """Write down that the hospital's people agree to a study; it takes part in no other."""
+    from fedmammo.commands.site import approve
+
+    typer.echo(f"{approve(path, study).name}: approves of study {study}")
 
 
 @synthesis.command(
@@ -337,15 +361,22 @@ def compare(
 
 
 @app.command(epilog="Example: fedmammo schema > study.schema.json")
-def schema() -> None:
+def schema(
+    of_site: Annotated[bool, typer.Option("--site", help="What a hospital's site file may say, instead.")] = False,
+) -> None:
     """Print what a study's YAML file may say, as JSON schema."""
-    from fedmammo.config.study import StudyConfig
+    if of_site:
+        from fedmammo.hospitals.site_file import SiteFile
 
-    typer.echo(json.dumps(StudyConfig.model_json_schema(), indent=2))
+        content = SiteFile.model_json_schema()
+    else:
+        content = fedmammo.StudyConfig.model_json_schema()
+    typer.echo(json.dumps(content, indent=2))
 
 
 def main() -> None:
     """Run a command; a foreseen fault is one line on standard error and an exit code."""
+    os.umask(0o077)  # what a run or a hospital writes is its owner's alone to read
     try:
         raise SystemExit(app(prog_name="fedmammo", standalone_mode=False))
     except click.UsageError as error:  # its text is empty where it is the help that was shown
