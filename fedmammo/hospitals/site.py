@@ -98,7 +98,9 @@ class Site:
     @property
     def draws(self) -> list[int]:
         """Draws of a simulation in which it holds patients; at a real hospital there is one."""
-        return [0] if self.file.patients is None else [int(draw) for draw in _table(self.file.patients)["draw"].unique()]
+        return (
+            [0] if self.file.patients is None else [int(draw) for draw in _table(self.file.patients)["draw"].unique()]
+        )
 
     def records(self, draw: int) -> Records:
         """Return what it has on record, in a draw."""
