@@ -232,9 +232,8 @@ def _write_cohort(folder: Path, cohort: Cohort, patients: Sequence[np.ndarray], 
     plan = plan.assign(**{name: plan[name].fillna("") for name in ("lesion", "side", "view")})
     side = cohort.patches.shape[1]
     black = np.zeros((side, side), np.uint16)
-    write_cohort(
-        folder, plan.assign(listed_in="audit", listed_row=0), [], lambda row: black, side, lambda: {"source": "audit", "notes": {}}
-    )
+    plan, facts = plan.assign(listed_in="audit", listed_row=0), {"source": "audit", "notes": {}}
+    write_cohort(folder, plan, [], lambda row: black, side, lambda: facts)
 
 
 def _write_features(
