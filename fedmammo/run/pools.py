@@ -100,7 +100,7 @@ def guarantee_of(study: StudyConfig, plan: Plan | None) -> str | dict[str, Any]:
     is guaranteed where the noise can be drawn again from a seed that the study tells.
     """
     if isinstance(study.synthesis, FromPhantom):
-        return "none needed: no patient was looked at"
+        return "none needed: drawn by rule, at published rates"
     if plan is None or not study.private_generator or study.privacy.secret_seed is not None:
         return NO_GUARANTEE
     spent = spent_of((mechanism, mechanism.steps) for mechanism in plan.mechanisms if mechanism.stage != "train")

@@ -90,7 +90,7 @@ class FromFolder(Source):
 
 
 class FromPhantom(Source):
-    """Masses drawn by rule: no patient was looked at."""
+    """Masses drawn by rule, with shapes and margins as often as published of other populations than those studied."""
 
     source: Literal["phantom"]
     difficulty: float = Field(default=0.5, ge=0, le=1, description="0 is easy, 1 is hard.")

@@ -62,7 +62,8 @@ def test_words_are_chosen_at_their_rates() -> None:
 
 def test_masses_are_those_of_erlangen() -> None:
     """427 benign and 403 malignant records; with a half added to each of 20 cells, 91.5 of 413 are irregular and
-    spiculated, and 149.5 of 437 round and circumscribed."""
+    spiculated, and 149.5 of 437 round and circumscribed.
+    """
     assert [np.sum(MASS_COUNTS[kind]) for kind in (False, True)] == [427, 403]
     both = SHAPES.index("IRREGULAR"), MARGINS.index("SPICULATED")
     assert MASS_RATES[True][both] == pytest.approx(91.5 / 413)
@@ -72,7 +73,8 @@ def test_masses_are_those_of_erlangen() -> None:
 def test_calcifications_have_the_published_shares_of_malignant_ones() -> None:
     """Among 97 suspicious biopsies by type, 25 of them malignant, and among 850 by distribution, 280.03 (261 x .22 + 85
     x .55 + 106 x .42 + 398 x .33). Typically benign are 53.9 of 574 benign lesions and 1.1 of 275 malignant ones, the
-    lucent-centred single ones an eighth of them."""
+    lucent-centred single ones an eighth of them.
+    """
     plain = [kind in ("PUNCTATE", "LUCENT_CENTER", "VASCULAR", "ROUND_AND_REGULAR") for kind in TYPES]
     benign, malignant = (
         CALCIFICATION_RATES[kind] / CALCIFICATION_RATES[kind][~np.array(plain)].sum() for kind in (False, True)
