@@ -144,7 +144,8 @@ class Audited:
             if plan.trust == "central":
                 after = self._step(plan, number, model, answer.tensors)
             moved = (model["head.weight"] - after["head.weight"])[0].double().numpy() / rate
-            part = (moved @ self._seen(known)) / max(known @ self._seen(known), 1e-300)  # momentum adds steps up
+            seen = self._seen(known)
+            part = float(moved @ seen) / max(float(known @ seen), 1e-300)  # momentum adds steps up
             changes.append(moved - part * known)
             if plan.trust == "central":
                 model = after  # whoever gets the model chooses none

@@ -225,13 +225,13 @@ def test_trap_10_swin_through_the_whole_loop(own_cohort: Cohort) -> None:
 
 
 def test_trap_11_a_generator_that_is_not_private_voids_what_uses_it(new_study: Any, tmp_path: Path) -> None:
-    """A classifier with a budget, pretrained on a pool: none from end to end, unless no patient was looked at."""
+    """A classifier with a budget, pretrained on a pool: none from end to end, unless the pool was drawn by rule."""
     content = new_study() | {"settings": ["real-epsilon-6", "pretrained-epsilon-6"], "arms": ["federated"]}
     config = parse(content | {"synthesis": {"source": "phantom"}}, "")
     table = pd.DataFrame({"arm": ["federated"], "setting": ["pretrained"], "guarantee": ["none"]})
     (tmp_path / POOLS).mkdir()
     cells = [Cell("federated", setting, 0, 0, 0) for setting in config.settings]
-    for guarantee, expected in (("none", "none"), ("none needed: no patient was looked at", "patient")):
+    for guarantee, expected in (("none", "none"), ("none needed: drawn by rule, at published rates", "patient")):
         table.assign(guarantee=guarantee).to_csv(tmp_path / POOLS / POOLS_TABLE, index=False)
         marked = guarantees(tmp_path, config, cells)
         assert marked["federated", "pretrained-epsilon-6"].end_to_end == expected

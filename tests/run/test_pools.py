@@ -123,7 +123,7 @@ def test_what_looks_at_no_patient_is_one_pool_for_all(
     digests = {pool.digest for cell in (LOCAL, CENTRALIZED) for pool in of(pools, config, cell).values()}
     assert len(digests) == 1 and generators.asked == []
     assert table(tmp_path)["holder"].tolist() == ["A", "B", "all"]
-    assert set(table(tmp_path)["guarantee"]) == {"none needed: no patient was looked at"}
+    assert set(table(tmp_path)["guarantee"]) == {"none needed: drawn by rule, at published rates"}
 
 
 def test_what_a_study_depends_on(small_study: dict[str, Any], tmp_path: Path) -> None:
