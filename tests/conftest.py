@@ -37,7 +37,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    """24 drawn patients with 46 images: 20 in `train`, 10 of them malignant, and 4 in `test`; not to be altered."""
+    """24 drawn patients with 48 images: 20 in `train`, 10 of them malignant, and 4 in `test`; not to be altered."""
     folder = tmp_path_factory.mktemp("phantom")
     write_tree(folder / "tree", patients=24, seed=0)
     return prepare(folder / "tree", folder / "cohort")
