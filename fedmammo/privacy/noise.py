@@ -255,8 +255,8 @@ def clipped_sum(gradients: Sequence[Tensor], clipping_norm: float, grid: Grid) -
     """Clip patients' gradients, round them to the grid, and add them up, in steps: int64 (*shape) for each parameter.
 
     A patient whose gradient is not finite counts as zero. What a patient adds depends on that patient's numbers alone,
-    to the last bit: along a row of contiguous numbers NumPy adds up in an order that no other row has a part in. Adding or
-    removing a patient moves the joint vector of all parameters by at most `grid.sensitivity` in L2 norm, exactly.
+    to the last bit: NumPy adds up each row of a table in an order that no other row has a part in. Adding or removing a
+    patient moves the joint vector of all parameters by at most `grid.sensitivity` in L2 norm, exactly.
 
     Args:
         gradients: (patients, *shape) for each parameter, of any floating-point type; there may be no patients.
@@ -270,8 +270,12 @@ def clipped_sum(gradients: Sequence[Tensor], clipping_norm: float, grid: Grid) -
     lengths = [shape.numel() for shape in shapes]
     if _sensitivity(clipping_norm, grid.step, sum(lengths)) > grid.sensitivity:
         raise ValueError(f"the grid is not for {sum(lengths)} numbers with a clipping norm of {clipping_norm}")
-    vectors = np.concatenate([gradient.flatten(1).double().cpu().numpy() for gradient in gradients], axis=1)
-    total = torch.from_numpy(_in_steps(vectors, clipping_norm, grid.step).sum(axis=0)).to(gradients[0].device)
+    rows = [
+        gradient.reshape(len(gradient), length).double().cpu().numpy()
+        for gradient, length in zip(gradients, lengths, strict=True)
+    ]
+    steps = _in_steps(np.ascontiguousarray(np.concatenate(rows, axis=1)), clipping_norm, grid.step)
+    total = torch.from_numpy(steps.sum(axis=0)).to(gradients[0].device)
     return [part.view(shape) for part, shape in zip(total.split(lengths), shapes, strict=True)]
 
 
