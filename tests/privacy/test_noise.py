@@ -326,12 +326,14 @@ def test_rounding_makes_vectors_longer_by_what_the_bound_foresees() -> None:
 
 
 def test_a_patient_adds_the_same_in_any_company() -> None:
-    """To the last bit, where rows of a table summed together would not."""
+    """To the last bit, in tables of any shape, however they lie in memory."""
     generator = torch.Generator().manual_seed(0)
-    table = torch.randn(9, 70_001, generator=generator)
-    grid = Grid.of(1.0, 1.0, table.shape[1])
-    (together,), alone = clipped_sum([table], 1.0, grid), [clipped_sum([row[None]], 1.0, grid)[0] for row in table]
-    assert torch.equal(together, torch.stack(alone).sum(0))
+    for patients, numbers in [(9, 70_001), (500, 3), (2, 2), (33, 8), (17, 129), (64, 1000)]:
+        table = torch.randn(patients, numbers, generator=generator)
+        grid = Grid.of(1.0, 1.0, numbers)
+        alone = torch.stack([clipped_sum([row[None]], 1.0, grid)[0] for row in table]).sum(0)
+        for lying in (table, table.T.contiguous().T, table.repeat_interleave(2, dim=1)[:, ::2]):
+            assert torch.equal(clipped_sum([lying], 1.0, grid)[0], alone)
 
 
 def test_sums_of_a_wrong_grid_or_type_are_refused() -> None:
