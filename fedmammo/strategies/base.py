@@ -7,6 +7,7 @@ has its own `at_server`; the hospital's half changes gradients, and may keep and
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 from torch.nn import Parameter
 
@@ -45,7 +46,7 @@ class BaseStrategy(Section):
     """
 
     state: ClassVar[tuple[str, ...]] = ()  # attributes of Flower's object that must survive a restart
-    name: str
+    name: str = Field(description="Name of the algorithm, or import path of its class.")
 
     @property
     def fewest(self) -> int:
