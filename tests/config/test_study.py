@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedmammo.config.reading import set_key
 from fedmammo.config.arm import ARMS
+from fedmammo.config.reading import set_key
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.errors import InputError
 
