@@ -10,17 +10,17 @@ import pandas as pd
 import pytest
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.commands.evaluate import rescore
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import read_tensors
 from fedmammo.errors import StudyError
-from fedmammo.federation.client_app import answer, app, introduce
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.models.classifier import initial_model
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.study import simulate
 
 EXEMPT = {"timings.csv", "run.log", ".lock"}
 SETTINGS = ["real", "synthetic", "augmented", "pretrained"]
@@ -28,11 +28,17 @@ Events = list[dict[str, Any]]
 
 
 def go(
-    config: StudyConfig, out: Path, app: ClientApp = app, report: Callable[[dict[str, Any]], None] = lambda _: None
+    config: StudyConfig,
+    out: Path,
+    app_in: Callable[[Path], ClientApp] = app_of,
+    report: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Path:
-    names, digests = check(config)
-    with RunFolder(out).opened(config, digests) as folder:
-        run(config, folder, InlineGrid(app, len(names)), report)
+    """Run a study on the inline grid. `app_in`: makes the hospitals' app, given their folder."""
+
+    def on_grid(hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
+        run(InlineGrid(app_in(hospitals), nodes))
+
+    simulate(config, out, report, on_grid)
     return out
 
 
@@ -98,7 +104,7 @@ def test_rounds_say_what_was_done_and_what_travelled(finished: tuple[StudyConfig
 
 def test_what_only_continuing_needed_is_gone(finished: tuple[StudyConfig, Path, Events]) -> None:
     _, out, _ = finished
-    assert not list(out.glob("cells/*pretraining*")) and not list(out.glob("synthetic/*/features"))
+    assert not list(out.glob("deployments/*pretraining*")) and not list(out.glob("synthetic/*/features"))
     pools = pd.read_csv(out / "synthetic/pools.csv")
     assert pools["holder"].tolist() == ["all", "hospital-1", "hospital-2", "hospital-3", "all"]
     left = sorted(path.name for path in (out / "synthetic").iterdir())
@@ -139,7 +145,7 @@ def test_a_run_stopped_in_any_stage_goes_on_to_the_same_bytes(
     config = study_of(new_study(), phantom_cohort, arms=["federated"], settings=[first, setting])
 
     def stop(event: dict[str, Any]) -> None:
-        if event["stage"] == stage and event["cell"].setting == setting:
+        if event["stage"] == stage and event["deployment"]["setting"] == setting:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -155,15 +161,19 @@ def federated(study: dict[str, Any], cohort: Cohort) -> StudyConfig:
     return study_of(study, cohort, arms=["federated"], settings=["augmented"])
 
 
-def with_share(handler: Callable[[Message, Context], Message]) -> ClientApp:
-    """The hospitals' app with another answer to `share`."""
-    other = ClientApp()
-    other.query("hospital")(introduce)
-    other.query("features")(answer)
-    other.query("share")(handler)
-    other.train()(answer)
-    other.evaluate()(answer)
-    return other
+def with_share(handler: Callable[[Message, Context, ClientApp], Message]) -> Callable[[Path], ClientApp]:
+    """The hospitals' app with another answer to `share`, which may ask the app itself."""
+
+    def made(hospitals: Path) -> ClientApp:
+        own, other = app_of(hospitals), ClientApp()
+        for name in ("hello", "declare", "features"):
+            other.query(name)(own)
+        other.query("share")(lambda message, context: handler(message, context, own))
+        other.train()(own)
+        other.evaluate()(own)
+        return other
+
+    return made
 
 
 def test_hospitals_that_lost_the_pool_get_it_with_the_message(
@@ -172,18 +182,18 @@ def test_hospitals_that_lost_the_pool_get_it_with_the_message(
     """As on other machines: nothing of the pool is there when the message comes, and training has it all the same."""
     kept: list[bool] = []
 
-    def elsewhere(message: Message, context: Context) -> Message:
+    def elsewhere(message: Message, context: Context, own: ClientApp) -> Message:
         for folder in (tmp_path / "lost/synthetic").glob("*/"):
             features = folder.with_name("features")
             shutil.move(folder / "features", features)  # these were computed by the hospital itself
             shutil.rmtree(folder)
-            reply = answer(message, context)
+            reply = own(message, context)
             kept.append(folder.is_dir())
             shutil.move(features, folder / "features")
         return reply
 
     config = federated(phantom_study, phantom_cohort)
-    lost = go(config, tmp_path / "lost", app=with_share(elsewhere))
+    lost = go(config, tmp_path / "lost", app_in=with_share(elsewhere))
     assert kept == [True, True, True]
     assert files(lost) == files(go(config, tmp_path / "plain"))
 
@@ -193,14 +203,14 @@ def test_one_other_byte_on_the_way_ends_the_study(
 ) -> None:
     spoiled: list[bool] = []
 
-    def altered(message: Message, context: Context) -> Message:
+    def altered(message: Message, context: Context, own: ClientApp) -> Message:
         if context.node_config["partition-id"] == 1 and not spoiled:  # what is asked again is the same message
             spoiled.append(True)
             for folder in (tmp_path / "run/synthetic").glob("*/"):
                 shutil.rmtree(folder)
             array = message.content.array_records["pool"]["patches.npy"]
             array.data = array.data[:-1] + bytes([array.data[-1] ^ 1])
-        return answer(message, context)
+        return own(message, context)
 
     with pytest.raises(StudyError, match=r"stage share: .*hospital-2 failed: StudyError: .* that the server named"):
-        go(federated(phantom_study, phantom_cohort), tmp_path / "run", app=with_share(altered))
+        go(federated(phantom_study, phantom_cohort), tmp_path / "run", app_in=with_share(altered))
