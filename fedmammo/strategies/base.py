@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pydantic import Field
+
 from fedmammo.config.schema import Section
 
 if TYPE_CHECKING:  # the schema is read without torch and Flower
@@ -46,7 +48,7 @@ class BaseStrategy(Section):
     """
 
     state: ClassVar[tuple[str, ...]] = ()  # attributes of Flower's object that must survive a restart
-    name: str
+    name: str = Field(description="Name of the algorithm, or import path of its class.")
 
     @property
     def fewest(self) -> int:

@@ -20,6 +20,7 @@ from fedmammo.config.study import load
 
 EXEMPT = {"timings.csv", "run.log", "config.yaml"}  # config.yaml names the engine
 COMMAND = Path(sys.executable).with_name("fedmammo")
+OPEN = {"without_budget": "accepted", "central_trust": "accepted"}  # hospitals that take part in everything
 
 
 def digests(run: Path) -> dict[str, str]:
@@ -100,7 +101,7 @@ def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("engine")
     profiles = {"A": {"digitiser": "howtek_960", "label_noise": 0.2}, "B": {"digitiser": "office_flatbed"}, "C": {}}
     for name, profile in profiles.items():
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **profile}))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **profile, "privacy": OPEN}))
     dealt = {"by": "profiles", "profiles": [str(folder / f"{name}.yaml") for name in profiles]}
     content = {
         "name": "small",
@@ -147,7 +148,7 @@ def test_ray_gives_the_bytes_of_the_inline_grid(study: Path, tmp_path: Path, inl
 def kill(study: Path, out: Path, arm: str) -> None:
     """Run on Ray until the arm's first round is kept, then SIGKILL the command; its child and Ray end by themselves."""
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / f"cells/{arm}-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / f"deployments/{arm}-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
     assert run.until_gone()
@@ -178,7 +179,7 @@ def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study
     out = tmp_path / "killed"
     for kept in ("generator-alone-hospitals-none-draw0", "federated-pretrained-seed0-draw0-fold0"):
         run = Run(study, out, "engine.name=ray", *settings)
-        assert run.until((out / "cells" / kept / "checkpoint.safetensors").exists, 120), run.said()
+        assert run.until((out / "deployments" / kept / "checkpoint.safetensors").exists, 120), run.said()
         run.process.send_signal(signal.SIGKILL)
         assert run.process.wait() == -signal.SIGKILL
         assert run.until_gone(), f"{kept}: left is {run.left()}"
@@ -197,7 +198,9 @@ def test_under_a_budget_ray_killed_and_continued_releases_what_the_inline_grid_d
     assert run.finish() == 0, run.said()
     out = tmp_path / "killed"
     run = Run(study, out, "engine.name=ray", *settings)
-    assert run.until((out / "cells/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors").exists, 120)
+    assert run.until(
+        (out / "deployments/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors").exists, 120
+    )
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
     assert run.until_gone(), f"left is {run.left()}"
@@ -221,7 +224,7 @@ def test_a_run_killed_in_every_arm_gives_the_same_bytes(study: Path, tmp_path: P
 def test_ctrl_c_ends_cleanly_within_seconds(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
     out = tmp_path / "interrupted"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "cells/local-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / "deployments/local-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=30) == 130  # seconds, where nobody else uses the machine
     assert run.until_gone()
@@ -238,7 +241,9 @@ def test_a_killed_ray_worker_is_replaced_and_nothing_changes(
 ) -> None:
     out = tmp_path / "worker"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "cells/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / "deployments/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), (
+        run.said()
+    )
     workers = [pid for pid in run.tree() if b"ray::ClientAppActor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(workers[0], signal.SIGKILL)
     assert run.finish() == 0, run.said()
