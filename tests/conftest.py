@@ -20,6 +20,7 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.federation.server import Report
 from fedmammo.hospitals.dealing import deal, write_sites
 from fedmammo.hospitals.site import Site
 from fedmammo.phantom.tree import write_tree
@@ -103,15 +104,22 @@ def without_radiomics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(radiomics, "is_installed", lambda: False)
 
 
+def inline(hospitals: Path, nodes: int) -> Grid:
+    """The inline grid of the hospitals below a folder."""
+    return InlineGrid(app_of(hospitals), nodes)
+
+
 @pytest.fixture(scope="session")
-def run_inline() -> Callable[[StudyConfig, Path], Path]:
-    """Run a study on the inline grid, as the engine's child does; returns the folder of the run."""
+def run_inline() -> Callable[..., Path]:
+    """Run a study on the inline grid, as the engine's child does; returns the folder of the run.
 
-    def finish(config: StudyConfig, out: Path) -> Path:
-        def on_grid(hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
-            run(InlineGrid(app_of(hospitals), nodes))
+    `grid` makes another one, when the hospitals' site files are written; `report` is told what happens.
+    """
 
-        simulate(config, out, lambda _: None, on_grid)
+    def finish(
+        config: StudyConfig, out: Path, grid: Callable[[Path, int], Grid] = inline, report: Report = lambda _: None
+    ) -> Path:
+        simulate(config, out, report, lambda hospitals, nodes, run: run(grid(hospitals, nodes)))
         return out
 
     return finish
