@@ -65,7 +65,7 @@ def hospitals() -> type[Hospitals]:
 
 @pytest.fixture(scope="session")
 def choose(new_study: Callable[[], dict[str, Any]]) -> Callable[..., StudyConfig]:
-    """Make a study that names a strategy and its parameters."""
+    """Make a study that names a strategy and its parameters; its federated deployment is what strategies look at."""
 
     def chosen(name: str, **parameters: Any) -> StudyConfig:
         study = new_study()
@@ -83,7 +83,7 @@ def combine(choose: Callable[..., StudyConfig]) -> Callable[..., list[float]]:
         study = choose(name, **parameters)
         answers = [[({"weight": torch.tensor([value])}, *more) for value, *more in answers] for answers in rounds]
         models = Hospitals(answers).rounds(
-            study.federation.strategy.make(study), {"weight": torch.tensor([start])}, 1, len(rounds)
+            study.federation.strategy.make(study.deployment("federated", "real")), {"weight": torch.tensor([start])}, 1, len(rounds)
         )
         return [model["weight"].item() for model in models]
 

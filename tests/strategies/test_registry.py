@@ -29,8 +29,8 @@ Choose = Callable[..., StudyConfig]
     ],
 )
 def test_parameters_reach_flower(choose: Choose, name: str, parameters: dict[str, float]) -> None:
-    study = choose(name, **parameters)
-    made = study.federation.strategy.make(study)
+    deployment = choose(name, **parameters).deployment("federated", "real")
+    made = deployment.strategy.make(deployment)
     assert type(made).__name__ == name
     assert {key: getattr(made, key) for key in parameters} == parameters
 
@@ -38,7 +38,8 @@ def test_parameters_reach_flower(choose: Choose, name: str, parameters: dict[str
 @pytest.mark.parametrize(
     ("name", "parameters", "expected"),
     [
-        ("FedSGD", {}, "federation.strategy: Input tag 'FedSGD' found"),
+        ("FedSGD", {}, "federation.strategy: expected one of FedAvg, FedProx, FedAvgM, FedAdam, "),
+        ("SCAFFOLD", {"server_learning_rate": 0}, "federation.strategy.server_learning_rate: Input should be greater"),
         ("FedAvg", {"proximal_mu": 1}, "federation.strategy.proximal_mu: unknown key"),
         ("FedProx", {"proximal_mu": -0.1}, "federation.strategy.proximal_mu: Input should be greater"),
         ("FedAvgM", {"server_learning_rate": 0}, "federation.strategy.server_learning_rate: Input should be greater"),
@@ -65,8 +66,13 @@ def test_wrong_parameters(choose: Choose, name: str, parameters: dict[str, Any],
 
 
 def test_every_name_is_a_strategy(choose: Choose) -> None:
-    choices = StudyConfig.model_json_schema()["$defs"]["FederationConfig"]["properties"]["strategy"]["discriminator"]
-    assert sorted(choices["mapping"]) == sorted(STRATEGIES)
+    """The message for a name that nobody knows lists them all, and the schema explains each one's parameters."""
+    with pytest.raises(InputError) as caught:
+        choose("FedSGD")
+    assert str(caught.value).endswith(f"expected one of {', '.join(STRATEGIES)}, or package.module:Class")
+    schema = StudyConfig.model_json_schema()["$defs"]
+    told = {found.get("properties", {}).get("name", {}).get("const") for found in schema.values()}
+    assert set(STRATEGIES) <= told
     for name in STRATEGIES:
         assert choose(name).federation.strategy.name == name
 
@@ -84,9 +90,9 @@ def test_every_name_is_a_strategy(choose: Choose) -> None:
 )
 def test_too_few_hospitals(choose: Choose, name: str, parameters: dict[str, int], needed: int) -> None:
     """2f + 3 for Krum and MultiKrum, which takes at most n - f models; 4f + 3 for Bulyan."""
-    study = choose(name, **parameters)
-    assert study.federation.strategy.refuses(study, needed) is None
-    refused = study.federation.strategy.refuses(study, needed - 1)
+    deployment = choose(name, **parameters).deployment("federated", "real")
+    assert deployment.strategy.refuses(deployment, needed) is None
+    refused = deployment.strategy.refuses(deployment, needed - 1)
     assert refused is not None and refused.endswith(f"needs {needed} hospitals or more, the study has {needed - 1}")
 
 
@@ -106,11 +112,11 @@ def test_losses_that_qfedavg_cannot_have(
     choose: Choose, setting: str, synthesis: dict[str, Any] | None, refused: str | None
 ) -> None:
     content = choose("QFedAvg").model_dump() | {"settings": [setting], "synthesis": synthesis}
-    study = parse(content, "study.yaml")
-    found = study.federation.strategy.refuses(study, 3)
+    deployment = parse(content, "study.yaml").deployment("federated", setting)
+    found = deployment.strategy.refuses(deployment, 3)
     assert found is None if refused is None else found is not None and refused in found
-    mean = study.model_copy(update={"federation": choose("FedAvg").federation})
-    assert mean.federation.strategy.refuses(mean, 3) is None
+    mean = deployment.model_copy(update={"federation": choose("FedAvg").federation})
+    assert mean.strategy.refuses(mean, 3) is None
 
 
 def test_what_a_strategy_refuses_is_found_before_anything_runs(phantom_study: dict[str, Any]) -> None:

@@ -28,14 +28,14 @@ def test_a_restart_changes_nothing(hospitals: Any, choose: Choose, tmp_path: Pat
 
     initial = drawn()
     answering = hospitals([[(drawn(), patients, patients / 8) for patients in (3, 1, 7)] for _ in range(5)])
-    study = choose(name)
-    strategy = study.federation.strategy
-    assert state_of(strategy, strategy.make(study), list(initial)) == {}, "nothing to keep before the first round"
-    expected = list(answering.rounds(strategy.make(study), initial, 1, 5))[-1]
+    deployment = choose(name).deployment("federated", "real")
+    strategy = deployment.strategy
+    assert state_of(strategy, strategy.make(deployment), list(initial)) == {}, "nothing to keep before the first round"
+    expected = list(answering.rounds(strategy.make(deployment), initial, 1, 5))[-1]
 
     checkpoint = Checkpoint({"all": initial})
     for first, last in ((1, 2), (3, 3), (4, 5)):
-        made = strategy.make(study)
+        made = strategy.make(deployment)
         restore(strategy, made, checkpoint.strategies.get("all", {}), list(initial))
         checkpoint.models["all"] = list(answering.rounds(made, checkpoint.models["all"], first, last))[-1]
         checkpoint.strategies["all"] = state_of(strategy, made, list(initial))
@@ -55,14 +55,14 @@ def test_a_restart_changes_nothing(hospitals: Any, choose: Choose, tmp_path: Pat
     ],
 )
 def test_a_forgotten_state_would_show(hospitals: Any, choose: Choose, name: str, kept: list[str]) -> None:
-    study = choose(name)
-    strategy = study.federation.strategy
+    deployment = choose(name).deployment("federated", "real")
+    strategy = deployment.strategy
     answering = hospitals([[({"weight": torch.tensor([1.0])}, 1), ({"weight": torch.tensor([2.0])}, 3)]] * 3)
-    made = strategy.make(study)
+    made = strategy.make(deployment)
     model = list(answering.rounds(made, {"weight": torch.tensor([0.0])}, 1, 2))[-1]
     state = state_of(strategy, made, ["weight"])
     assert list(state) == [f"{attribute}/weight" for attribute in kept]
     assert all(array.dtype == np.float32 for array in state.values())
     goes_on = list(answering.rounds(made, model, 3, 3))[-1]
-    forgets = list(answering.rounds(strategy.make(study), model, 3, 3))[-1]
+    forgets = list(answering.rounds(strategy.make(deployment), model, 3, 3))[-1]
     assert not torch.equal(goes_on["weight"], forgets["weight"])
