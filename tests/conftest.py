@@ -162,7 +162,13 @@ class Hospitals:
         return [name for group in deployment.arm.groups(hospitals) for name in group.members]
 
     def work(
-        self, name: str, deployment: Deployment, stage: str, number: int = 0, incoming: Incoming | None = None, **job: Any
+        self,
+        name: str,
+        deployment: Deployment,
+        stage: str,
+        number: int = 0,
+        incoming: Incoming | None = None,
+        **job: Any,
     ) -> Answer:
         """Ask a hospital to do a stage; `job`: what else a job may say."""
         return work(self.sites[name], Job(stage, deployment.digest, number, **job), incoming or {})

@@ -80,7 +80,7 @@ class Pools:
         source = self._source
         if source is None:
             raise ValueError(f"setting {deployed.deployment.setting_name} has no source of images")
-        about = source.model_dump(mode="json", exclude={"synthetic_per_real"})
+        about = source.model_dump(mode="json", exclude={"synthetic_per_real", "path"})  # the manifest travels
         guarantee = guarantee_of(deployed.deployment, deployed.plan, self._seeded)
         if isinstance(source, FromGan):
             made = self._generate(deployed)

@@ -97,7 +97,9 @@ def test_one_round_of_qfedavg_weighs_local_models_by_their_losses(
         np.testing.assert_allclose(federated[name].numpy(), expected, atol=1e-6, err_msg=name)
 
 
-def test_a_failing_hospital_is_recorded_and_the_others_go_on(phantom_study: dict[str, Any], go: Go, tmp_path: Path) -> None:
+def test_a_failing_hospital_is_recorded_and_the_others_go_on(
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path
+) -> None:
     phantom_study["arms"] = ["federated"]
     folder = go(phantom_study, tmp_path / "run", spoil="hospital-2")
     rounds = pd.read_csv(folder.path / "rounds.csv")
@@ -193,7 +195,9 @@ def test_only_a_federated_model_travels(phantom_study: dict[str, Any], go: Go, t
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_trains_and_is_measured(phantom_study: dict[str, Any], go: Go, tmp_path: Path, name: str) -> None:
+def test_every_strategy_trains_and_is_measured(
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path, name: str
+) -> None:
     """Two rounds end in a model of their own kind: only FedAvg's equals FedAvg's."""
     phantom_study["diagnosis"]["train"] = "head"
     phantom_study["arms"] = ["federated"]

@@ -175,7 +175,9 @@ def run_without_second_hospital(study: dict[str, Any], run_inline: Finish, folde
     """Run a study while a folder lies where hospital-2 would keep its GAN."""
 
     def grid(hospitals: Path, nodes: int) -> InlineGrid:
-        (hospitals / "hospital-2" / "generator-alone-hospital-2-none-draw0" / "round-00001.safetensors").mkdir(parents=True)
+        (hospitals / "hospital-2" / "generator-alone-hospital-2-none-draw0" / "round-00001.safetensors").mkdir(
+            parents=True
+        )
         return InlineGrid(app_of(hospitals), nodes)
 
     return run_inline(parse(study, "test"), folder / "run", grid)
@@ -194,9 +196,7 @@ def test_a_hospital_whose_gan_fails_is_left_out_of_the_pool(
     assert len(failed) == 2 and failed.str.startswith("failed: ").all()
 
 
-def test_a_hospital_without_a_gan_has_no_local_arm(
-    study: dict[str, Any], run_inline: Finish, tmp_path: Path
-) -> None:
+def test_a_hospital_without_a_gan_has_no_local_arm(study: dict[str, Any], run_inline: Finish, tmp_path: Path) -> None:
     """The federated arm goes on without it; the local arm takes up the same GANs, and uses none that is untrained."""
     study["arms"] = ["federated", "local"]
     with pytest.raises(StudyError, match=r"^hospital-2: has no generator for the local arm, .* leave local out of"):

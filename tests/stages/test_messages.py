@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from flwr.app import Message
 from flwr.serverapp import Grid
+from PIL import Image
 from safetensors.torch import save_file
 
 from fedmammo.config.deployment import Deployment
@@ -38,6 +40,11 @@ STUDIES: dict[str, dict[str, Any]] = {
         "settings": ["augmented-epsilon-6"],
         "synthesis": {"source": "phantom", "images": 6},
         "privacy": {"trust": "central", "secret_seed": SEED},
+    },
+    "from a folder": {
+        "arms": ["federated"],
+        "settings": ["augmented"],
+        "synthesis": {"source": "folder", "path": "", "images": 2},
     },
     "of discriminators": {
         "settings": ["synthetic-epsilon-6"],
@@ -96,13 +103,24 @@ def weights(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """A folder of images that were made elsewhere."""
+    for label in ("benign", "malignant"):
+        (tmp_path / "made-elsewhere" / label).mkdir(parents=True)
+        Image.fromarray(np.full((128, 128), 99, np.uint8)).save(tmp_path / "made-elsewhere" / label / "one.png")
+    return tmp_path / "made-elsewhere"
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_no_message_of_a_study_holds_a_path_a_configuration_or_a_secret(
-    phantom_study: dict[str, Any], run_inline: Callable[..., Path], weights: Path, without_radiomics: None,
-    tmp_path: Path, name: str,
+    phantom_study: dict[str, Any], run_inline: Callable[..., Path], weights: Path, images: Path,
+    without_radiomics: None, tmp_path: Path, name: str,
 ) -> None:  # fmt: skip
     study = phantom_study | STUDIES[name] | {"federation": {"rounds": 1, "local_steps": 1}}
     study["diagnosis"] |= {"weights": str(weights)}
+    if "path" in study["synthesis"]:
+        study["synthesis"] = study["synthesis"] | {"path": str(images)}
     config, recorders = parse(study, "test"), []
 
     def grid(hospitals: Path, nodes: int) -> Grid:
@@ -113,8 +131,8 @@ def test_no_message_of_a_study_holds_a_path_a_configuration_or_a_secret(
     (recorder,) = recorders
     check_stages(name, recorder)
     agreements = 0
-    paths = [str(tmp_path), str(config.cohort.path), "the-weights", "the-run", "site.yaml", "patients.csv", "hospitals/"]
-    paths += [str(Path.home()), str(Path.cwd())]
+    paths = [str(tmp_path), str(config.cohort.path), str(Path.home()), str(Path.cwd())]
+    paths += ["the-weights", "the-run", "site.yaml", "patients.csv", "hospitals/"]
     for message in (*recorder.asked, *recorder.replies):
         everything = content_of(message)
         assert not [path for path in paths if path.encode() in everything], message.metadata.message_type
@@ -134,7 +152,8 @@ def test_no_message_of_a_study_holds_a_path_a_configuration_or_a_secret(
         speeds = {"about name", "metrics uplink", "metrics images", "metrics side"}
         assert set(texts(message)) <= {"type", "records"} | numbers | speeds
     assert agreements
-    assert len(recorder.secrets) == {"without a budget": 1, "under a budget": 5}.get(name, 0), "the server's, holders'"
+    secrets = {"without a budget": 1, "from a folder": 1, "under a budget": 5}
+    assert len(recorder.secrets) == secrets.get(name, 0), "the server's, and under a budget those of 4 holders"
 
 
 def hexed(secret: bytes) -> bytes:
@@ -149,6 +168,7 @@ def check_stages(name: str, recorder: Recorder) -> None:
         "without a budget": {"train", "share", "count", "generator"},
         "under a budget": {"train", "agree", "embedding"},
         "with a trusted server": {"train", "agree", "share"},
+        "from a folder": {"train", "share"},
         "of discriminators": {"agree", "generator"},
     }
     assert asked == everywhere | special[name]

@@ -83,7 +83,10 @@ def combine(choose: Callable[..., StudyConfig]) -> Callable[..., list[float]]:
         study = choose(name, **parameters)
         answers = [[({"weight": torch.tensor([value])}, *more) for value, *more in answers] for answers in rounds]
         models = Hospitals(answers).rounds(
-            study.federation.strategy.make(study.deployment("federated", "real")), {"weight": torch.tensor([start])}, 1, len(rounds)
+            study.federation.strategy.make(study.deployment("federated", "real")),
+            {"weight": torch.tensor([start])},
+            1,
+            len(rounds),
         )
         return [model["weight"].item() for model in models]
 
