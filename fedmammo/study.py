@@ -220,7 +220,8 @@ class Study:
         if kind == "real":
             return RoundsOf(self.server, deployed, Train()).run(initial, path)
         of_generator = without_budget(deployment)
-        pools = self.pools.of(deployed if of_generator == deployment else self.agree(of_generator))
+        trained_in = deployed if of_generator == deployment else self.agree(of_generator)
+        pools = self.pools.of(trained_in, deployment.setting_name)
         digests = {name: pool.digest for name, pool in pools.items()}
         if kind == "augmented":
             rows = self.share(deployed, pools)
