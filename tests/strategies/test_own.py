@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ PATH = f"{PACKAGE}.halfway:Halfway"
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A package outside this one, which notes in a file that it was imported."""
     folder = tmp_path / "elsewhere" / PACKAGE
     folder.mkdir(parents=True)
@@ -145,6 +145,15 @@ def test_a_hospital_that_does_not_list_it_refuses_and_does_not_import_it(
         assert not imported.exists() and f"{PACKAGE}.halfway" not in sys.modules
     ask(algorithms)
     assert imported.exists() and f"{PACKAGE}.halfway" in sys.modules
+    # A file from which it was struck later refuses what it has agreed to.
+    node.write_text(yaml.safe_dump(content | {"algorithms": []}))
+    forget()
+    imported.unlink()
+    with pytest.raises(
+        RefusalError, match=rf"^refused: algorithm {PATH} is not in algorithms of the site file any more"
+    ):
+        work(Site.open(node), Job("features", digest, 1), {})
+    assert not imported.exists()
 
 
 def test_a_name_that_only_looks_like_one_of_the_packages_own_is_not_imported_either(
@@ -156,7 +165,7 @@ def test_a_name_that_only_looks_like_one_of_the_packages_own_is_not_imported_eit
     content = json.loads(deployment.model_dump_json())
     for strategy in ({"name": [PATH]}, {"name": {"own": PATH}}, {"name": PATH, "part": 1}, PATH, {}):
         text = json.dumps(content | {"federation": content["federation"] | {"strategy": strategy}})
-        with pytest.raises(RefusalError, match="^refused: "):
+        with pytest.raises(RefusalError, match=r"^refused: "):
             work(hospitals.sites["hospital-1"], Job("declare", deployment.digest), {}, text)
     twice = json.dumps(content).replace('"strategy": {', f'"strategy": {{"name": "{PATH}"}}, "strategy": {{')
     assert json.loads(twice) == content
