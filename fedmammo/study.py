@@ -86,6 +86,9 @@ def _check_tested(dealt: Dealt, cohort: Cohort, deployment: Deployment) -> None:
     """Raise InputError where nobody is left to train or to test on."""
     everybody = dealt.held(cohort, deployment)
     if not any(len(holder.test) for holder in everybody.values()):
+        if deployment.dealing.folds:
+            place = f"fold {deployment.fold} of seed {deployment.seed}"
+            raise InputError(f"evaluation.folds: {deployment.dealing.folds}, but {place} tests nobody; take fewer")
         splits = ", ".join(sorted(cohort.patients["split"].unique()))
         raise InputError(f"evaluation.test: the cohort has no split {deployment.dealing.test!r}; it has {splits}")
 

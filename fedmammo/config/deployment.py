@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedmammo.config.arm import Arm, ArmName
 from fedmammo.config.privacy import Privacy
@@ -24,8 +24,8 @@ class Dealing(Section):
     """
 
     test: str = Field(description="Split whose patients are tested; without folds.")
-    folds: int = Field(description="Folds of cross-validation over all patients, or 0.")
-    validation_fraction: float = Field(description="Fraction of the training patients that set thresholds.")
+    folds: int = Field(ge=0, description="Folds of cross-validation over all patients, or 0.")
+    validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the training patients that set thresholds.")
     stratified: bool = Field(description="Whether labels are looked at.")
 
 
@@ -45,6 +45,19 @@ class Deployment(Section):
     privacy: Privacy | None = Field(description="How patients are protected; none without a budget.")
     source: Synthesis | None = Field(description="Where synthetic images come from; none where none are used.")
     dealing: Dealing = Field(description="Who trains, sets thresholds and is tested.")
+
+    @model_validator(mode="after")
+    def _budget_is_one_thing(self) -> "Deployment":
+        """Refuse what says two things of its budget: hospitals read one here, and the other there."""
+        if (self.privacy is None) != (self.setting.epsilon is None):
+            raise ValueError(
+                f"privacy: belongs to settings with a budget, and to no others; not so in {self.setting_name}"
+            )
+        if self.privacy is not None and self.privacy.secret_seed is not None:
+            raise ValueError("privacy.secret_seed: hospitals have secrets of their own")
+        if self.privacy is not None and self.dealing.stratified:
+            raise ValueError("dealing.stratified: under a budget who trains does not depend on labels")
+        return self
 
     @property
     def arm(self) -> Arm:

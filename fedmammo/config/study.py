@@ -149,21 +149,23 @@ class StudyConfig(Section):
         """Yield the study's deployments in the order in which they run."""
         for arm in self.arms:
             for setting in self.settings:
-                study = self._of(arm, setting)
+                study, dealing = self._of(arm, setting), self.dealing
                 for seed in self.seeds:
                     for draw in self.hospitals.seed:
                         for fold in range(max(1, self.evaluation.folds)):
-                            yield study._deployment(arm, setting, seed, draw, fold)
+                            yield study._deployment(arm, setting, seed, draw, fold, dealing)
 
     def deployment(self, arm: ArmName, setting: SettingName, seed: int = 0, draw: int = 0, fold: int = 0) -> Deployment:
         """Return one deployment, all overrides applied."""
-        return self._of(arm, setting)._deployment(arm, setting, seed, draw, fold)
+        return self._of(arm, setting)._deployment(arm, setting, seed, draw, fold, self.dealing)
 
     def _of(self, arm: ArmName, setting: SettingName) -> "StudyConfig":
         study = self.for_arm(arm)
         return study._overridden("settings", setting, study.settings[setting])
 
-    def _deployment(self, arm: ArmName, setting: SettingName, seed: int, draw: int, fold: int) -> Deployment:
+    def _deployment(
+        self, arm: ArmName, setting: SettingName, seed: int, draw: int, fold: int, dealing: Dealing
+    ) -> Deployment:
         kind, epsilon = Setting.of(setting)
         source = None if kind == "real" else self.synthesis
         if isinstance(source, FromFolder):
@@ -178,7 +180,7 @@ class StudyConfig(Section):
             federation=self.federation,
             privacy=None if epsilon is None else self.privacy.model_copy(update={"secret_seed": None}),
             source=source,
-            dealing=self.dealing,
+            dealing=dealing,  # of the whole study: an override leaves one setting
         )
 
     @property

@@ -39,18 +39,27 @@ def app_of(hospitals: Path | None) -> ClientApp:
         names = json.loads((folder / NODES).read_text())
         return Site.open(folder / names[int(context.node_config["partition-id"])] / "site.yaml")
 
+    def failed(message: Message, context: Context, error: Exception) -> Message:
+        """Answer with an error: texts of a real hospital's, but that it refuses, may tell what files hold."""
+        traceback.print_exc()
+        tells = SITE not in context.node_config or isinstance(error, RefusalError)
+        text = str(error) if tells else "the hospital's own log says more"
+        return Message(Error(code=0, reason=f"{type(error).__name__}: {text}"), reply_to=message)
+
     def hello(message: Message, context: Context) -> Message:
         """Say which hospital this node is, how fast, and how large its patches are."""
-        site = site_of(context)
-        about, side = ConfigRecord({"name": site.name}), site.cohort.patches.shape[1]
+        try:
+            site = site_of(context)
+            about, side = ConfigRecord({"name": site.name}), site.cohort.patches.shape[1]
+        except Exception as error:
+            return failed(message, context, error)
         speeds = {"uplink": site.file.uplink_megabits_per_second, "images": site.file.images_per_second, "side": side}
         return Message(RecordDict({"about": about, "metrics": MetricRecord(speeds)}), reply_to=message)
 
     def answer(message: Message, context: Context) -> Message:
         """Do the job of a message. Where that raises the reply is an error; the hospital's state stays as it was.
 
-        Flower would make such a reply itself, but on Ray one of a traceback with process numbers. What a real hospital
-        says is that it refuses, and why; texts of other errors may tell what files hold, and stay at home.
+        Flower would make such a reply itself, but on Ray one of a traceback with process numbers.
         """
         try:
             config = message.content.config_records["config"]
@@ -58,10 +67,7 @@ def app_of(hospitals: Path | None) -> ClientApp:
             job = Job.from_json(str(config["job"]))
             found = work(site_of(context), job, incoming, str(config.get("agreement", "")))
         except Exception as error:
-            traceback.print_exc()
-            tells = SITE not in context.node_config or isinstance(error, RefusalError)
-            text = str(error) if tells else "the hospital's own log says more"
-            return Message(Error(code=0, reason=f"{type(error).__name__}: {text}"), reply_to=message)
+            return failed(message, context, error)
         content = RecordDict({"arrays": pack(found.tensors), "metrics": MetricRecord(dict(found.numbers))})
         if found.beside:
             content["beside"] = pack(found.beside)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, gaussian_filter
 
 from fedmammo.phantom.points import Floats, Reals, curves, splat
-from fedmammo.phantom.rates import CALCIFICATION_COUNTS, DISTRIBUTIONS, TYPES, choose_description
+from fedmammo.phantom.rates import CALCIFICATION_RATES, DISTRIBUTIONS, SUBTLETY_RATES, TYPES, choose_description
 
 _GRAINS = {
     "CLUSTERED": (6, 25), "LINEAR": (8, 22), "SEGMENTAL": (18, 40),
@@ -17,8 +17,6 @@ _EXTENT = {"CLUSTERED": 24, "LINEAR": 40, "SEGMENTAL": 55, "REGIONAL": 65, "DIFF
 """Radius in pixels within which the grains lie."""
 _OUTLINE = 7
 """Pixels by which the mask surrounds the grains."""
-_SUBTLETY_RATES = (0.06, 0.16, 0.32, 0.22, 0.24)
-"""How frequent the subtleties 1 to 5 are in the training CSV of calcifications."""
 
 
 @dataclass(frozen=True)
@@ -116,14 +114,12 @@ class Calcifications:
 
 
 def choose_calcifications(malignant: bool, difficulty: float, generator: np.random.Generator) -> Calcifications:
-    """A group of calcifications of the given kind, its description chosen at the rates of CBIS-DDSM (difficulty .5).
+    """A group of calcifications of the given kind, its description chosen at published rates (difficulty .5).
 
     All fade with difficulty.
     """
-    kind, distribution = choose_description(
-        CALCIFICATION_COUNTS, TYPES, DISTRIBUTIONS, malignant, difficulty, generator
-    )
-    subtlety = int(generator.choice(5, p=_SUBTLETY_RATES)) + 1
+    kind, distribution = choose_description(CALCIFICATION_RATES, TYPES, DISTRIBUTIONS, malignant, difficulty, generator)
+    subtlety = int(generator.choice(5, p=SUBTLETY_RATES)) + 1
     return Calcifications(
         malignant=malignant,
         type=kind,

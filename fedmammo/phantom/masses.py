@@ -8,7 +8,7 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter
 
 from fedmammo.phantom.points import Floats, Reals, curves, splat
-from fedmammo.phantom.rates import MARGINS, MASS_COUNTS, SHAPES, SUBTLETY_RATES, choose_description
+from fedmammo.phantom.rates import MARGINS, MASS_RATES, SHAPES, SUBTLETY_RATES, choose_description
 
 _ANGLES = 720
 _ROUGHNESS = {"ROUND": 0.03, "OVAL": 0.03, "LOBULATED": 0.04, "IRREGULAR": 0.12}
@@ -134,12 +134,12 @@ def _rough(size: int, generator: np.random.Generator) -> Floats:
 
 
 def choose_mass(malignant: bool, difficulty: float, generator: np.random.Generator) -> Mass:
-    """A mass of the given kind, its description chosen at the rates of CBIS-DDSM (at difficulty .5).
+    """A mass of the given kind, its description chosen at published rates (at difficulty .5).
 
     What the words do not say, and what fades with difficulty: a malignant mass is denser than a benign one, and the
     tissue around it reacts with faint strands, unless it is circumscribed.
     """
-    shape, margins = choose_description(MASS_COUNTS, SHAPES, MARGINS, malignant, difficulty, generator)
+    shape, margins = choose_description(MASS_RATES, SHAPES, MARGINS, malignant, difficulty, generator)
     subtlety = int(generator.choice(5, p=SUBTLETY_RATES)) + 1
     contrast = (0.06 + 0.024 * subtlety) * (1.35 - 0.7 * difficulty)
     reaction = (0.85 - 0.65 * difficulty) * generator.uniform(0.3, 1) * (malignant and margins != "CIRCUMSCRIBED")

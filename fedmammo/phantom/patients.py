@@ -7,14 +7,18 @@ import numpy as np
 from fedmammo.phantom.calcifications import choose_calcifications
 from fedmammo.phantom.images import Lesion
 from fedmammo.phantom.masses import Mass, choose_mass
-from fedmammo.phantom.rates import DENSITIES, DENSITY_RATES, MALIGNANT_RATE
+from fedmammo.phantom.rates import ASSESSMENT_COUNTS, DENSITIES, DENSITY_RATES, MALIGNANT_RATE, TYPICALLY_BENIGN
 
 LESIONS = ("mass", "calcification")
-BOTH_BREASTS_RATE = 0.06
-BOTH_VIEWS_RATE = 0.70
-SECOND_LESION_RATE = 0.08
-SAME_PATHOLOGY_RATE = 0.7
+
+# Round numbers, chosen without any cohort.
+BOTH_BREASTS_RATE = 0.05
+BOTH_VIEWS_RATE = 0.75
+SECOND_LESION_RATE = 0.1
+SAME_PATHOLOGY_RATE = 0.75
 """How often a further lesion of a malignant patient is malignant too; those of the others are all benign."""
+WITHOUT_CALLBACK_RATE = 0.25
+"""How often a benign lesion that looks harmless was not followed up."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,9 @@ def draw_patient(number: int, seed: int, difficulty: float, lesions: tuple[str, 
 def _find(malignant: bool, difficulty: float, kind: str, generator: np.random.Generator) -> Finding:
     choose = choose_mass if kind == "mass" else choose_calcifications
     lesion = choose(malignant, difficulty, generator)
-    if malignant:
-        return Finding(lesion, "MALIGNANT", int(generator.choice([3, 4, 5], p=[0.06, 0.46, 0.48])))
-    plain = lesion.margins == "CIRCUMSCRIBED" if isinstance(lesion, Mass) else lesion.distribution == "NA"
-    if plain and generator.random() < 0.3:
+    harmless = lesion.margins == "CIRCUMSCRIBED" if isinstance(lesion, Mass) else lesion.type in TYPICALLY_BENIGN
+    if harmless and not malignant and generator.random() < WITHOUT_CALLBACK_RATE:
         return Finding(lesion, "BENIGN_WITHOUT_CALLBACK", 2)
-    return Finding(lesion, "BENIGN", int(generator.choice([2, 3, 4], p=[0.06, 0.42, 0.52])))
+    counts = ASSESSMENT_COUNTS[malignant]
+    assessment = int(generator.choice(list(counts), p=np.array(list(counts.values())) / sum(counts.values())))
+    return Finding(lesion, "MALIGNANT" if malignant else "BENIGN", assessment)

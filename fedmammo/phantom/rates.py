@@ -1,80 +1,102 @@
-"""How often a lesion of either kind has which description: counts of CBIS-DDSM, made easier or harder.
+"""How often a lesion of either kind has which description: rates of published populations, made easier or harder.
 
-The counts are rows of the two training CSVs as TCIA distributes them (`mass_case_description_train_set.csv` and
-`calc_case_description_train_set.csv`, Lee et al. 2017, doi:10.7937/K9/TCIA.2016.7O02S9CY), of the descriptions that
-use one word each.
+No rate comes from DDSM or CBIS-DDSM, whose patients are studied here: a drawn patient knows nothing of how often what
+occurs among them. Where no population is published, a round number was chosen, and its docstring says so.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
-Counts = dict[bool, tuple[tuple[int, ...], ...]]
+Rates = dict[bool, NDArray[np.float64]]
+"""Malignant → how often each pair of words occurs, (lines, columns), summing to 1; both kinds have the same zeros."""
 
 SHAPES = ("ROUND", "OVAL", "LOBULATED", "IRREGULAR")
 MARGINS = ("CIRCUMSCRIBED", "OBSCURED", "MICROLOBULATED", "ILL_DEFINED", "SPICULATED")
-MASS_COUNTS: Counts = {
-    False: ((46, 25, 7, 4, 0), (104, 74, 15, 26, 0), (93, 62, 16, 15, 0), (0, 10, 1, 36, 10)),
-    True: ((6, 1, 2, 14, 16), (8, 10, 25, 22, 24), (18, 10, 31, 23, 7), (0, 4, 11, 90, 163)),
+MASS_COUNTS = {
+    False: ((149, 4, 1, 3, 1), (112, 12, 4, 20, 1), (18, 7, 1, 13, 0), (3, 16, 2, 41, 19)),
+    True: ((18, 0, 1, 7, 6), (14, 1, 1, 14, 1), (4, 10, 5, 15, 8), (2, 56, 8, 141, 91)),
 }
-"""Malignant → rows by shape (lines) and margins (columns)."""
+"""Malignant → masses by shape (lines) and margins (columns): the 830 of 961 records without a gap of Elter,
+Schulz-Wendtland & Wittenberg 2007, Med. Phys. 34:4164, doi:10.1118/1.2786864 (UCI, doi:10.24432/C53K6Z): digital
+mammograms, Erlangen, 2003 to 2006."""
 
 TYPES = (
     "PLEOMORPHIC", "AMORPHOUS", "PUNCTATE", "FINE_LINEAR_BRANCHING",
     "LUCENT_CENTER", "COARSE", "VASCULAR", "ROUND_AND_REGULAR",
 )  # fmt: skip
+TYPICALLY_BENIGN = ("PUNCTATE", "LUCENT_CENTER", "VASCULAR", "ROUND_AND_REGULAR")
 DISTRIBUTIONS = ("CLUSTERED", "LINEAR", "SEGMENTAL", "REGIONAL", "DIFFUSELY_SCATTERED", "NA")
-"""NA, as the CSVs say it: single calcifications, which have no distribution."""
-CALCIFICATION_COUNTS: Counts = {
-    False: (
-        (251, 5, 34, 6, 4, 0),
-        (64, 0, 15, 2, 0, 2),
-        (43, 4, 14, 4, 4, 16),
-        (4, 9, 0, 0, 0, 5),
-        (0, 0, 0, 0, 0, 93),
-        (2, 0, 0, 0, 0, 33),
-        (0, 7, 0, 0, 0, 75),
-        (7, 0, 0, 0, 0, 7),
-    ),
-    True: (
-        (219, 39, 66, 26, 0, 0),
-        (37, 4, 6, 6, 2, 0),
-        (15, 0, 4, 2, 0, 0),
-        (16, 16, 10, 2, 0, 0),
-        (0, 0, 0, 0, 0, 0),
-        (0, 0, 0, 0, 0, 0),
-        (0, 0, 0, 0, 0, 0),
-        (3, 0, 0, 0, 0, 0),
-    ),
-}
-"""Malignant → rows by type (lines) and distribution (columns)."""
+"""NA, as CBIS-DDSM says it: single calcifications, which have no distribution."""
+TYPE_COUNTS = {False: (24, 26, 0, 9, 0, 13, 0, 0), True: (10, 4, 0, 10, 0, 1, 0, 0)}
+"""Malignant → biopsies by suspicious type, coarse standing for coarse heterogeneous: Burnside, Ochsner, Fowler et al.
+2007, Radiology 242:388 (malignant were 10 of 34 fine pleomorphic, 4 of 30 amorphous, 10 of 19 fine linear, 1 of 14)."""
+BIOPSIES, MALIGNANT_BIOPSIES = 849, 275
+"""Calcifications under vacuum biopsy, and how many were malignant: "A matrix of morphology and distribution of
+calcifications in the breast", Eur. J. Radiol. 2017, 86:221, doi:10.1016/j.ejrad.2016.11.022; so are the next three."""
+DISTRIBUTION_COUNTS = (261, 85, 106, 398, 0, 0)
+DISTRIBUTION_MALIGNANT = (0.22, 0.55, 0.42, 0.33, 0, 0)
+"""Share of each distribution's lesions that were malignant."""
+TYPICALLY_BENIGN_COUNT, TYPICALLY_BENIGN_MALIGNANT = 55, 0.02
 
 DENSITIES = (1, 2, 3, 4)
-DENSITY_RATES = (0.18, 0.44, 0.28, 0.10)
-"""How frequent the density classes are among the patients of the mass CSV."""
-SUBTLETY_RATES = (0.03, 0.08, 0.19, 0.28, 0.42)
-"""How frequent the subtleties 1 (hardly visible) to 5 (obvious) are in the mass CSV."""
-MALIGNANT_RATE = 0.45
-"""Prevalence among phantom patients; .46 of the patients of the calcification CSV, .50 of the mass CSV."""
+DENSITY_RATES = (0.109, 0.421, 0.389, 0.081)
+"""How frequent the density classes are: 1.69 million screening mammograms without cancer of the Breast Cancer
+Surveillance Consortium, 2005 to 2014; Kerlikowske et al. 2019, JAMA Intern. Med. 179:1230, table 1,
+doi:10.1001/jamainternmed.2019.1758."""
+ASSESSMENT_COUNTS = {False: {2: 7, 3: 20, 4: 365, 5: 31}, True: {3: 4, 4: 103, 5: 285}}
+"""Malignant → masses by BI-RADS category, of the same 830 records as `MASS_COUNTS`; other categories left out."""
+SUBTLETY_RATES = (0.2, 0.2, 0.2, 0.2, 0.2)
+"""How frequent the subtleties 1 (hardly visible) to 5 (obvious) are: chosen; only DDSM has such a scale."""
+MALIGNANT_RATE = 0.5
+"""Prevalence among phantom patients: chosen, since equal classes show most with few patients."""
 
 DIFFICULTY = 0.5
 """From 0 (easy) to 1 (hard), where nothing else is said."""
 
 
-def description_rates(counts: Counts, malignant: bool, difficulty: float) -> NDArray[np.float64]:
+def _mass_rates(malignant: bool) -> NDArray[np.float64]:
+    """Shares of the counts, a half added to each, so that no description is impossible."""
+    counts = np.array(MASS_COUNTS[malignant]) + 0.5
+    return np.asarray(counts / counts.sum())
+
+
+def _calcification_rates(malignant: bool) -> NDArray[np.float64]:
+    """Rates by type (lines) and distribution (columns).
+
+    Two assumptions: given the kind, type and distribution of suspicious calcifications are independent; typically
+    benign ones are of each type equally often, and half of them single, half diffusely scattered.
+    """
+    share = DISTRIBUTION_MALIGNANT if malignant else np.subtract(1, DISTRIBUTION_MALIGNANT)
+    spread = np.multiply(DISTRIBUTION_COUNTS, share)
+    types = np.array(TYPE_COUNTS[malignant])
+    of_kind = MALIGNANT_BIOPSIES if malignant else BIOPSIES - MALIGNANT_BIOPSIES
+    share_of_kind = TYPICALLY_BENIGN_MALIGNANT if malignant else 1 - TYPICALLY_BENIGN_MALIGNANT
+    harmless = TYPICALLY_BENIGN_COUNT * share_of_kind / of_kind
+    plain = np.array([kind in TYPICALLY_BENIGN for kind in TYPES]) / len(TYPICALLY_BENIGN)
+    suspicious = np.outer(types / types.sum(), spread / spread.sum())
+    return np.asarray((1 - harmless) * suspicious + harmless * np.outer(plain, (0, 0, 0, 0, 0.5, 0.5)))
+
+
+MASS_RATES: Rates = {kind: _mass_rates(kind) for kind in (False, True)}
+CALCIFICATION_RATES: Rates = {kind: _calcification_rates(kind) for kind in (False, True)}
+
+
+def description_rates(rates: Rates, malignant: bool, difficulty: float) -> NDArray[np.float64]:
     """How often a lesion has each description, (lines, columns), summing to 1.
 
-    With b and m the rates of benign and malignant lesions (a half added to each count), the log-likelihood ratio
-    log(m / b) is multiplied by 1.6 - 1.2 `difficulty`, about the geometric mean of both: at difficulty .5 the rates
-    are those counted; at 0 the kinds lie further apart, at 1 they nearly agree.
+    With b and m the rates of benign and malignant lesions, the log-likelihood ratio log(m / b) is multiplied by
+    1.6 - 1.2 `difficulty`, about the geometric mean of both: at difficulty .5 the rates are those published; at 0 the
+    kinds lie further apart, at 1 they nearly agree. What never occurs does so at no difficulty.
     """
-    benign, cancer = ((np.array(counts[kind]) + 0.5) / (np.array(counts[kind]) + 0.5).sum() for kind in (False, True))
+    benign, cancer = rates[False], rates[True]
     exponent = (1.6 - 1.2 * difficulty) * (0.5 if malignant else -0.5)
-    rates = np.sqrt(benign * cancer) * (cancer / benign) ** exponent
-    return np.asarray(rates / rates.sum())
+    ratio = np.divide(cancer, benign, out=np.ones_like(benign), where=benign > 0)
+    changed = np.sqrt(benign * cancer) * ratio**exponent
+    return np.asarray(changed / changed.sum())
 
 
 def choose_description(
-    counts: Counts,
+    rates: Rates,
     lines: tuple[str, ...],
     columns: tuple[str, ...],
     malignant: bool,
@@ -82,6 +104,6 @@ def choose_description(
     generator: np.random.Generator,
 ) -> tuple[str, str]:
     """A pair of words, one of `lines` and one of `columns`, chosen by `description_rates`."""
-    rates = description_rates(counts, malignant, difficulty).ravel()
-    line, column = divmod(int(generator.choice(rates.size, p=rates)), len(columns))
+    chosen = description_rates(rates, malignant, difficulty).ravel()
+    line, column = divmod(int(generator.choice(chosen.size, p=chosen)), len(columns))
     return lines[line], columns[column]

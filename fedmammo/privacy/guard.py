@@ -5,7 +5,7 @@ of the plan: a message can name it by its digest, and cannot change it.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -63,20 +63,22 @@ class Budget:
         ledger: of the deployment, or of the generator that it shares with others.
         odometer: of the hospital.
         secret: the hospital's.
-        patients: how many train, as the plan declares.
+        patients: who trains, by pseudonym; as many as the plan declares.
         plan: digest of the plan by which a job asks; none where it asks by none.
     """
 
-    def __init__(self, ledger: Ledger, odometer: Odometer, secret: Secret, patients: int, plan: str | None) -> None:
+    def __init__(
+        self, ledger: Ledger, odometer: Odometer, secret: Secret, patients: Sequence[str], plan: str | None
+    ) -> None:
         self.ledger = ledger
         self._odometer = odometer
         self._secret = secret
-        self._patients = patients
+        self._patients = list(patients)
         self._asked = plan
 
     def agree(self, plan: Plan, limits: Limits, holder: str) -> None:
         """Agree to a plan, once, or raise RefusalError."""
-        plan.check(limits, holder, self._patients)
+        plan.check(limits, holder, len(self._patients))
         self.ledger.agree(plan)
 
     @property
@@ -90,14 +92,14 @@ class Budget:
         mechanism = plan.mechanism(stage)
         if not 1 <= number <= mechanism.rounds:
             raise RefusalError(f"refused: round {number} was asked for, {mechanism.rounds} were agreed to")
-        whole = {"plan": plan.digest, "mechanism": mechanism.to_dict(), "round": number}
+        whole = {"plan": plan.digest, "mechanism": mechanism.to_dict(), "round": number, "patients": self._patients}
         name = self._secret.digest(whole | {key: _named(value) for key, value in depends_on.items()})
         noised = plan.trust == "local"
 
         def drawn() -> Answer:
             if not self.ledger.has(name):  # else it was paid for, and only its bytes were lost
                 self._odometer.check([(mechanism, mechanism.local_steps)])
-            return draw(PrivateSteps(mechanism, self._secret, name, self._patients, public, noised))
+            return draw(PrivateSteps(mechanism, self._secret, name, len(self._patients), public, noised))
 
         with self._odometer.spending():
             answer, spent = self.ledger.release(name, plan, mechanism, number, drawn)

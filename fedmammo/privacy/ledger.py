@@ -65,6 +65,10 @@ class Ledger:
                 return Plan.from_json(json.dumps(line["plan"]))
         raise RefusalError("refused: it was not agreed to this plan")
 
+    def knows(self, plan: Plan) -> bool:
+        """Whether a plan was agreed to."""
+        return any(line.get("agreed") == plan.digest for line in self.lines)
+
     def has(self, request: str) -> bool:
         """Whether a request was charged."""
         return any(line.get("request") == request for line in self.lines)

@@ -11,8 +11,8 @@ a deviation of a thousand steps up. A sum of discrete Gaussians, where H hospita
 but the logarithms of their probabilities differ by 10 (H - 1) exp(-(pi deviation)^2) at most for each number (Kairouz,
 Liu and Steinke 2021, arXiv 2102.06387), which is nothing from ten steps up.
 
-Where a hospital adds the noise, it calls `clipped_sum` and `noised`. Where a trusted server does, or where masks hide the
-sums of single hospitals, these are added as integers in between. All use the same `Grid`, which the plan determines.
+Where a hospital adds the noise, it calls `clipped_sum` and `noised`. Where a trusted server does, or where masks hide
+the sums of single hospitals, these are added as integers in between. All use one `Grid`, which the plan determines.
 How long the sampler takes depends a little on what it draws: nobody outside may time a hospital so closely.
 """
 
@@ -49,7 +49,7 @@ def discrete_gaussian(stream: Stream, deviation: int, count: int) -> NDArray[np.
 
     Args:
         stream: where the randomness comes from.
-        deviation: from 1 to 1e8; the standard deviation, but for less than a ten-millionth.
+        deviation: from 1 to 1e8; the standard deviation, but for less than a millionth.
         count: how many, from 0 up.
 
     Raises:
@@ -255,8 +255,8 @@ def clipped_sum(gradients: Sequence[Tensor], clipping_norm: float, grid: Grid) -
     """Clip patients' gradients, round them to the grid, and add them up, in steps: int64 (*shape) for each parameter.
 
     A patient whose gradient is not finite counts as zero. What a patient adds depends on that patient's numbers alone,
-    to the last bit: patients go one by one, as sums in floating point may depend on how many rows there are. Adding or
-    removing a patient moves the joint vector of all parameters by at most `grid.sensitivity` in L2 norm, exactly.
+    to the last bit: NumPy adds up each row of a table in an order that no other row has a part in. Adding or removing a
+    patient moves the joint vector of all parameters by at most `grid.sensitivity` in L2 norm, exactly.
 
     Args:
         gradients: (patients, *shape) for each parameter, of any floating-point type; there may be no patients.
@@ -270,24 +270,26 @@ def clipped_sum(gradients: Sequence[Tensor], clipping_norm: float, grid: Grid) -
     lengths = [shape.numel() for shape in shapes]
     if _sensitivity(clipping_norm, grid.step, sum(lengths)) > grid.sensitivity:
         raise ValueError(f"the grid is not for {sum(lengths)} numbers with a clipping norm of {clipping_norm}")
-    total = torch.zeros(sum(lengths), dtype=torch.int64, device=gradients[0].device)
-    for patient in zip(*gradients, strict=True):
-        vector = torch.cat([gradient.flatten().double() for gradient in patient])
-        if vector.isfinite().all():
-            total += _in_steps(vector, clipping_norm, grid.step)
+    rows = [
+        gradient.reshape(len(gradient), length).double().cpu().numpy()
+        for gradient, length in zip(gradients, lengths, strict=True)
+    ]
+    steps = _in_steps(np.ascontiguousarray(np.concatenate(rows, axis=1)), clipping_norm, grid.step)
+    total = torch.from_numpy(steps.sum(axis=0)).to(gradients[0].device)
     return [part.view(shape) for part, shape in zip(total.split(lengths), shapes, strict=True)]
 
 
-def _in_steps(vector: Tensor, clipping_norm: float, step: float) -> Tensor:
-    """Clip a finite vector and round it, in steps: int64 of the same shape."""
+def _in_steps(vectors: NDArray[np.float64], clipping_norm: float, step: float) -> NDArray[np.int64]:
+    """Clip each row and round it, in steps; a row that is not finite is zero."""
+    vectors = np.where(np.isfinite(vectors).all(axis=1, keepdims=True), vectors, 0.0)
     limit = clipping_norm / step * (1 - MARGIN)
-    largest = float(vector.abs().max())
-    if largest == 0:
-        return torch.zeros_like(vector, dtype=torch.int64)
-    direction = vector / largest  # its square is neither too large nor too small for float64, whatever the vector is
-    length = float(direction.square().sum().sqrt())
-    clipped = direction * (limit / length) if largest / step * length > limit else vector / step
-    return clipped.round().long()
+    largest = np.abs(vectors).max(axis=1, keepdims=True, initial=0.0)
+    # The square of a direction is neither too large nor too small for float64, whatever the vector is.
+    direction = vectors / np.where(largest > 0, largest, 1.0)
+    length = np.sqrt(np.square(direction).sum(axis=1, keepdims=True))
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # in what is not chosen
+        clipped = np.where(largest / step * length > limit, direction * (limit / length), vectors / step)
+    return np.rint(clipped).astype(np.int64)
 
 
 def noised(total: Sequence[Tensor], grid: Grid, stream: Stream) -> list[Tensor]:

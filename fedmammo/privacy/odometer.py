@@ -18,6 +18,7 @@ from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import RefusalError
 
 PROTECTED = "protected.json"  # patients who train under a budget, by pseudonym
+EXPOSED = "exposed.json"  # patients of whom something left without one: who trained without, or whose scores left
 
 
 class Odometer:
@@ -72,13 +73,32 @@ class Odometer:
     @property
     def protected(self) -> set[str]:
         """Patients who trained, or will, under a budget."""
-        path = self._folder / PROTECTED
-        return set(json.loads(path.read_text())) if path.exists() else set()
+        return self._noted(PROTECTED)
 
     def protect(self, patients: Sequence[str]) -> None:
-        """Note that patients are protected, from now on, in everything."""
-        if self.one_for_all and not set(patients) <= self.protected:
-            write_text(self._folder / PROTECTED, json.dumps(sorted({*self.protected, *patients})) + "\n")
+        """Note that patients are protected, from now on, in everything.
+
+        Raises RefusalError where something of them left without a budget: one would promise what is no longer true.
+        """
+        self._note(PROTECTED, patients, EXPOSED, "something of these patients has left without a budget before")
+
+    def expose(self, patients: Sequence[str]) -> None:
+        """Note that something of patients leaves without a budget. Raises RefusalError where one protects them."""
+        self._note(EXPOSED, patients, PROTECTED, "patients are protected by a budget that was agreed to before")
+
+    def _noted(self, name: str) -> set[str]:
+        path = self._folder / name
+        return set(json.loads(path.read_text())) if path.exists() else set()
+
+    def _note(self, name: str, patients: Sequence[str], others: str, why: str) -> None:
+        if not self.one_for_all:
+            return
+        with self.spending():
+            if not self._noted(others).isdisjoint(patients):
+                raise RefusalError(f"refused: {why}")
+            noted = self._noted(name)
+            if not noted.issuperset(patients):
+                write_text(self._folder / name, json.dumps(sorted(noted.union(patients))) + "\n")
 
 
 def ledger_of(folder: Path, deployment: str) -> Path:

@@ -27,7 +27,7 @@ class Plan:
     """What hospitals agree to; each works it out from the deployment and the declared numbers of patients.
 
     Attributes:
-        deployment: digest of the deployment.
+        study: digest of what is done, whatever the seed (`Deployment.study`): seeds may share a generator.
         trust: `local` or `central`.
         budget: the largest epsilon, at `delta`, for each hospital.
         delta: as configured.
@@ -35,7 +35,7 @@ class Plan:
         patients: declared number of training patients by hospital (or `all`), which are also the weights of averaging.
     """
 
-    deployment: str
+    study: str
     trust: str
     budget: float
     delta: float

@@ -15,16 +15,13 @@ from fedmammo.training.gan import gan_name
 
 
 class Declare:
-    """A hospital reads what a deployment does, refuses what it does not allow, and declares its number of patients."""
+    """A hospital reads what a deployment does, and declares its number of patients."""
 
     name: ClassVar[str] = "declare"
     fields: ClassVar[dict[str, Mark]] = {"num-examples": "public"}
 
     def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
-        """Keep the deployment under its digest. Raises RefusalError where the hospital's own file says otherwise."""
-        for wrong, why in _faults(work):
-            if wrong:
-                raise RefusalError(f"refused: {why}")
+        """Keep the deployment under its digest."""
         work.site.keep(work.deployment)
         return Answer(numbers=work.declared)
 
@@ -45,6 +42,16 @@ def read_deployment(text: str, digest: str, algorithms: list[str]) -> Deployment
     if deployment.digest != digest:
         raise RefusalError("refused: the deployment is not the one that its digest names")
     return deployment
+
+
+def check_deployment(work: Work) -> None:
+    """Raise RefusalError where a hospital's own file, or what it agreed to before, forbids a deployment.
+
+    Asked before every job: what was allowed when the deployment was declared may not be allowed any more.
+    """
+    for wrong, why in _faults(work):
+        if wrong:
+            raise RefusalError(f"refused: {why}")
 
 
 def _faults(work: Work) -> list[tuple[bool, str]]:
@@ -98,10 +105,15 @@ class Agree:
         plan = plan_of(deployment, patients)
         if plan is None or plan.digest != work.job.plan:
             raise RefusalError("refused: the plan that is asked for is not the one that the hospital works out")
-        site.odometer.check([(one, one.steps) for one in plan.mechanisms])
-        for generator in (False, True) if deployment.generator_share else (False,):
-            guard_of(work, generator).agree(plan, site.limits, site.name)
+        plan.check(site.limits, site.name, len(work.holder.training))
+        guards = [
+            guard_of(work, generator) for generator in ((False, True) if deployment.generator_share else (False,))
+        ]
+        if not all(guard.ledger.knows(plan) for guard in guards):  # else a part of it was spent already
+            site.odometer.check([(one, one.steps) for one in plan.mechanisms])
         site.odometer.protect(work.holder.trained)
+        for guard in guards:
+            guard.agree(plan, site.limits, site.name)
         return Answer()
 
 
@@ -111,4 +123,4 @@ def guard_of(work: Work, generator: bool) -> Budget:
     shared = [site.name_of(deployment, gan_name(deployment, site.name))] if deployment.generator_share else []
     name, before = (shared[0], []) if generator else (site.name_of(deployment), shared)
     ledger = site.odometer.ledger(name, before)
-    return Budget(ledger, site.odometer, site.secret, len(work.holder.training), work.job.plan)
+    return Budget(ledger, site.odometer, site.secret, work.holder.trained, work.job.plan)

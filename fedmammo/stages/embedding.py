@@ -19,6 +19,7 @@ from fedmammo.stages.opened import with_weights
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
+from fedmammo.training.gan import gan_name
 
 EMBEDDED_AT_ONCE = 32  # images
 
@@ -58,7 +59,8 @@ class Embedding:
                 return Answer({"embedding": vectors.mean(dim=0)})
             return Answer({"embedding": private_mean(vectors, private)})
 
-        depends_on = {"study": deployment.study, "cohort": site.cohort.digest}
+        name = gan_name(deployment, site.name)
+        depends_on = {"generator": name, "study": deployment.study, "cohort": site.cohort.digest}
         answer = guard.release(self.name, work.job.round, depends_on, draw)
         return Answer(answer.tensors, work.declared | answer.numbers)
 

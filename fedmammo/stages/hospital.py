@@ -6,7 +6,7 @@ from fedmammo.hospitals.site import Site
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.guard import Guard, Open
 from fedmammo.privacy.plan import RefusalError
-from fedmammo.stages.agree import Agree, Declare, guard_of, read_deployment
+from fedmammo.stages.agree import Agree, Declare, check_deployment, guard_of, read_deployment
 from fedmammo.stages.count import Count
 from fedmammo.stages.embedding import Embedding
 from fedmammo.stages.features import Features
@@ -20,6 +20,7 @@ STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (Declare(), Agree(), Features(), Share(), Count(), Generator(), Embedding(), Train(), Score())
 }
+LEARNING = ("count", "generator", "embedding", "train")  # from which something of training patients leaves
 OF_GENERATOR = ("count", "generator", "embedding")  # whose budget is the generator's, which other deployments may share
 
 
@@ -44,6 +45,7 @@ def work(site: Site, job: Job, incoming: Incoming, text: str = "") -> Answer:
         read_deployment(text, job.deployment, site.file.algorithms) if declared else site.deployment(job.deployment)
     )
     asked = Work(site, deployment, job, text)
+    check_deployment(asked)
     guard = _guard(asked)
     answer = stage.at_hospital(asked, incoming, guard)
     guard.check(stage.name, stage.fields, answer)
@@ -54,8 +56,8 @@ def _guard(asked: Work) -> Guard:
     """Return the guard of a job: the deployment says whether there is a budget, and the hospital has its own copy."""
     deployment, stage = asked.deployment, asked.job.stage
     if deployment.privacy is None:
-        if stage != Declare.name and asked.site.limits.without_budget == "refused":
-            raise RefusalError("refused: without_budget: refused; the hospital's file has changed since it agreed")
+        if stage in LEARNING:
+            asked.site.odometer.expose(asked.holder.trained)
         return Open()
     if stage in OF_GENERATOR and not deployment.generator_share:
         raise RefusalError(f"refused: the budget has no part for stage {stage}")

@@ -60,4 +60,4 @@ def plan_of(deployment: Deployment, patients: Mapping[str, int]) -> Plan | None:
         Mechanism(one.stage, one.clipping_norm, sigma, one.rate, one.rounds, one.local_steps)
         for one, sigma in zip(asked, noise, strict=True)
     )
-    return Plan(deployment.digest, privacy.trust, budget, privacy.delta, mechanisms, dict(patients))
+    return Plan(deployment.study, privacy.trust, budget, privacy.delta, mechanisms, dict(patients))

@@ -1,6 +1,7 @@
 """What every step of a study has: a job that asks for it, and two halves."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from fedmammo.privacy.secret import Secret
 from fedmammo.stages.opened import inputs_of, inputs_with_pool
 from fedmammo.strategies.base import BaseStrategy
 
+DIGEST = re.compile("[0-9a-f]{64}")
 Tensors = dict[str, Tensor]
 Incoming = dict[str, Tensors]
 """Tensors of a message, by record: `arrays` is the model."""
@@ -61,8 +63,11 @@ class Job:
             if (
                 not all(type(value) is str for value in texts)
                 or not type(job.round) is type(job.part) is type(job.parts) is int
+                or not (job.round >= 0 <= job.part < job.parts)
             ):
                 raise TypeError("a value of another kind")
+            if not all(value is None or DIGEST.fullmatch(value) for value in (job.deployment, job.pool, job.plan)):
+                raise ValueError("what is named by a digest has another name")
             return job
         except (TypeError, ValueError) as error:
             raise RefusalError(f"refused: not a job that is understood here: {error}") from error

@@ -18,22 +18,22 @@ def test_a_patient_depends_on_number_and_seed_only(patients):
 
 
 def test_density_and_malignancy_have_their_rates(patients):
-    """The standard error of a rate of .44 among 2000 is .011; .045 is four of them."""
-    for density, rate in ((1, 0.18), (2, 0.44), (3, 0.28), (4, 0.10)):
+    """The standard error of a rate of .42 among 2000 is .011; .045 is four of them."""
+    for density, rate in ((1, 0.109), (2, 0.421), (3, 0.389), (4, 0.081)):
         assert np.mean([p.density == density for p in patients]) == pytest.approx(rate, abs=0.045)
-    assert np.mean([p.malignant for p in patients]) == pytest.approx(0.45, abs=0.045)
+    assert np.mean([p.malignant for p in patients]) == pytest.approx(0.5, abs=0.045)
 
 
-def test_rows_per_patient_resemble_the_original(patients):
-    """The training CSV has 1318 rows of 691 patients, 1.9 a patient, most of them with two."""
+def test_rows_per_patient(patients):
+    """1.05 breasts, 1.75 views of each and 1.1 lesions in each: 2.02 rows a patient, most of them with two."""
     rows = [sum(len(b.views) * len(b.findings) for b in p.breasts) for p in patients]
-    assert np.mean(rows) == pytest.approx(1.9, abs=0.15)
+    assert np.mean(rows) == pytest.approx(1.05 * 1.75 * 1.1, abs=0.1)
     assert min(rows) == 1 and max(rows) <= 8
     assert np.bincount(rows).argmax() == 2
 
 
 def test_verdicts_agree_with_the_lesions(patients):
-    allowed = {"BENIGN": {2, 3, 4}, "BENIGN_WITHOUT_CALLBACK": {2}, "MALIGNANT": {3, 4, 5}}
+    allowed = {"BENIGN": {2, 3, 4, 5}, "BENIGN_WITHOUT_CALLBACK": {2}, "MALIGNANT": {3, 4, 5}}
     findings = [f for p in patients for b in p.breasts for f in b.findings]
     for finding in findings:
         assert finding.assessment in allowed[finding.pathology]
@@ -59,3 +59,13 @@ def test_kinds_are_drawn_as_asked(patients):
     for kind in LESIONS:
         only = [draw_patient(n, 8, 0.5, (kind,)) for n in range(1, 50)]
         assert {isinstance(f.lesion, Mass) for p in only for b in p.breasts for f in b.findings} == {kind == "mass"}
+
+
+def test_assessments_have_their_rates(patients):
+    """Of 392 malignant records of category 3 to 5 285 are 5, of 423 benign ones of 2 to 5 365 are 4; no lesion that
+    was not followed up is among these.
+    """
+    findings = [f for p in patients for b in p.breasts for f in b.findings]
+    for pathology, category, rate in (("MALIGNANT", 5, 285 / 392), ("BENIGN", 4, 365 / 423)):
+        given = [f.assessment for f in findings if f.pathology == pathology]
+        assert np.mean(np.array(given) == category) == pytest.approx(rate, abs=0.05)
