@@ -229,9 +229,7 @@ def test_trap_20_trust_is_what_the_message_says(deploy: Deploy) -> None:
     one = deploy(real={"limits": {"central_trust": "refused"}}, **how)
     central = one.of("real-epsilon-6", privacy={"trust": "central"})
     approved(one, one.deployment, central)
-    with pytest.raises(
-        RefusalError, match=r"^refused: central_trust: refused; the server is not trusted to add noise$"
-    ):
+    with pytest.raises(RefusalError, match=r"^refused: central_trust: refused; the server is not trusted"):
         one.declare(0, central)
     plan = replace(one.plan, trust="central")
     with pytest.raises(RefusalError, match=r"^refused: the plan that is asked for is not the one"):
@@ -310,9 +308,7 @@ def test_trap_21_agreements_alone_do_not_let_more_be_spent(deploy: Deploy) -> No
     one.train(0, deployment=deployments[0])
     one.train(0, deployment=deployments[1])
     for deployment in deployments[2:]:
-        with pytest.raises(
-            RefusalError, match=r"^refused: it would pass the lifetime epsilon of 1\.5 at delta 0\.0001$"
-        ):
+        with pytest.raises(RefusalError, match=r"^refused: it would pass the lifetime epsilon of 1\.5 at delta"):
             one.train(0, deployment=deployment)
         assert one.ledger(0, deployment) == []
 
@@ -346,13 +342,8 @@ def test_trap_22_rounds_that_are_none(deploy: Deploy, round_: Any) -> None:
     job = {"stage": "train", "deployment": one.deployment.digest, "round": round_, "plan": one.plan.digest}
     with pytest.raises(RefusalError, match=r"^refused: not a job that is understood here: a value of another kind$"):
         one.ask(0, json.dumps(job), {"arrays": one.model})
-    for text in (
-        "",
-        "[]",
-        "3",
-        '{"stage": ["train"], "deployment": ""}',
-        '{"stage": "rm", "deployment": "%s"}' % ("0" * 64),
-    ):
+    nobody_knows = json.dumps({"stage": "rm", "deployment": "0" * 64})
+    for text in ("", "[]", "3", '{"stage": ["train"], "deployment": ""}', nobody_knows):
         with pytest.raises(RefusalError, match=r"^refused: "):
             one.ask(0, text, {"arrays": one.model})
 
@@ -374,9 +365,7 @@ def test_trap_22_names_in_a_deployment_are_no_paths(deploy: Deploy, tmp_path: Pa
     """Names of files are made of choices and numbers; only algorithms that the site file lists are imported."""
     one = deploy()
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(
-        RefusalError, match=r"^refused: (not a deployment that is understood|algorithm os:system is not)"
-    ):
+    with pytest.raises(RefusalError, match=r"^refused: (not a deployment that is|algorithm os:system is not)"):
         one.ask(0, Job("declare", one.deployment.digest), text=altered(one.deployment, **change))
     assert sorted(tmp_path.rglob("*")) == before
 
