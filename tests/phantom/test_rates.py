@@ -62,7 +62,8 @@ def test_words_are_chosen_at_their_rates() -> None:
 
 def test_masses_are_those_of_erlangen() -> None:
     """427 benign and 403 malignant records; with a half added to each of 20 cells, 91.5 of 413 are irregular and
-    spiculated, and 149.5 of 437 round and circumscribed."""
+    spiculated, and 149.5 of 437 round and circumscribed.
+    """
     assert [np.sum(MASS_COUNTS[kind]) for kind in (False, True)] == [427, 403]
     both = SHAPES.index("IRREGULAR"), MARGINS.index("SPICULATED")
     assert MASS_RATES[True][both] == pytest.approx(91.5 / 413)
@@ -72,7 +73,8 @@ def test_masses_are_those_of_erlangen() -> None:
 def test_calcifications_have_the_published_shares_of_malignant_ones() -> None:
     """Among 97 suspicious biopsies by type, 25 of them malignant, and among 850 by distribution, 280.03 (261 x .22 + 85
     x .55 + 106 x .42 + 398 x .33). Typically benign are 53.9 of 574 benign lesions and 1.1 of 275 malignant ones, the
-    lucent-centred single ones an eighth of them."""
+    lucent-centred single ones an eighth of them.
+    """
     plain = [kind in ("PUNCTATE", "LUCENT_CENTER", "VASCULAR", "ROUND_AND_REGULAR") for kind in TYPES]
     benign, malignant = (
         CALCIFICATION_RATES[kind] / CALCIFICATION_RATES[kind][~np.array(plain)].sum() for kind in (False, True)
@@ -103,7 +105,7 @@ def test_everything_sums_to_one() -> None:
         ("calc", CALCIFICATION_RATES, ("calc type", "calc distribution"), (TYPES, DISTRIBUTIONS)),
     ],
 )
-def test_no_rate_is_that_of_cbis_ddsm(shared, table, rates, names, words) -> None:
+def test_trap_24_no_rate_is_that_of_cbis_ddsm(shared, table, rates, names, words) -> None:
     """Neither its counts over their total, nor those with a half added to each, agree with ours in any cell."""
     frame = pd.read_csv(shared / f"data/tcia-csv/{table}_case_description_train_set.csv", keep_default_na=False)
     frame.columns = frame.columns.str.replace(" ", "_")
@@ -118,7 +120,7 @@ def test_no_rate_is_that_of_cbis_ddsm(shared, table, rates, names, words) -> Non
             assert np.abs(rates[malignant] - theirs).sum() / 2 > 0.1
 
 
-def test_densities_are_not_those_of_cbis_ddsm(shared) -> None:
+def test_trap_24_densities_are_not_those_of_cbis_ddsm(shared) -> None:
     frame = pd.read_csv(shared / "data/tcia-csv/mass_case_description_train_set.csv").drop_duplicates("patient_id")
     theirs = [np.mean(frame.breast_density == density) for density in DENSITIES]
     assert np.abs(np.subtract(theirs, DENSITY_RATES)).max() > 0.05
