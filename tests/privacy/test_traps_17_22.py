@@ -21,6 +21,7 @@ from fedmammo.hospitals.site import open_cohort
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy.plan import RefusalError
 from fedmammo.privacy.secret import Secret
+from fedmammo.stages.hospital import work
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.score import SCORE
 from fedmammo.stages.stage import Job
@@ -390,3 +391,29 @@ def test_trap_22_what_files_hold_stays_at_home(deploy: Deploy, own_cohort: Cohor
         one.declare(0, one.of("real-epsilon-6", seed=1, draw=5))
     (reply,) = one._grid.send_and_receive([Message(RecordDict(), 0, kind_of(HELLO))])
     assert reply.has_error() and reply.error.reason == "InputError: the hospital's own log says more"
+
+
+def test_trap_22_a_site_of_its_own_believes_no_digest_either(deploy: Deploy, tmp_path: Path) -> None:
+    """Below the client app: whoever hands a site a job, in whatever way it came."""
+    one = deploy()
+    (one.folder(0) / "deployments").mkdir(exist_ok=True)
+    (tmp_path / "other.json").write_text(one.deployment.model_dump_json())
+    for digest in ("../../../other", str(tmp_path / "other"), ""):
+        with pytest.raises(RefusalError, match=r"^refused: that is not a digest$"):
+            work(one.site(0), Job("train", digest), {"arrays": one.model})
+
+
+def test_counts_stay_at_home_under_a_budget(deploy: Deploy) -> None:
+    """Trap 13 at the door: a stage whose fields are local answers, and the answer does not leave."""
+    one = deploy(
+        settings=["pretrained-epsilon-6"],
+        synthesis={"source": "gan", "method": "mean_embedding"},
+        privacy={"generator_share": 0.5},
+    )
+    one.agree(0)
+    with pytest.raises(RefusalError, match=r"^refused: benign of stage count is not for others to see$"):
+        one.ask(0, Job("count", one.deployment.digest, plan=one.plan.digest))
+    plain = deploy("plain")
+    plain.agree(0)
+    with pytest.raises(RefusalError, match=r"^refused: the budget has no part for stage count$"):
+        plain.ask(0, Job("count", plain.deployment.digest, plan=plain.plan.digest))

@@ -1,4 +1,4 @@
-"""Trap 25, who trains depends on labels; trap 26, a guarantee where something is missing. Trap 24 is phantom/test_rates."""
+"""Trap 25, who trains depends on labels; trap 26, a guarantee where something is missing (24: phantom/test_rates)."""
 
 import json
 from collections.abc import Callable
