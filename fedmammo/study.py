@@ -86,6 +86,9 @@ def _check_tested(dealt: Dealt, cohort: Cohort, deployment: Deployment) -> None:
     """Raise InputError where nobody is left to train or to test on."""
     everybody = dealt.held(cohort, deployment)
     if not any(len(holder.test) for holder in everybody.values()):
+        if deployment.dealing.folds:
+            place = f"fold {deployment.fold} of seed {deployment.seed}"
+            raise InputError(f"evaluation.folds: {deployment.dealing.folds}, but {place} tests nobody; take fewer")
         splits = ", ".join(sorted(cohort.patients["split"].unique()))
         raise InputError(f"evaluation.test: the cohort has no split {deployment.dealing.test!r}; it has {splits}")
 
@@ -217,7 +220,8 @@ class Study:
         if kind == "real":
             return RoundsOf(self.server, deployed, Train()).run(initial, path)
         of_generator = without_budget(deployment)
-        pools = self.pools.of(deployed if of_generator == deployment else self.agree(of_generator))
+        generated = deployed if of_generator == deployment else self.agree(of_generator)
+        pools = self.pools.of(generated, deployment.setting_name)
         digests = {name: pool.digest for name, pool in pools.items()}
         if kind == "augmented":
             rows = self.share(deployed, pools)

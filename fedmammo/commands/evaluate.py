@@ -59,10 +59,10 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
         report(f"scoring {deployment.name}")
         trained_at = known.loc[known["arm"] == deployment.arm_name, "trained_at"].unique()
         models = {f"{MODEL}{name}": read_tensors(folder.model(deployment, name))[0] for name in trained_at}
-        held = dealt.held(other, deployment)
+        hospital_of = other.manifest["patient"].map(dealt.draws[deployment.draw]["hospital"])
         answers = {}
         for hospital in dealt.names:
-            rows = held[hospital].test
+            rows = np.flatnonzero((hospital_of == hospital) & (other.manifest["split"] == split))
             for start in range(0, len(rows), FEATURES_AT_ONCE):
                 inputs.compute(rows[start : start + FEATURES_AT_ONCE])
             answers[hospital] = Answer(scores_of(other, inputs, rows, np.ones(len(rows), bool), models))

@@ -76,6 +76,7 @@ def plan_page(config: StudyConfig) -> list[Part]:
         whole = spent_of((one, one.steps) for one in plan.mechanisms)
         lines = [
             f"budget: epsilon {plan.budget:g} at delta {plan.delta:g} for each hospital; plan {plan.digest[:16]}",
+            f"study {deployment.study}, which a real hospital's people agree to with fedmammo site approve",
             f"trust {plan.trust}: protects against {ADVERSARIES[plan.trust]}",
             "training patients: " + ", ".join(f"{name} {count}" for name, count in plan.patients.items()),
             f"{in_words(epsilon(whole, plan.delta), plan.delta)}: {_attack(whole, plan.delta)}",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.weights import NO_FILE, name_of_weights
 from fedmammo.disk.files import alone, digest_of_sources, read_tensors, write_tensors
 from fedmammo.features.harmonisation import harmonise
 from fedmammo.features.image_set import ImageSet, images_of_cohort, images_of_pool
@@ -65,7 +66,8 @@ class Inputs:
         """
         if public is None:
             public = cohort.folder / "features" if cohort is not None else Path()
-        self.device = device
+        self.device, self.public = device, public
+        self.weights = {} if config.weights in NO_FILE else {name_of_weights(config.weights): Path(config.weights)}
         self.harmonisation = config.harmonisation
         self.views = views_of(config.augmentation)
         self.classifier, self._prefix = open_classifier(config, device, public)
@@ -130,6 +132,12 @@ class Inputs:
                 [(store, look, _, own)] = self._looks(np.array([row]), np.array([number]))
                 if not store.done(look, own)[0]:
                     store.put(look, int(own[0]), self._encode(view.of(patch))[0].cpu().numpy())
+
+    def put(self, view: int, features: NDArray[np.float32]) -> None:
+        """Store what the prefix makes of every image of the first set in a view, (images, length), as if computed."""
+        for store, look, at, own in self._looks(np.arange(len(features)), np.full(len(features), view)):
+            for place, row in zip(at, own, strict=True):
+                store.put(look, int(row), features[place])
 
     def read(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
         """Return the inputs of image `rows[i]` in view `views[i]`: (len(rows), length), or images.

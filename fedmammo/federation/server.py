@@ -1,5 +1,6 @@
 """The server speaks to the hospitals of a study: sends jobs, takes answers, says who failed."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from fedmammo.run.folder import round_row
 from fedmammo.stages.stage import Incoming, Job
 
 Report = Callable[[dict[str, Any]], None]
+NODES_SECONDS = 60.0  # how long to wait for nodes
 ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
 
 
@@ -53,18 +55,26 @@ class Server:
     def _find_nodes(self, hospitals: Sequence[str]) -> dict[str, Node]:
         """Ask every node which hospital it is."""
         found: dict[str, Node] = {}
+        failed = ""
+        end = time.monotonic() + min(self._timeout, NODES_SECONDS)
+        while len(list(self._grid.get_node_ids())) < len(hospitals) and time.monotonic() < end:
+            time.sleep(0.05)  # a grid that has just begun has no nodes yet
         for _ in range(ATTEMPTS):
             silent = set(self._grid.get_node_ids()) - {node.node for node in found.values()}
             asked = [Message(RecordDict(), node, kind_of(HELLO)) for node in sorted(silent)]
             for reply in self._send(asked):
-                if not reply.has_error():
+                if reply.has_error():
+                    failed = f" ({reply.error.reason})"
+                else:
                     speeds = reply.content.metric_records["metrics"]
                     name = str(reply.content.config_records["about"]["name"])
                     uplink, images, side = (float(speeds[key]) for key in ("uplink", "images", "side"))  # type: ignore[arg-type]
                     found[name] = Node(reply.metadata.src_node_id, uplink, images, int(side))
         missing = [name for name in hospitals if name not in found]
         if missing:
-            raise StudyError(f"no node answered as {', '.join(missing)}; the study needs one node for each hospital")
+            raise StudyError(
+                f"no node answered as {', '.join(missing)}{failed}; the study needs one node for each hospital"
+            )
         return {name: found[name] for name in hospitals}
 
     def _send(self, messages: list[Message]) -> list[Message]:

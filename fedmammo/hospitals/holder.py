@@ -128,6 +128,8 @@ def _of_both_labels(patients: pd.DataFrame, wanted: int, generator: np.random.Ge
     """Choose patients at random, benign and malignant in proportion."""
     malignant = patients["malignant"].to_numpy(dtype=bool)
     chosen: set[str] = set()
+    if not wanted:
+        return chosen
     for label, count in enumerate(apportion(wanted, np.bincount(malignant, minlength=2))):
         chosen.update(generator.permutation(patients.index[malignant == label])[:count])
     return chosen

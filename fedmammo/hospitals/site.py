@@ -95,6 +95,13 @@ class Site:
         others = patients.drop(columns=table.columns, errors="ignore")
         return others[others["pseudonym"].isin(table.index)].join(table, on="pseudonym").sort_index()
 
+    @property
+    def draws(self) -> list[int]:
+        """Draws of a simulation in which it holds patients; at a real hospital there is one."""
+        return (
+            [0] if self.file.patients is None else [int(draw) for draw in _table(self.file.patients)["draw"].unique()]
+        )
+
     def records(self, draw: int) -> Records:
         """Return what it has on record, in a draw."""
         if draw not in self._records:

@@ -27,14 +27,14 @@ COLUMNS = {
 PREFIXES = {"mass": "Mass", "calcification": "Calc"}
 FULL, CROP, MASK = "full mammogram images", "cropped images", "ROI mask images"
 
-# Quirks of the real tree, the first at about its rate: mask and crop in series of their own (both are then
-# 000000), mask and crop exchanged on disk against what the CSV says, masks smaller than their image, crops of 8 and
-# masks of 16 bit, a mask in two parts.
-APART_RATE = 0.07
+# Quirks of the real tree, at rates that were chosen: mask and crop in series of their own (both are then 000000), mask
+# and crop exchanged on disk against what the CSV says, masks smaller than their image, crops of 8 and masks of 16 bit,
+# a mask in two parts.
+APART_RATE = 0.10
 EXCHANGED_RATE = 0.05
 SMALLER_RATE, SMALLER = 0.05, 0.87
 OTHER_DEPTH_RATE = 0.10
-PARTED_RATE = 0.03
+PARTED_RATE = 0.05
 CROP_MARGIN = 12
 
 Row = dict[str, str | int]

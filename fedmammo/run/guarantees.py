@@ -1,5 +1,6 @@
 """What a run guarantees the patients whom it learned from, by arm and setting; read from hospitals' ledgers."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from fedmammo.synthesis.sources import NONE_NEEDED, POOLS, POOLS_TABLE
 from fedmammo.training.gan import gan_name
 
 NONE, PATIENT, NOBODY = "none", "patient", "no patient"  # end to end: no guarantee, one for patients, none needed
+
+BOUND = re.compile(r"epsilon [0-9][0-9.e+-]* at delta [0-9][0-9.e+-]* per patient")  # of a pool, in words
 
 
 class Guarantee(NamedTuple):
@@ -42,8 +45,7 @@ def guarantees(run: Path, config: StudyConfig, deployments: Iterable[Deployment]
     `deployments`: finished ones. Raises StudyError where a ledger was altered, is gone, or holds less than was
     released.
     """
-    pools = run / POOLS / POOLS_TABLE
-    table = pd.read_csv(pools, dtype=str, na_filter=False) if pools.exists() else None
+    table = _table(run / POOLS / POOLS_TABLE)
     seeded = config.privacy.secret_seed is not None
     found: dict[tuple[str, str], Guarantee] = {}
     for one in deployments:
@@ -56,8 +58,19 @@ def guarantees(run: Path, config: StudyConfig, deployments: Iterable[Deployment]
             spent = max(by_hospital.values(), default=0.0)
             if place in found:
                 spent = max(spent, found[place].epsilon)
-        found[place] = Guarantee(spent, delta, _end_to_end(one, table, seeded))
+        held = _end_to_end(one, table, seeded)
+        if place in found and found[place].end_to_end != held:
+            held = NONE  # the weakest counts
+        found[place] = Guarantee(spent, delta, held)
     return found
+
+
+def _table(path: Path) -> pd.DataFrame | None:
+    """Read who holds which pool; none where the table is not there, or is damaged."""
+    try:
+        return pd.read_csv(path, dtype=str, na_filter=False)
+    except (OSError, ValueError):
+        return None
 
 
 def spent_by_hospital(run: Path, deployment: Deployment, delta: float) -> dict[str, float]:
@@ -117,7 +130,7 @@ def _own_pools(pools: pd.DataFrame, deployment: Deployment) -> list[str]:
     seed = str(deployment.seed) if deployment.dealing.folds else ALL
     place = {"arm": deployment.arm_name, "sole_setting": sole, "seed": seed}
     place |= {"draw": str(deployment.draw), "fold": str(deployment.fold)}
-    if not set(place) <= set(pools):
+    if not {*place, "guarantee"} <= set(pools):
         return []
     return list(pools.loc[(pools[list(place)] == pd.Series(place)).all(axis=1), "guarantee"])
 
@@ -129,7 +142,7 @@ def _all_need_none(pools: pd.DataFrame, deployment: Deployment) -> bool:
 
 def _all_bounded(pools: pd.DataFrame, deployment: Deployment) -> bool:
     own = _own_pools(pools, deployment)
-    return bool(own) and all(one.startswith("epsilon ") for one in own)
+    return bool(own) and all(BOUND.fullmatch(one) for one in own)
 
 
 def mark(results: pd.DataFrame, by_place: dict[tuple[str, str], Guarantee]) -> pd.DataFrame:

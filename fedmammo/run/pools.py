@@ -48,12 +48,13 @@ class Pools:
         self._generate = generate
         self._seeded = seeded
 
-    def of(self, deployed: Deployed) -> dict[str, Pool]:
+    def of(self, deployed: Deployed, setting: str | None = None) -> dict[str, Pool]:
         """Return the pool of each group of a deployment by the group's name, made where it is not there.
 
         Pools are those of an arm, draw and fold. Settings share them, but for a setting whose generators have a part of
         its budget (it is their `sole_setting`); so do seeds, which vary the classifier alone, but folds are dealt anew
-        for each seed. Raises StudyError for a pool that was altered.
+        for each seed. `setting`: the study's, where the deployment is one without its budget. Raises StudyError for a
+        pool that was altered.
         """
         deployment, table = deployed.deployment, self._table()
         seed = str(deployment.seed) if deployment.dealing.folds else ALL
@@ -67,7 +68,7 @@ class Pools:
             return {name: Pool.open(self.root, str(digest)) for name, digest in known.items()}
         pools = self._make(deployed, table)
         rows = [
-            {**place, "setting": deployment.setting_name, "holder": name, "digest": pool.digest}
+            {**place, "setting": setting or deployment.setting_name, "holder": name, "digest": pool.digest}
             | {"images": str(len(pool.images)), "guarantee": in_words(pool.manifest["guarantee"])}
             for name, pool in pools.items()
         ]
@@ -79,7 +80,7 @@ class Pools:
         source = self._source
         if source is None:
             raise ValueError(f"setting {deployed.deployment.setting_name} has no source of images")
-        about = source.model_dump(mode="json", exclude={"synthetic_per_real"})
+        about = source.model_dump(mode="json", exclude={"synthetic_per_real", "path"})  # the manifest travels
         guarantee = guarantee_of(deployed.deployment, deployed.plan, self._seeded)
         if isinstance(source, FromGan):
             made = self._generate(deployed)

@@ -4,21 +4,24 @@ An algorithm is one file with both halves. The server's half is Flower's class o
 has its own `at_server`; the hospital's half changes gradients, and may keep and send tensors of its own.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
-from torch.nn import Parameter
+from pydantic import Field
 
 from fedmammo.config.schema import Section
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the schema is read without torch and Flower
     from flwr.serverapp.strategy import FedAvg as FlowerStrategy
+    from torch import Tensor
+    from torch.nn import Parameter
 
     from fedmammo.config.deployment import Deployment
     from fedmammo.stages.stage import Turn
 
-Tensors = dict[str, Tensor]
+    Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class LocalRound:
         kept: what the algorithm kept at this hospital after the last round; empty at first.
     """
 
-    deployment: "Deployment"
+    deployment: Deployment
     model: Tensors
     beside: Tensors
     kept: Tensors
@@ -45,25 +48,25 @@ class BaseStrategy(Section):
     """
 
     state: ClassVar[tuple[str, ...]] = ()  # attributes of Flower's object that must survive a restart
-    name: str
+    name: str = Field(description="Name of the algorithm, or import path of its class.")
 
     @property
     def fewest(self) -> int:
         """The fewest hospitals whose models can be combined; a round with fewer answers ends the study."""
         return 1
 
-    def refuses(self, deployment: "Deployment", hospitals: int) -> str | None:
+    def refuses(self, deployment: Deployment, hospitals: int) -> str | None:
         """Say in one line why the strategy cannot serve a deployment of so many hospitals; none where it can."""
         if hospitals >= self.fewest:
             return None
         given = ", ".join(f"{name}: {value}" for name, value in self.model_dump().items())
         return f"{{{given}}} needs {self.fewest} hospitals or more, the study has {hospitals}"
 
-    def parameters(self, deployment: "Deployment") -> dict[str, Any]:
+    def parameters(self, deployment: Deployment) -> dict[str, Any]:
         """Return what Flower's class is made with."""
         return self.model_dump(exclude={"name"})
 
-    def make(self, deployment: "Deployment") -> "FlowerStrategy":
+    def make(self, deployment: Deployment) -> FlowerStrategy:
         """Build Flower's strategy. All hospitals take part; a missing one never blocks a round."""
         import flwr.serverapp.strategy as flower  # only the server needs Flower; the schema is read without it
 
@@ -81,6 +84,6 @@ class BaseStrategy(Section):
         """Return what the server sends beside a model. `kept`: as `at_server` returned it; empty at first."""
         return {}
 
-    def at_server(self, turn: "Turn") -> tuple[Tensors, Tensors]:
+    def at_server(self, turn: Turn) -> tuple[Tensors, Tensors]:
         """Return the group's new model and what the server keeps; `turn.kept` is what it kept before."""
         return turn.mean(), {}

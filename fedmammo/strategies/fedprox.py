@@ -1,11 +1,15 @@
 """FedProx: Li et al. 2020, arXiv 1812.06127."""
 
-from typing import Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
-from torch.nn import Parameter
 
 from fedmammo.strategies.base import BaseStrategy, LocalRound
+
+if TYPE_CHECKING:
+    from torch.nn import Parameter
 
 
 class FedProx(BaseStrategy):

@@ -44,7 +44,7 @@ class ResilientStrategy(BaseStrategy):
             replies = list(replies)
             for reply in replies:
                 for record in reply.content.array_records.values():
-                    record.update({name: Array(array.numpy().astype(np.float32)) for name, array in record.items()})
+                    record.update({name: Array(array.numpy().astype(np.float64)) for name, array in record.items()})
             return aggregate(server_round, replies)
 
         made.aggregate_train = aggregate_train  # type: ignore[method-assign]

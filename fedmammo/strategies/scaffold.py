@@ -1,16 +1,19 @@
 """SCAFFOLD: Karimireddy et al. 2020, arXiv 1910.06378."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field
-from torch.nn import Parameter
 
-from fedmammo.strategies.base import BaseStrategy, LocalRound, Tensors
+from fedmammo.strategies.base import BaseStrategy, LocalRound
 
 if TYPE_CHECKING:
+    from torch.nn import Parameter
+
     from fedmammo.config.deployment import Deployment
     from fedmammo.stages.stage import Turn
+    from fedmammo.strategies.base import Tensors
 
 
 class Scaffold(BaseStrategy):
@@ -26,14 +29,14 @@ class Scaffold(BaseStrategy):
     name: Literal["SCAFFOLD"]
     server_learning_rate: float = Field(default=1.0, gt=0, description="Step size of the server.")
 
-    def refuses(self, deployment: "Deployment", hospitals: int) -> str | None:
+    def refuses(self, deployment: Deployment, hospitals: int) -> str | None:
         """Refuse optimisers other than plain SGD, whose steps are not the gradients that variates stand for."""
         optimizer = deployment.diagnosis.optimizer
         if optimizer.name != "sgd" or optimizer.momentum or optimizer.weight_decay:
             return "SCAFFOLD takes diagnosis.optimizer: {name: sgd, momentum: 0, weight_decay: 0}"
         return super().refuses(deployment, hospitals)
 
-    def parameters(self, deployment: "Deployment") -> dict[str, Any]:
+    def parameters(self, deployment: Deployment) -> dict[str, Any]:
         """Return what Flower's FedAvg, which takes the mean of models, is made with."""
         return {}
 
@@ -50,24 +53,20 @@ class Scaffold(BaseStrategy):
         travelled = local.deployment.federation.local_steps * local.deployment.diagnosis.optimizer.learning_rate
         change, own = {}, {}
         for name, after in trained.items():
-            zero = torch.zeros_like(after)
-            moved = (local.model[name] - after) / travelled
-            change[name] = moved - local.beside.get(name, zero)
-            own[name] = local.kept.get(name, zero) + change[name]
+            change[name] = (local.model[name] - after) / travelled - local.beside.get(name, 0)
+            own[name] = change[name] + local.kept.get(name, 0)
         return change, own
 
     def beside(self, kept: Tensors) -> Tensors:
         """Send c."""
         return kept
 
-    def at_server(self, turn: "Turn") -> tuple[Tensors, Tensors]:
+    def at_server(self, turn: Turn) -> tuple[Tensors, Tensors]:
         """Move the model and c."""
         mean, weights = turn.mean(), {name: answer.numbers["num-examples"] for name, answer in turn.answers.items()}
         model, variates = {}, {}
         for name, before in turn.model.items():
             model[name] = before + self.server_learning_rate * (mean[name] - before)
             changes = [weights[who] * answer.beside[name] for who, answer in turn.answers.items()]
-            variates[name] = (
-                turn.kept.get(name, torch.zeros_like(before)) + torch.stack(changes).sum(dim=0) / turn.patients
-            )
+            variates[name] = sum(changes[1:], changes[0]) / turn.patients + turn.kept.get(name, 0)
         return model, variates

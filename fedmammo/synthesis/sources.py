@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from fedmammo.config.schema import Section
 
-NO_GUARANTEE, NONE_NEEDED = "none", "none needed: no patient was looked at"  # in the words of a pool's manifest
+# In the words of a pool's manifest.
+NO_GUARANTEE, NONE_NEEDED = "none", "none needed: drawn by rule, at published rates"
 POOLS, POOLS_TABLE = "synthetic", "pools.csv"  # a run's folder of pools, and the table there of who holds which
 
 
@@ -95,7 +96,7 @@ class FromFolder(Source):
 
 
 class FromPhantom(Source):
-    """Masses drawn by rule: no patient was looked at."""
+    """Masses drawn by rule, with shapes and margins as often as published of other populations than those studied."""
 
     source: Literal["phantom"]
     difficulty: float = Field(default=0.5, ge=0, le=1, description="0 is easy, 1 is hard.")

@@ -80,7 +80,7 @@ def draw_cohort(copy: Path, folder: Path) -> int:
     from fedmammo.cohort.prepare import prepare
     from fedmammo.phantom.tree import write_tree
 
-    write_tree(folder / "tree", patients=24, seed=0)
+    write_tree(folder / "tree", patients=24, seed=26)
     prepare(folder / "tree", folder / "cohort")
     return 0
 

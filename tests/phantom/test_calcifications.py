@@ -83,7 +83,8 @@ def test_both_views_show_the_same_grains():
 
 def test_chosen_groups_follow_the_kind():
     """Of malignant ones .398 are fine linear, of benign ones .113 (.996 x 10/25, .906 x 9/72); the first standard error
-    of 600 is .02. Typically benign ones are .094 and .004, their distributions found with no others."""
+    of 600 is .02. Typically benign ones are .094 and .004, their distributions found with no others.
+    """
     chosen = {kind: [choose_calcifications(kind, 0.5, np.random.default_rng(i)) for i in range(600)] for kind in (0, 1)}
     linear = [np.mean([c.type == "FINE_LINEAR_BRANCHING" for c in chosen[kind]]) for kind in (0, 1)]
     assert linear == pytest.approx([0.113, 0.398], abs=0.08)

@@ -63,7 +63,8 @@ def test_kinds_are_drawn_as_asked(patients):
 
 def test_assessments_have_their_rates(patients):
     """Of 392 malignant records of category 3 to 5 285 are 5, of 423 benign ones of 2 to 5 365 are 4; no lesion that
-    was not followed up is among these."""
+    was not followed up is among these.
+    """
     findings = [f for p in patients for b in p.breasts for f in b.findings]
     for pathology, category, rate in (("MALIGNANT", 5, 285 / 392), ("BENIGN", 4, 365 / 423)):
         given = [f.assessment for f in findings if f.pathology == pathology]

@@ -232,7 +232,7 @@ def test_trap_11_a_generator_that_is_not_private_voids_what_uses_it(new_study: A
     table = pd.DataFrame([{"arm": "federated", "setting": "pretrained", "sole_setting": "", "seed": "all", "draw": "0",
                            "fold": "0", "holder": "all"}])  # fmt: skip
     (tmp_path / POOLS).mkdir()
-    for guarantee, expected in (("none", "none"), ("none needed: no patient was looked at", "patient")):
+    for guarantee, expected in (("none", "none"), ("none needed: drawn by rule, at published rates", "patient")):
         table.assign(guarantee=guarantee).to_csv(tmp_path / POOLS / POOLS_TABLE, index=False)
         marked = guarantees(tmp_path, config, list(config.deployments))
         assert marked["federated", "pretrained-epsilon-6"].end_to_end == expected

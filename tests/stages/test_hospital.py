@@ -1,7 +1,6 @@
 """A hospital at work: what it answers, and the state that it keeps between rounds."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +10,34 @@ import torch
 from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.study import StudyConfig, parse
-from fedmammo.errors import InputError
+from fedmammo.config.deployment import Deployment
 from fedmammo.features.store import FeatureStore
-from fedmammo.hospitals.holder import holders
 from fedmammo.models.classifier import initial_model
-from fedmammo.training.hospital import work
-from fedmammo.training.site import open_site, pick_device
+from fedmammo.privacy.answer import Answer
+from fedmammo.privacy.plan import RefusalError
+from fedmammo.stages.hospital import work
+from fedmammo.stages.opened import inputs_of
+from fedmammo.stages.stage import Job
 from fedmammo.training.steps import score
-from fedmammo.training.task import Cell, Task
+
+NAMES = ("hospital-1", "hospital-2", "hospital-3")
 
 
 @pytest.fixture
-def study(small_study: dict[str, Any], own_cohort: Cohort, tmp_path: Path) -> tuple[StudyConfig, Task]:
-    """A study of three hospitals and the task to train its first round, with features computed."""
+def content(small_study: dict[str, Any], own_cohort: Cohort) -> dict[str, Any]:
+    """A study of three hospitals."""
     small_study["cohort"]["path"] = str(own_cohort.folder)
     small_study["diagnosis"] |= {"patient_fraction": 0.5, "train": "last_blocks:1"}
-    config = parse(small_study, "small")
-    task = Task("train", Cell("federated", "real", 0, 0, 0), 1, config.model_dump_json(), str(tmp_path / "run"))
-    for node in range(3):
-        while work(replace(task, stage="features"), node, {})[1]["remaining"]:
-            pass
-    return config, task
+    small_study["seeds"] = [0, 1, 2]
+    return small_study
 
 
-def states(task: Task) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in sorted(Path(task.run).rglob("*")) if path.is_file()}
+@pytest.fixture
+def hospitals(content: dict[str, Any], hospitals_of: Any, tmp_path: Path) -> Any:
+    """The hospitals, which have read the federated deployment and computed features."""
+    found = hospitals_of(content, tmp_path / "hospitals")
+    found.begin(found.config.deployment("federated", "real"))
+    return found
 
 
 def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -47,88 +48,89 @@ def no_space(_: int) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_features_are_computed_some_at_a_time(small_study: dict[str, Any], own_cohort: Cohort, tmp_path: Path) -> None:
+def initial(deployment: Deployment) -> dict[str, dict[str, Tensor]]:
+    return {"arrays": initial_model(deployment.diagnosis, 0)}
+
+
+def test_features_are_computed_some_at_a_time(content: dict[str, Any], hospitals_of: Any, tmp_path: Path) -> None:
     """The holder of all 46 images computes 32, then 14."""
-    small_study["cohort"]["path"] = str(own_cohort.folder)
-    task = Task(
-        "features",
-        Cell("centralized", "real", 0, 0, 0),
-        0,
-        parse(small_study, "").model_dump_json(),
-        str(tmp_path),
-        True,
-    )
-    assert [work(task, 0, {}) for _ in range(3)] == [
-        ({}, {"remaining": 14.0}),
-        ({}, {"remaining": 0.0}),
-        ({}, {"remaining": 0.0}),
-    ]
+    hospitals = hospitals_of(content, tmp_path)
+    deployment = hospitals.config.deployment("centralized", "real")
+    hospitals.begin(deployment, features=False)
+    answers = [hospitals.work("all", deployment, "features", 1) for _ in range(3)]
+    assert answers == [Answer(numbers={"remaining": remaining}) for remaining in (14.0, 0.0, 0.0)]
 
 
-def test_a_round_of_training(study: tuple[StudyConfig, Task]) -> None:
-    config, task = study
-    incoming = initial_model(config.diagnosis, 0)
-    outgoing, numbers = work(task, 1, {"arrays": incoming})
-    assert outgoing.keys() == incoming.keys()
-    assert not any(torch.equal(outgoing[name], incoming[name]) for name in incoming)
-    own = holders(open_site(task.study).cohort, config, 0, 0)["hospital-2"]
-    assert numbers["num-examples"] == len(own.training)
-    assert numbers.keys() == {"num-examples", "loss", "images"}
-    assert all(type(number) is float for number in numbers.values())
-    folder = Path(task.run) / "hospitals" / "hospital-2" / "federated-real-seed0-draw0-fold0"
+def test_a_round_of_training(hospitals: Any) -> None:
+    deployment = hospitals.config.deployment("federated", "real")
+    incoming = initial(deployment)
+    answer = hospitals.work("hospital-2", deployment, "train", 1, incoming)
+    assert answer.tensors.keys() == incoming["arrays"].keys()
+    assert not any(torch.equal(answer.tensors[name], before) for name, before in incoming["arrays"].items())
+    assert answer.numbers["num-examples"] == len(hospitals.sites["hospital-2"].holder(deployment).training)
+    assert answer.numbers.keys() == {"num-examples", "loss", "images"}
+    assert all(type(number) is float for number in answer.numbers.values())
+    assert answer.beside == {}
+    folder = hospitals.folder / "hospital-2" / "federated-real-seed0-draw0-fold0"
     assert [path.name for path in folder.iterdir()] == ["round-00001.safetensors"]
 
 
-def test_the_holder_of_all_patients(study: tuple[StudyConfig, Task]) -> None:
-    config, task = study
-    pooled = replace(task, pooled=True, cell=Cell("centralized", "real", 0, 0, 0))
-    _, numbers = work(pooled, 0, {"arrays": initial_model(config.diagnosis, 0)})
-    alone = [work(task, node, {"arrays": initial_model(config.diagnosis, 0)})[1] for node in range(3)]
-    assert numbers["num-examples"] == sum(one["num-examples"] for one in alone)
-    assert (Path(task.run) / "hospitals" / "all").is_dir()
+def test_the_holder_of_all_patients(hospitals: Any) -> None:
+    pooled = hospitals.config.deployment("centralized", "real")
+    hospitals.begin(pooled)
+    everybody = hospitals.work("all", pooled, "train", 1, initial(pooled)).numbers
+    deployment = hospitals.config.deployment("federated", "real")
+    alone = [hospitals.work(name, deployment, "train", 1, initial(deployment)).numbers for name in NAMES]
+    assert everybody["num-examples"] == sum(one["num-examples"] for one in alone)
+    assert (hospitals.folder / "all" / pooled.name).is_dir()
 
 
-def test_an_answer_depends_on_neither_order_nor_neighbours(study: tuple[StudyConfig, Task]) -> None:
-    config, task = study
-    incoming = {"arrays": initial_model(config.diagnosis, 0)}
-    first = {node: work(task, node, incoming)[0] for node in (0, 1, 2)}
-    second = {node: work(task, node, incoming)[0] for node in (2, 0, 1)}
-    assert all(equal(first[node], second[node]) for node in range(3))
-    assert not equal(first[0], first[1])
+def test_an_answer_depends_on_neither_order_nor_neighbours(hospitals: Any) -> None:
+    deployment = hospitals.config.deployment("federated", "real")
+    first, second = (
+        {name: hospitals.work(name, deployment, "train", 1, initial(deployment)).tensors for name in names}
+        for names in (NAMES, (NAMES[2], NAMES[0], NAMES[1]))
+    )
+    assert all(equal(first[name], second[name]) for name in NAMES)
+    assert not equal(first[NAMES[0]], first[NAMES[1]])
 
 
-def test_a_round_that_is_asked_again_gives_the_same(study: tuple[StudyConfig, Task]) -> None:
+def test_a_round_that_is_asked_again_gives_the_same(hospitals: Any) -> None:
     """As by a server that was killed after the hospital had answered, before it wrote its checkpoint."""
-    config, task = study
-    first, _ = work(task, 0, {"arrays": initial_model(config.diagnosis, 0)})
-    second, _ = work(replace(task, round=2), 0, {"arrays": first})
-    kept = states(task)
-    again, _ = work(replace(task, round=2), 0, {"arrays": first})
+    deployment = hospitals.config.deployment("federated", "real")
+    first = hospitals.work("hospital-1", deployment, "train", 1, initial(deployment)).tensors
+    second = hospitals.work("hospital-1", deployment, "train", 2, {"arrays": first}).tensors
+    kept = hospitals.files()
+    again = hospitals.work("hospital-1", deployment, "train", 2, {"arrays": first}).tensors
     assert equal(again, second)
-    assert states(task) == kept
+    assert hospitals.files() == kept
 
 
-def test_rounds_seeds_and_arms_are_different_streams(study: tuple[StudyConfig, Task]) -> None:
-    config, task = study
-    incoming = {"arrays": initial_model(config.diagnosis, 0)}
-    others = [
-        replace(task, cell=Cell("federated", "real", 1, 0, 0)),
-        replace(task, cell=Cell("local", "real", 0, 0, 0)),
-        replace(task, round=2, cell=Cell("federated", "real", 2, 0, 0)),
+def test_rounds_seeds_and_arms_are_different_streams(hospitals: Any) -> None:
+    config = hospitals.config
+    asked = [
+        (config.deployment("federated", "real"), 1),
+        (config.deployment("federated", "real", seed=1), 1),
+        (config.deployment("local", "real"), 1),
+        (config.deployment("federated", "real", seed=2), 2),
     ]
-    answers = [work(other, 0, incoming)[0]["head.weight"] for other in (task, *others)]
+    answers = []
+    for deployment, number in asked:
+        hospitals.begin(deployment)
+        answer = hospitals.work("hospital-1", deployment, "train", number, initial(asked[0][0]))
+        answers.append(answer.tensors["head.weight"])
     assert len({tuple(answer.flatten().tolist()) for answer in answers}) == len(answers)
 
 
 @pytest.mark.parametrize("fault", ["model", "features", "disk"])
 def test_a_hospital_that_raises_keeps_its_state(
-    study: tuple[StudyConfig, Task], monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+    hospitals: Any, hospitals_of: Any, content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+) -> None:  # fmt: skip
     """And answers the same as if nothing had happened when it is asked again."""
-    config, task = study
-    first, _ = work(task, 0, {"arrays": initial_model(config.diagnosis, 0)})
-    kept = states(task)
-    second = replace(task, round=2)
+    deployment = hospitals.config.deployment("federated", "real")
+    first = hospitals.work("hospital-1", deployment, "train", 1, initial(deployment)).tensors
+    kept = hospitals.files()
     with monkeypatch.context() as broken, pytest.raises((ValueError, KeyError, OSError)):
         incoming = dict(first)
         if fault == "model":
@@ -137,43 +139,64 @@ def test_a_hospital_that_raises_keeps_its_state(
             broken.setattr(FeatureStore, "files", lambda *_: (None, np.zeros(46, np.uint8)))
         else:
             broken.setattr(os, "fsync", no_space)
-        work(second, 0, {"arrays": incoming})
-    assert {path: content for path, content in states(task).items() if "/." not in path} == kept
-    answer, _ = work(second, 0, {"arrays": first})
-    fresh = replace(task, run=f"{task.run}-fresh")
-    work(fresh, 0, {"arrays": initial_model(config.diagnosis, 0)})
-    assert equal(answer, work(replace(fresh, round=2), 0, {"arrays": first})[0])
+        hospitals.work("hospital-1", deployment, "train", 2, {"arrays": incoming})
+    left = {path: content for path, content in hospitals.files().items() if not Path(path).name.startswith(".")}
+    assert left == kept
+    answer = hospitals.work("hospital-1", deployment, "train", 2, {"arrays": first})
+    fresh = hospitals_of(content, tmp_path / "fresh")
+    fresh.begin(deployment)
+    fresh.work("hospital-1", deployment, "train", 1, initial(deployment))
+    assert equal(answer.tensors, fresh.work("hospital-1", deployment, "train", 2, {"arrays": first}).tensors)
 
 
-def test_scores_of_every_model_on_tested_and_validation_patients(study: tuple[StudyConfig, Task]) -> None:
-    config, task = study
-    models = {name: initial_model(config.diagnosis, seed) for seed, name in enumerate(("all", "hospital-1"))}
-    answer, numbers = work(replace(task, stage="score"), 2, {f"model/{name}": models[name] for name in models})
-    site = open_site(task.study)
-    own = holders(site.cohort, config, 0, 0)["hospital-3"]
+def test_scores_of_every_model_on_tested_and_validation_patients(hospitals: Any) -> None:
+    deployment = hospitals.config.deployment("federated", "real")
+    models = {name: initial_model(deployment.diagnosis, seed) for seed, name in enumerate(("all", "hospital-1"))}
+    incoming = {f"model/{name}": model for name, model in models.items()}
+    answer = hospitals.work("hospital-3", deployment, "score", 0, incoming)
+    site = hospitals.sites["hospital-3"]
+    own, inputs, manifest = site.holder(deployment), inputs_of(site, deployment), site.cohort.manifest
     rows = [*own.test, *own.validation]
-    assert numbers == {}
-    assert answer.keys() == {"rows", "test", "center", "scale", "score/all", "score/hospital-1"}
-    assert torch.equal(answer["center"], site.inputs.classifier.center)
-    assert answer["rows"].tolist() == rows
-    assert answer["test"].tolist() == [1] * len(own.test) + [0] * len(own.validation)
+    assert answer.numbers == {} and len(own.test) and len(own.validation)
+    assert answer.tensors.keys() == {
+        "patient", "image", "test", "label", "center", "scale", "score/all", "score/hospital-1",
+    }  # fmt: skip
+    assert torch.equal(answer.tensors["center"], inputs.classifier.center)
+    for kind in ("patient", "image"):
+        told = [bytes(one.tolist()).hex() for one in answer.tensors[kind]]
+        assert told == [site.cohort.pseudonym(kind, name) for name in manifest[kind].iloc[rows]]
+    assert answer.tensors["label"].tolist() == manifest["malignant"].iloc[rows].astype(int).tolist()
+    assert answer.tensors["test"].tolist() == [1] * len(own.test) + [0] * len(own.validation)
     for name, model in models.items():
-        assert answer[f"score/{name}"].tolist() == score(site.inputs, np.array(rows), model).tolist()
+        assert answer.tensors[f"score/{name}"].tolist() == score(inputs, np.array(rows), model).tolist()
 
 
-def test_a_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto").type == pick_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match=r"^engine\.device: cuda, but no GPU is visible here"):
-        pick_device("cuda")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert pick_device("auto").type == pick_device("cuda").type == "cuda"
-    assert pick_device("cpu").type == "cpu"
-
-
-def test_threads_are_those_of_the_study(small_study: dict[str, Any], own_cohort: Cohort) -> None:
+def test_threads_are_those_of_the_site_file(hospitals: Any) -> None:
     """The processor's default would be all of them, and sums depend on it."""
-    small_study["cohort"]["path"] = str(own_cohort.folder)
     torch.set_num_threads(2)
-    open_site(parse(small_study, "").model_dump_json())
+    hospitals.work("hospital-1", hospitals.config.deployment("federated", "real"), "features", 1)
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "reason"),
+    [
+        (Job("train", "0" * 64, 1), "no deployment of this digest was agreed to here"),
+        (Job("train", "../" * 21 + "x", 1), "that is not a digest"),
+        (Job("everything", "0" * 64), "nobody knows this stage here"),
+        (Job("declare", "0" * 64), "not a deployment that is understood here"),
+    ],
+)
+def test_what_was_not_agreed_to_is_refused(hospitals: Any, job: Job, reason: str) -> None:
+    kept = hospitals.files()
+    with pytest.raises(RefusalError, match=f"^refused: {reason}$"):
+        work(hospitals.sites["hospital-1"], job, {}, "{}")
+    assert hospitals.files() == kept
+
+
+def test_a_deployment_is_the_one_that_its_digest_names(hospitals: Any) -> None:
+    """A server that changes a word of what people approved is refused."""
+    deployment = hospitals.config.deployment("federated", "real")
+    other = deployment.model_copy(update={"seed": 7}).model_dump_json()
+    with pytest.raises(RefusalError, match="the deployment is not the one that its digest names"):
+        work(hospitals.sites["hospital-1"], Job("declare", deployment.digest), {}, other)

@@ -11,18 +11,17 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from fedmammo.config.study import StudyConfig, parse
+from fedmammo.config.study import parse
 from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError, StudyError
-from fedmammo.federation import server as server_module
-from fedmammo.federation.client_app import app
-from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.federation.server import Server
 from fedmammo.privacy.accounting import epsilon
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.privacy.answer import Answer
+from fedmammo.stages import embedding
+from fedmammo.stages.generator import Generator
 from fedmammo.synthesis.sources import FromGan
 
-Finish = Callable[[StudyConfig, Path], Path]
+Finish = Callable[..., Path]
 GAN = {
     "source": "gan", "images": 8, "image_size": 32, "width": 4, "rounds": 2, "local_steps": 2, "batch": 4,
     "phantom_steps": 2, "combine": "discriminator",
@@ -99,16 +98,20 @@ def test_hospitals_send_no_number_that_depends_on_patients(
     """Stage `count` is not asked for at all; there is neither a loss nor a time that tells the number of images."""
     study["synthesis"]["method"] = method
     sent: dict[str, set[str]] = {}
-    row = server_module.Server.row
+    ask = Server.ask
 
-    def watched(self: Any, stage: str, *rest: Any) -> dict[str, Any]:
-        sent.setdefault(stage, set()).update(server_module.numbers_of(rest[-1]))
-        return row(self, stage, *rest)
+    def watched(self: Server, deployment: Any, job: Any, *rest: Any) -> dict[str, Any]:
+        answers = ask(self, deployment, job, *rest)
+        for answer in answers.values():
+            assert isinstance(answer, Answer)
+            sent.setdefault(job.stage, set()).update(answer.numbers)
+        return answers
 
-    monkeypatch.setattr(server_module.Server, "row", watched)
+    monkeypatch.setattr(Server, "ask", watched)
     out = run_inline(parse(study, "test"), tmp_path / "run")
     stage = "generator" if method == "adversarial" else "embedding"
-    assert sent == {stage: {"num-examples", "epsilon"}, "train": {"num-examples", "epsilon"}}
+    released = {stage: {"num-examples", "epsilon"}, "train": {"num-examples", "epsilon"}}
+    assert sent == released | {"declare": {"num-examples"}, "agree": set(), "features": {"remaining"}, "score": set()}
     rounds = pd.read_csv(out / "rounds.csv")
     assert set(rounds["stage"]) == {stage, "pretrain", "train"}
     own = rounds[rounds["stage"] == stage]
@@ -138,9 +141,8 @@ def test_a_study_that_is_stopped_between_rounds_goes_on_to_the_same_bytes(
         if event["stage"] == "generator" and event["round"] == 2:
             raise Stopped
 
-    names, digests = check(config)
-    with RunFolder(tmp_path / "run").opened(config, digests) as folder, pytest.raises(Stopped):
-        run(config, folder, InlineGrid(app, len(names)), stop)
+    with pytest.raises(Stopped):
+        run_inline(config, tmp_path / "run", report=stop)
     assert contents(run_inline(config, tmp_path / "run")) == contents(whole)
     assert all(manifest["guarantee"] == "none" for manifest in manifests(whole).values())  # everybody knows the seed
 
@@ -168,13 +170,11 @@ def test_a_trusted_server_noises_the_sum_of_features_once(
 
     What is released differs from the mean of a generator without a share of the budget by noise of this spread.
     """
-    from fedmammo.federation import embeddings
-
     study["synthesis"]["method"] = "mean_embedding"
     study["federation"]["local_steps"] = 1
     spreads: dict[str, float] = {}
     found: dict[str, Tensor] = {}
-    of = embeddings.ClassMeans.of
+    of = embedding.ClassMeans.of
     kinds = {"local": {}, "central": {"trust": "central"}, "clean": {"generator_share": 0.0}}
 
     for kind, changes in kinds.items():
@@ -183,7 +183,7 @@ def test_a_trusted_server_noises_the_sum_of_features_once(
             spreads[kind], found[kind] = spread, released
             return of(released, norm, spread)
 
-        monkeypatch.setattr(embeddings.ClassMeans, "of", watched)
+        monkeypatch.setattr(embedding.ClassMeans, "of", watched)
         run_inline(parse(study | {"privacy": study["privacy"] | changes}, "test"), tmp_path / kind)
     assert spreads["local"] == pytest.approx(3**0.5 * spreads["central"]) and spreads["clean"] == 0
     for kind in ("local", "central"):
@@ -203,19 +203,12 @@ def test_without_a_budget_the_same_path_has_no_noise(study: dict[str, Any], run_
 
 
 def test_more_rounds_of_a_generator_than_were_agreed_to_are_refused(
-    study: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    study: dict[str, Any], run_inline: Finish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that goes on after the last round gets nothing."""
-    from fedmammo.federation.generators import GanRounds
-
-    monkeypatch.setattr(GanRounds, "rounds", property(lambda _: 3))
-    config = parse(study, "test")
-    names, digests = check(config)
-    with (
-        RunFolder(tmp_path / "run").opened(config, digests) as folder,
-        pytest.raises(StudyError, match="refused: round 3 was asked for, 2 were agreed to"),
-    ):
-        run(config, folder, InlineGrid(app, len(names)), lambda _: None)
+    monkeypatch.setattr(Generator, "rounds", lambda *_: 3)
+    with pytest.raises(StudyError, match="refused: round 3 was asked for, 2 were agreed to"):
+        run_inline(parse(study, "test"), tmp_path / "run")
     assert len(ledger(tmp_path / "run", "hospital-1", "generator-federated-none-pretrained-epsilon-6-draw0")) == 2
 
 

@@ -15,17 +15,17 @@ from fedmammo.cohort.store import Cohort, write_cohort
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import read_tensors
 from fedmammo.errors import StudyError
-from fedmammo.federation.client_app import app
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.messages import pack, size
-from fedmammo.hospitals.holder import holders
+from fedmammo.hospitals.dealing import deal
+from fedmammo.hospitals.holder import Holder
 from fedmammo.models.mcgan import build_mcgan
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.stages import generator as stage
 from fedmammo.synthesis.sampling import shares
 from fedmammo.synthesis.sources import FromGan
 
-Finish = Callable[[StudyConfig, Path], Path]
+Finish = Callable[..., Path]
 GAN = {
     "source": "gan", "images": 20, "image_size": 32, "width": 4, "rounds": 2, "local_steps": 2, "batch": 4,
     "phantom_steps": 2,
@@ -36,6 +36,12 @@ GAN = {
 def study(phantom_study: dict[str, Any]) -> dict[str, Any]:
     """Three hospitals that pretrain on a GAN's images."""
     return {**phantom_study, "settings": ["synthetic"], "synthesis": dict(GAN)}
+
+
+def held(config: StudyConfig) -> dict[str, Holder]:
+    cohort = Cohort.open(Path(config.cohort.path))
+    found = deal(cohort, config).held(cohort, config.deployment("federated", "synthetic"))
+    return {name: holder for name, holder in found.items() if name != "all"}
 
 
 def pools(folder: Path) -> pd.DataFrame:
@@ -55,9 +61,8 @@ def test_a_pool_has_images_of_each_hospitals_generator_by_quota(
 ) -> None:
     config = parse(study, "test")
     out = run_inline(config, tmp_path / "run")
-    cohort = Cohort.open(Path(config.cohort.path))
-    malignant = cohort.manifest["malignant"].to_numpy()
-    found = {name: one.training for name, one in holders(cohort, config, 0, 0).items() if name != "all"}
+    malignant = Cohort.open(Path(config.cohort.path)).manifest["malignant"].to_numpy()
+    found = {name: one.training for name, one in held(config).items()}
     federated = images(out, "federated")
     for label in (0, 1):
         patients = [sum(bool((malignant[rows] == label).any()) for rows in training) for training in found.values()]
@@ -89,10 +94,7 @@ def test_one_round_of_average_is_the_mean_of_hospitals_gans_weighted_by_patients
     study["arms"] = ["federated"]
     config = parse(study, "test")
     sent: dict[str, dict[str, Tensor]] = {}
-
-    from fedmammo.training import generator as training
-
-    commit = training.commit_state
+    commit = stage.commit_state
 
     def watch(folder: Path, number: int, state: dict[str, Tensor]) -> None:
         if folder.name.startswith("generator-"):
@@ -100,10 +102,10 @@ def test_one_round_of_average_is_the_mean_of_hospitals_gans_weighted_by_patients
         commit(folder, number, state)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "commit_state", watch)
+        patch.setattr(stage, "commit_state", watch)
         out = run_inline(config, tmp_path / "run")
-    found = holders(Cohort.open(Path(config.cohort.path)), config, 0, 0)
-    weights = {name: len(found[name].training) for name in sent}
+    weights = {name: len(holder.training) for name, holder in held(config).items()}
+    assert weights.keys() == sent.keys()
     assert len(sent) == 3
     for name, value in generator(out, "federated").items():
         expected = sum(weights[who] * sent[who][f"gan/{name}"].double() for who in sent) / sum(weights.values())
@@ -138,7 +140,7 @@ def test_every_way_of_combining_gives_every_arm_a_pool(
     ]  # fmt: skip
     assert len(pools(out)["digest"].unique()) == 5
     rows = pd.read_csv(out / "rounds.csv")
-    assert not list(out.glob("hospitals/*/generator-*")) and not list(out.glob("cells/*/checkpoint*"))
+    assert not list(out.glob("hospitals/*/generator-*")) and not list(out.glob("deployments/*/checkpoint*"))
     assert set(rows[(rows["stage"] == "generator") & (rows["arm"] != "federated")]["bytes_up"]) == {0}
 
 
@@ -169,21 +171,24 @@ def test_hospitals_with_three_images_or_one_class_take_part(
     assert set(pd.read_csv(out / "rounds.csv")["status"]) == {"ok"}
 
 
-def run_without_second_hospital(study: dict[str, Any], folder: Path) -> Path:
-    """Run a study while a file lies where hospital-2 would keep its GAN."""
-    config, out = parse(study, "test"), folder / "run"
-    names, digests = check(config)
-    with RunFolder(out).opened(config, digests) as opened:
-        (out / "hospitals").mkdir()
-        (out / "hospitals" / "hospital-2").write_text("in the way")
-        run(config, opened, InlineGrid(app, len(names)), lambda _: None)
-    return out
+def run_without_second_hospital(study: dict[str, Any], run_inline: Finish, folder: Path) -> Path:
+    """Run a study while a folder lies where hospital-2 would keep its GAN."""
+
+    def grid(hospitals: Path, nodes: int) -> InlineGrid:
+        (hospitals / "hospital-2" / "generator-alone-hospital-2-none-draw0" / "round-00001.safetensors").mkdir(
+            parents=True
+        )
+        return InlineGrid(app_of(hospitals), nodes)
+
+    return run_inline(parse(study, "test"), folder / "run", grid)
 
 
-def test_a_hospital_whose_gan_fails_is_left_out_of_the_pool(study: dict[str, Any], tmp_path: Path) -> None:
+def test_a_hospital_whose_gan_fails_is_left_out_of_the_pool(
+    study: dict[str, Any], run_inline: Finish, tmp_path: Path
+) -> None:
     """The others' pool is made, and has nothing of it."""
     study["arms"] = ["federated"]
-    out = run_without_second_hospital(study, tmp_path)
+    out = run_without_second_hospital(study, run_inline, tmp_path)
     assert not (out / "models/generator-alone-hospital-2-none-draw0.safetensors").exists()
     assert set(images(out, "federated")["origin"]) == {"hospital-1", "hospital-3"}
     rows = pd.read_csv(out / "rounds.csv")
@@ -191,9 +196,9 @@ def test_a_hospital_whose_gan_fails_is_left_out_of_the_pool(study: dict[str, Any
     assert len(failed) == 2 and failed.str.startswith("failed: ").all()
 
 
-def test_a_hospital_without_a_gan_has_no_local_arm(study: dict[str, Any], tmp_path: Path) -> None:
+def test_a_hospital_without_a_gan_has_no_local_arm(study: dict[str, Any], run_inline: Finish, tmp_path: Path) -> None:
     """The federated arm goes on without it; the local arm takes up the same GANs, and uses none that is untrained."""
     study["arms"] = ["federated", "local"]
     with pytest.raises(StudyError, match=r"^hospital-2: has no generator for the local arm, .* leave local out of"):
-        run_without_second_hospital(study, tmp_path)
+        run_without_second_hospital(study, run_inline, tmp_path)
     assert list(pools(tmp_path / "run").index) == [("federated", "all")]
