@@ -21,8 +21,8 @@ from fedmammo.federation.rounds import Combiner
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.secret import Secret
 from fedmammo.stages.opened import inputs_of
-from fedmammo.stages.stage import Turn
-from fedmammo.strategies.base import LocalRound, Tensors
+from fedmammo.stages.stage import Tensors, Turn
+from fedmammo.strategies.base import LocalRound
 from fedmammo.strategies.scaffold import Scaffold
 from fedmammo.study import check
 from fedmammo.training.state import load_state, of_kind
