@@ -204,7 +204,7 @@ class Federation:
         config = self.hospitals.config
         self.deployment = config.deployment(next(iter(config.arms)), next(iter(config.settings)))
         names = self.hospitals.members(self.deployment)
-        self.server = Server(grid(self.hospitals.folder, len(self.hospitals.sites)), names, run, 60.0, lambda _: None)
+        self.server = Server(grid(self.hospitals.folder, len(self.hospitals.sites)), names, 60.0, lambda _: None)
         self.plan = self.hospitals.begin(self.deployment)
         sizes = {name: len(self.hospitals.sites[name].holder(self.deployment).training) for name in names}
         groups = self.deployment.arm.groups([name for name in self.hospitals.sites if name != "all"])

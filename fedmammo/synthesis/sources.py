@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from fedmammo.config.schema import Section
 
-NO_GUARANTEE, NONE_NEEDED = "none", "none needed: drawn by rule, at published rates"  # in the words of a pool's manifest
+# In the words of a pool's manifest.
+NO_GUARANTEE, NONE_NEEDED = "none", "none needed: drawn by rule, at published rates"
 POOLS, POOLS_TABLE = "synthetic", "pools.csv"  # a run's folder of pools, and the table there of who holds which
 
 

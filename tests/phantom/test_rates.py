@@ -105,7 +105,7 @@ def test_everything_sums_to_one() -> None:
         ("calc", CALCIFICATION_RATES, ("calc type", "calc distribution"), (TYPES, DISTRIBUTIONS)),
     ],
 )
-def test_no_rate_is_that_of_cbis_ddsm(shared, table, rates, names, words) -> None:
+def test_trap_24_no_rate_is_that_of_cbis_ddsm(shared, table, rates, names, words) -> None:
     """Neither its counts over their total, nor those with a half added to each, agree with ours in any cell."""
     frame = pd.read_csv(shared / f"data/tcia-csv/{table}_case_description_train_set.csv", keep_default_na=False)
     frame.columns = frame.columns.str.replace(" ", "_")
@@ -120,7 +120,7 @@ def test_no_rate_is_that_of_cbis_ddsm(shared, table, rates, names, words) -> Non
             assert np.abs(rates[malignant] - theirs).sum() / 2 > 0.1
 
 
-def test_densities_are_not_those_of_cbis_ddsm(shared) -> None:
+def test_trap_24_densities_are_not_those_of_cbis_ddsm(shared) -> None:
     frame = pd.read_csv(shared / "data/tcia-csv/mass_case_description_train_set.csv").drop_duplicates("patient_id")
     theirs = [np.mean(frame.breast_density == density) for density in DENSITIES]
     assert np.abs(np.subtract(theirs, DENSITY_RATES)).max() > 0.05

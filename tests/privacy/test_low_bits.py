@@ -5,6 +5,7 @@ Trap 23 is the same attack through a hospital's own door.
 """
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,13 +19,15 @@ from scipy.stats import binom, norm
 from torch import Tensor
 
 from fedmammo.cohort.store import FACTS, KEY, Cohort, _digest
-from fedmammo.disk.files import write_text
-from fedmammo.hospitals.site_file import read_site_file, write_site_file
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.features.inputs import Inputs
+from fedmammo.models.classifier import Classifier
 from fedmammo.privacy.accounting import epsilon, mu_of
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.noise import MARGIN, Grid, clipped_sum, from_grid, noised
 from fedmammo.privacy.secret import Secret, Stream
+from fedmammo.stages import embedding
 from fedmammo.stages.opened import inputs_of
 from fedmammo.stages.stage import Job
 
@@ -138,11 +141,23 @@ Deploy = Callable[..., Any]
 
 
 @pytest.fixture
-def both(deploy: Deploy, own_cohort: Cohort, tmp_path: Path) -> Callable[..., tuple[Any, Any]]:
+def both(
+    deploy: Deploy, own_cohort: Cohort, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Any, Any]]:
     """Make two hospitals of the same patients, in the first of which one's data is replaced by nothing.
 
-    The cohort's key is no secret here: the same tests draw the same noise every time.
+    The cohort's key is no secret here: the same tests draw the same noise every time. No power cut is survived.
     """
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    real, known = embedding.public_classifier, {}
+
+    def once(inputs: Inputs, config: DiagnosisConfig) -> Classifier:
+        """Build each hospital's network once: that takes longer than all the rest."""
+        if id(inputs) not in known:
+            known[id(inputs)] = (real(inputs, config), inputs)
+        return known[id(inputs)][0]
+
+    monkeypatch.setattr(embedding, "public_classifier", once)
     (own_cohort.folder / KEY).write_text(bytes(32).hex())
     facts = json.loads((own_cohort.folder / FACTS).read_text())
     (own_cohort.folder / FACTS).write_text(json.dumps(facts | {"digest": _digest(own_cohort.folder, bytes(32))}))
@@ -166,21 +181,14 @@ def both(deploy: Deploy, own_cohort: Cohort, tmp_path: Path) -> Callable[..., tu
     return made
 
 
-def anew(one: Any, number: int) -> None:
-    """Make the hospital another one: of the same patients, with another secret and nothing released."""
-    path = one.folder(0) / "site.yaml"
-    file = read_site_file(path).model_copy(update={"secret_seed": number, "state": one.folder(0) / f"state-{number}"})
-    write_text(path, write_site_file(file))
-
-
 def release(one: Any, stage: str, number: int = 0) -> Tensor:
-    """What the hospital answers to a model of zeros, as one vector; each number is answered with noise of its own."""
-    deployment = one.deployment
-    if stage == "embedding" and number:
-        anew(one, number)  # seeds share what it releases
-    elif number:
-        deployment = deployment.model_copy(update={"seed": number})
-    one.declare(0, deployment)
+    """What the hospital answers to a model of zeros, as one vector.
+
+    Each number is a hospital of the same patients with another secret, that has released nothing yet.
+    """
+    site, deployment = one.site(0), one.deployment
+    site.file, site.folder = site.file.model_copy(update={"secret_seed": number}), one.folder(0) / f"state-{number}"
+    one.declare(0)
     one.ask(0, Job("agree", deployment.digest, plan=one.plan.digest), text=json.dumps(one.sizes))
     model = {name: torch.zeros_like(tensor) for name, tensor in one.model.items()}
     job = Job(stage, deployment.digest, 1, plan=one.plan.digest)

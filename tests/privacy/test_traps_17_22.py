@@ -1,0 +1,419 @@
+"""Traps 17 to 22: what a server may say to a hospital and not be believed. Everything goes through the client app.
+
+Real hospitals hold the whole cohort: 16 patients train, 4 set thresholds, 4 are tested.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from flwr.app import Message, RecordDict
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.config.deployment import Deployment
+from fedmammo.errors import StudyError
+from fedmammo.federation.client_app import HELLO, kind_of
+from fedmammo.hospitals.site import open_cohort
+from fedmammo.privacy.accounting import epsilon
+from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.secret import Secret
+from fedmammo.stages.hospital import work
+from fedmammo.stages.planning import plan_of
+from fedmammo.stages.score import SCORE
+from fedmammo.stages.stage import Job
+
+Deploy = Callable[..., Any]
+BOTH = {"settings": ["real", "real-epsilon-1"]}
+PROTECTED = r"^refused: patients (are|who are) protected by a budget"
+
+
+def approved(one: Any, *deployments: Deployment) -> Any:
+    """The hospital's people agree to what deployments do."""
+    for deployment in deployments or (one.deployment,):
+        one.site(0).approve(deployment.study)
+    return one
+
+
+def altered(deployment: Deployment, **changes: Any) -> str:
+    """A deployment's text with some keys of it changed, or sections where their values are tables."""
+    content = deployment.model_dump(mode="json")
+    for key, value in changes.items():
+        content[key] = content[key] | value if isinstance(value, dict) and isinstance(content.get(key), dict) else value
+    return json.dumps(content)
+
+
+# 17
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"privacy": {"secret_seed": 5}},
+        {"privacy": {"secret": "0" * 64}},
+        {"privacy": {"noise_multiplier": 0.01}},
+        {"limits": {"maximum_epsilon": 1e9}},
+        {"profile": {"name": "A", "privacy": {"without_budget": "accepted"}}},
+        {"cohort": {"path": "elsewhere"}},
+        {"engine": {"name": "inline"}},
+    ],
+)
+def test_trap_17_the_server_names_the_secret_or_the_limits(deploy: Deploy, change: dict[str, Any]) -> None:
+    """A deployment has no place for them, whatever digest it comes under; nothing is written down."""
+    one = deploy()
+    before, text = one.files(0), altered(one.deployment, **change)
+    with pytest.raises(RefusalError, match=r"^refused: not a deployment that is understood here$"):
+        one.ask(0, Job("declare", one.deployment.digest), text=text)
+    for key, value in change.items():
+        with pytest.raises(RefusalError, match=r"^refused: not a job that is understood here"):
+            one.ask(0, json.dumps({"stage": "train", "deployment": one.deployment.digest, key: value}))
+    assert one.files(0) == before
+
+
+def test_trap_17_secret_and_limits_are_those_of_the_hospitals_own_file(deploy: Deploy) -> None:
+    """The study's seed reaches a hospital by its site file alone; the same messages have other noise elsewhere."""
+    first, second = deploy("a"), deploy("b", real={"secret_seed": 2, "limits": {"maximum_epsilon": 5}})
+    assert first.deployment.privacy.secret_seed is None and first.deployment == second.deployment
+    assert first.site(0).secret == Secret.of(first.folder(0), 1) != second.site(0).secret
+    with pytest.raises(RefusalError, match=r"^refused: epsilon 6\.0 is not between 0 and the maximum_epsilon of 5"):
+        approved(second).declare(0)
+
+
+# 18
+
+
+def test_trap_18_the_setting_is_named_twice(deploy: Deploy) -> None:
+    """After agreeing to epsilon 1 nothing of the same patients leaves without a budget, and nothing is written."""
+    one = deploy(real={}, **BOTH)
+    plain = one.of("real")
+    approved(one, one.deployment, plain).agree(0)
+    before = one.files(0)
+    with pytest.raises(RefusalError, match=PROTECTED):
+        one.declare(0, plain)
+    with pytest.raises(RefusalError, match=r"^refused: no deployment of this digest was agreed to here$"):
+        one.train(0, deployment=plain)
+    assert one.files(0) == before
+
+
+@pytest.mark.parametrize("stage", ["train", "count", "score", "features"])
+def test_trap_18_what_was_declared_before_a_budget_is_refused_after_it(deploy: Deploy, stage: str) -> None:
+    one = deploy(real={}, **BOTH)
+    plain = one.of("real")
+    approved(one, one.deployment, plain).declare(0, plain)
+    one.agree(0)
+    before = one.files(0)
+    with pytest.raises(RefusalError, match=PROTECTED):
+        one.ask(0, Job(stage, plain.digest, 1), {"arrays": one.model})
+    assert one.files(0) == before
+
+
+def test_trap_18_patients_of_whom_something_left_are_not_promised_a_budget(deploy: Deploy) -> None:
+    """Whichever setting comes first: the odometer cannot count what left without noise."""
+    one = deploy(real={}, **BOTH)
+    plain = one.of("real")
+    approved(one, one.deployment, plain).agree(0, plain)
+    _, numbers = one.train(0, deployment=plain)
+    assert numbers.keys() == {"num-examples", "loss", "images"}
+    with pytest.raises(RefusalError, match=r"^refused: something of these patients has left without a budget before$"):
+        one.agree(0)
+    with pytest.raises(RefusalError, match=r"^refused: it was not agreed to this plan$"):
+        one.train(0)
+
+
+@pytest.mark.parametrize("change", [{"privacy": None}, {"setting_name": "real"}])
+def test_trap_18_a_deployment_that_says_two_things_of_its_budget(deploy: Deploy, change: dict[str, Any]) -> None:
+    one = deploy(**BOTH)
+    with pytest.raises(RefusalError, match=r"^refused: not a deployment that is understood here$"):
+        one.ask(0, Job("declare", one.deployment.digest), text=altered(one.deployment, **change))
+
+
+def test_trap_18_a_hospital_that_has_second_thoughts(deploy: Deploy) -> None:
+    """What its file says, and what its people approve, holds for every job, not only when a deployment is declared."""
+    one = deploy(real={}, **BOTH)
+    plain = one.of("real")
+    with pytest.raises(RefusalError, match=r"^refused: study [0-9a-f]{64} is not approved"):
+        one.declare(0)
+    approved(one, plain).agree(0, plain)
+    path = one.folder(0) / "site.yaml"
+    path.write_text(path.read_text().replace("without_budget: accepted", "without_budget: refused"))
+    with pytest.raises(RefusalError, match=r"^refused: without_budget: refused"):
+        one.train(0, deployment=plain)
+    (one.site(0).folder / "approved.json").unlink()
+    with pytest.raises(RefusalError, match=r"^refused: study [0-9a-f]{64} is not approved"):
+        one.train(0, deployment=plain)
+
+
+# 19
+
+
+def unit_heads(one: Any) -> dict[str, dict[str, torch.Tensor]]:
+    """Heads that each read one feature."""
+    eye = torch.eye(64)
+    return {f"unit-{i}": {"head.weight": eye[i : i + 1], "head.bias": torch.zeros(1)} for i in range(64)}
+
+
+def shown_in(answer: Any) -> set[str]:
+    return {row.tobytes().hex() for row in answer.tensors["patient"].numpy()}
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_trap_19_scores_are_no_oracle_for_those_who_train(deploy: Deploy, folds: int) -> None:
+    """A simulated hospital scores those alone whom the very deployment tests, or sets thresholds by."""
+    one = deploy(evaluation={"folds": folds})
+    for fold in range(max(1, folds)):
+        deployment = one.of("real-epsilon-6", fold=fold)
+        holder = one.site(1).holder(deployment)
+        one.declare(1, deployment)
+        answer = one.score(1, deployment, **unit_heads(one))
+        assert len([name for name in answer.tensors if name.startswith(SCORE)]) == 64
+        assert shown_in(answer) == set(holder.shown)
+        assert shown_in(answer).isdisjoint(holder.trained) and holder.trained
+
+
+def test_trap_19_a_real_hospital_scores_no_protected_patient_in_any_deployment(deploy: Deploy) -> None:
+    """Draws set thresholds by other patients: one that was declared before the budget, or is after it, is refused."""
+    one = deploy(real={}, **BOTH, hospitals={"seed": [0, 1, 2]})
+    before, after = one.of("real-epsilon-1", draw=1), one.of("real-epsilon-1", draw=2)
+    approved(one).declare(0, before)
+    one.agree(0)
+    assert not set(one.site(0).holder(before).shown).isdisjoint(one.held["hospital-1"].trained)
+    for deployment in (before, after):
+        with pytest.raises(RefusalError, match=PROTECTED):
+            one.declare(0, deployment)
+        with pytest.raises(RefusalError, match=r"^refused: (patients who are protected|no deployment of this digest)"):
+            one.score(0, deployment, **unit_heads(one))
+    again = one.of("real-epsilon-1", seed=7)
+    one.declare(0, again)
+    assert shown_in(one.score(0, again, **unit_heads(one))) == set(one.held["hospital-1"].shown)
+
+
+def test_trap_19_whoever_was_scored_is_not_promised_a_budget(deploy: Deploy) -> None:
+    """All draws' scores before the first agreement would show everybody's features."""
+    one = deploy(real={}, **BOTH, hospitals={"seed": [0, 1]})
+    other = one.of("real-epsilon-1", draw=1)
+    approved(one).declare(0, other)
+    one.ask(0, Job("features", other.digest))
+    one.score(0, other, **unit_heads(one))
+    with pytest.raises(RefusalError, match=r"^refused: something of these patients has left without a budget before$"):
+        one.agree(0)
+
+
+def test_trap_19_a_real_hospital_takes_part_in_no_budget_with_folds(deploy: Deploy) -> None:
+    one = deploy(real={}, evaluation={"folds": 3})
+    with pytest.raises(RefusalError, match=r"^refused: folds test every patient whom the budget protects$"):
+        approved(one).declare(0)
+
+
+def test_trap_19_only_models_are_scored_and_only_where_rows_may_leave(deploy: Deploy) -> None:
+    """Tensors under another key are not looked at; a model does not say how the hospital scales its features."""
+    one = deploy(real={"scores": "rows"})
+    approved(one).agree(0)
+    answer = one.ask(0, Job("score", one.deployment.digest), {"arrays": one.model, "other": {"x": torch.ones(1)}})
+    assert not any(name.startswith(SCORE) for name in answer.tensors)
+    with pytest.raises(RefusalError, match=r"^refused: how features are centred and scaled is the hospital's own"):
+        one.score(0, a=one.model | {"scale": torch.full((64,), 1e-9)})
+    path = one.folder(0) / "site.yaml"
+    path.write_text(path.read_text().replace("scores: rows", "scores: summaries"))
+    with pytest.raises(RefusalError, match=r"^refused: scores: summaries; the study asks for rows of tested patients$"):
+        one.score(0, a=one.model)
+
+
+# 20
+
+
+def test_trap_20_trust_is_what_the_message_says(deploy: Deploy) -> None:
+    """A hospital that trusts no server refuses the deployment, and the plan under the deployment that says `local`."""
+    how = {"federation": {"rounds": 1, "local_steps": 1}}
+    one = deploy(real={"limits": {"central_trust": "refused"}}, **how)
+    central = one.of("real-epsilon-6", privacy={"trust": "central"})
+    approved(one, one.deployment, central)
+    with pytest.raises(RefusalError, match=r"^refused: central_trust: refused; the server is not trusted"):
+        one.declare(0, central)
+    plan = replace(one.plan, trust="central")
+    with pytest.raises(RefusalError, match=r"^refused: the plan that is asked for is not the one"):
+        one.agree(0, plan=plan)
+    one.agree(0)
+    with pytest.raises(RefusalError, match=r"^refused: it was not agreed to this plan$"):
+        one.train(0, plan=plan.digest)
+    assert one.ledger(0) == []
+
+
+@pytest.mark.parametrize("what", ["noise", "sizes", "own size", "delta", "study", "nothing"])
+def test_trap_20_the_hospital_works_the_plan_out_itself(deploy: Deploy, what: str) -> None:
+    one = deploy()
+    (mechanism,) = one.plan.mechanisms
+    sizes = one.sizes
+    plan = {
+        "noise": replace(one.plan, mechanisms=(replace(mechanism, noise_multiplier=1e-3),)),
+        "sizes": replace(one.plan, patients=sizes | {"hospital-2": 10**6}),
+        "own size": plan_of(one.deployment, sizes | {"hospital-1": 1}),
+        "delta": replace(one.plan, delta=1e-3),
+        "study": replace(one.plan, study="0" * 64),
+        "nothing": None,
+    }[what]
+    with pytest.raises(RefusalError, match=r"^refused: the plan that is asked for is not the one that the hospital"):
+        one.declare(0)
+        digest = plan.digest if plan else None
+        one.ask(0, Job("agree", one.deployment.digest, plan=digest), text=json.dumps(sizes))
+    for text in ("", "[]", "{", '{"hospital-1": "many"}'):
+        with pytest.raises(RefusalError, match=r"^refused: the declared numbers of patients cannot be read$"):
+            one.ask(0, Job("agree", one.deployment.digest, plan=one.plan.digest), text=text)
+    with pytest.raises(RefusalError, match=r"^refused: it was not agreed to this plan$"):
+        one.train(0)
+
+
+# 21
+
+
+def test_trap_21_sixty_seeds_are_one_odometer(deploy: Deploy) -> None:
+    """Of deployments of epsilon 1 hardly more than a dozen fit a lifetime of 4 (mu of .25 against .99: 15.7)."""
+    one = deploy(
+        real={"limits": {"lifetime_epsilon": 4}},
+        settings=["real-epsilon-1"],
+        federation={"rounds": 1, "local_steps": 1},
+    )
+    approved(one)
+    first: dict[str, torch.Tensor] = {}
+    for seed in range(60):
+        deployment = one.of("real-epsilon-1", seed=seed)
+        try:
+            one.agree(0, deployment)
+        except RefusalError as error:
+            assert str(error) == "refused: it would pass the lifetime epsilon of 4 at delta 0.0001"
+            break
+        first = first or one.train(0, deployment=deployment)[0]
+        one.train(0, deployment=deployment)
+    spent = one.site(0).odometer.spent
+    assert 8 < seed < 20 and sum(steps for _, _, steps in spent) == seed
+    assert 3.5 < epsilon(spent, 1e-4) <= 4
+    again, _ = one.train(0, deployment=one.of("real-epsilon-1", seed=0))
+    assert all(torch.equal(again[name], tensor) for name, tensor in first.items())
+    one.agree(0, one.of("real-epsilon-1", seed=0))  # what was agreed to is not counted again
+    assert one.site(0).odometer.spent == spent
+
+
+def test_trap_21_agreements_alone_do_not_let_more_be_spent(deploy: Deploy) -> None:
+    """Each fits when it is agreed to; when drawn, only as many do as the lifetime allows."""
+    one = deploy(
+        real={"limits": {"lifetime_epsilon": 1.5}},
+        settings=["real-epsilon-1"],
+        federation={"rounds": 1, "local_steps": 1},
+    )
+    deployments = [one.of("real-epsilon-1", seed=seed) for seed in range(4)]
+    approved(one)
+    for deployment in deployments:
+        one.agree(0, deployment)
+    one.train(0, deployment=deployments[0])
+    one.train(0, deployment=deployments[1])
+    for deployment in deployments[2:]:
+        with pytest.raises(RefusalError, match=r"^refused: it would pass the lifetime epsilon of 1\.5 at delta"):
+            one.train(0, deployment=deployment)
+        assert one.ledger(0, deployment) == []
+
+
+# 22
+
+PATHS = ["../..", "/etc/passwd", "../../../../tmp/x", "", "a/b", ".", "A" * 64, "0" * 63 + "/"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("field", ["deployment", "plan", "pool"])
+def test_trap_22_paths_where_digests_belong(deploy: Deploy, tmp_path: Path, path: str, field: str) -> None:
+    """In a job, whatever its stage; no file is made, none is read, and the answer does not say what is there."""
+    one = deploy()
+    one.agree(0)
+    before = sorted(tmp_path.rglob("*"))
+    for stage in ("train", "share", "features", "agree", "score"):
+        job = {"stage": stage, "deployment": one.deployment.digest, "round": 1, field: path}
+        with pytest.raises(RefusalError) as refused:
+            one.ask(0, json.dumps(job), {"arrays": one.model})
+        assert str(refused.value) == (
+            "refused: not a job that is understood here: what is named by a digest has another name"
+        )
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("round_", [-1, "1", 1.5, True, None])
+def test_trap_22_rounds_that_are_none(deploy: Deploy, round_: Any) -> None:
+    one = deploy()
+    one.agree(0)
+    job = {"stage": "train", "deployment": one.deployment.digest, "round": round_, "plan": one.plan.digest}
+    with pytest.raises(RefusalError, match=r"^refused: not a job that is understood here: a value of another kind$"):
+        one.ask(0, json.dumps(job), {"arrays": one.model})
+    nobody_knows = json.dumps({"stage": "rm", "deployment": "0" * 64})
+    for text in ("", "[]", "3", '{"stage": ["train"], "deployment": ""}', nobody_knows):
+        with pytest.raises(RefusalError, match=r"^refused: "):
+            one.ask(0, text, {"arrays": one.model})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arm_name": "../.."},
+        {"setting_name": "../../real"},
+        {"setting_name": "real-epsilon-../6"},
+        {"seed": "../0"},
+        {"draw": -1},
+        {"diagnosis": {"harmonisation": "../window"}},
+        {"federation": {"strategy": {"name": "os:system"}}},
+        {"federation": {"strategy": {"name": "../fedavg"}}},
+    ],
+)
+def test_trap_22_names_in_a_deployment_are_no_paths(deploy: Deploy, tmp_path: Path, change: dict[str, Any]) -> None:
+    """Names of files are made of choices and numbers; only algorithms that the site file lists are imported."""
+    one = deploy()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RefusalError, match=r"^refused: (not a deployment that is|algorithm os:system is not)"):
+        one.ask(0, Job("declare", one.deployment.digest), text=altered(one.deployment, **change))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("how", [{"weights": "/etc/passwd"}, {"network": "local-dir:/etc"}, {"network": "../x"}])
+def test_trap_22_networks_and_weights_are_no_paths(deploy: Deploy, tmp_path: Path, how: dict[str, str]) -> None:
+    """Weights are those that the site file names by digest; and a real hospital does not say why it could not."""
+    one = deploy(real={})
+    deployment = one.of("real-epsilon-6", diagnosis=how)
+    approved(one, deployment).declare(0, deployment)
+    with pytest.raises(StudyError, match=r"^(StudyError|InputError): the hospital's own log says more$"):
+        one.ask(0, Job("features", deployment.digest))
+
+
+def test_trap_22_what_files_hold_stays_at_home(deploy: Deploy, own_cohort: Cohort) -> None:
+    """A real hospital whose cohort cannot be read says so to nobody, not even when asked for its name."""
+    one = deploy(real={}, cohort=own_cohort)
+    approved(one)
+    open_cohort.cache_clear()
+    (own_cohort.folder / "cohort.json").write_text("a secret")
+    with pytest.raises(StudyError, match=r"^InputError: the hospital's own log says more$"):
+        one.declare(0, one.of("real-epsilon-6", seed=1, draw=5))
+    (reply,) = one._grid.send_and_receive([Message(RecordDict(), 0, kind_of(HELLO))])
+    assert reply.has_error() and reply.error.reason == "InputError: the hospital's own log says more"
+
+
+def test_trap_22_a_site_of_its_own_believes_no_digest_either(deploy: Deploy, tmp_path: Path) -> None:
+    """Below the client app: whoever hands a site a job, in whatever way it came."""
+    one = deploy()
+    (one.folder(0) / "deployments").mkdir(exist_ok=True)
+    (tmp_path / "other.json").write_text(one.deployment.model_dump_json())
+    for digest in ("../../../other", str(tmp_path / "other"), ""):
+        with pytest.raises(RefusalError, match=r"^refused: that is not a digest$"):
+            work(one.site(0), Job("train", digest), {"arrays": one.model})
+
+
+def test_counts_stay_at_home_under_a_budget(deploy: Deploy) -> None:
+    """Trap 13 at the door: a stage whose fields are local answers, and the answer does not leave."""
+    one = deploy(
+        settings=["pretrained-epsilon-6"],
+        synthesis={"source": "gan", "method": "mean_embedding"},
+        privacy={"generator_share": 0.5},
+    )
+    one.agree(0)
+    with pytest.raises(RefusalError, match=r"^refused: benign of stage count is not for others to see$"):
+        one.ask(0, Job("count", one.deployment.digest, plan=one.plan.digest))
+    plain = deploy("plain")
+    plain.agree(0)
+    with pytest.raises(RefusalError, match=r"^refused: the budget has no part for stage count$"):
+        plain.ask(0, Job("count", plain.deployment.digest, plan=plain.plan.digest))
