@@ -19,19 +19,18 @@ import torch
 from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import digest_of_sources
 from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.federation.checkpoint import Checkpoint
+from fedmammo.federation.hospitals import Hospitals
 from fedmammo.federation.rounds import Deployed, RoundsOf
 from fedmammo.federation.server import Report, Server
 from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
 from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.models.classifier import CONSTANTS, build_classifier, initial_model
-from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.secret import Secret
 from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
@@ -41,9 +40,7 @@ from fedmammo.run.predictions import tabulate, tested_split
 from fedmammo.run.public import Public
 from fedmammo.run.quality import QUALITY_TABLE, write_quality
 from fedmammo.stages.opened import pick_device, with_weights
-from fedmammo.stages.planning import plan_of
-from fedmammo.stages.score import MODEL
-from fedmammo.stages.stage import Job, Tensors
+from fedmammo.stages.stage import Tensors
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
 from fedmammo.training.pretraining import pretrain, pretraining_name
@@ -146,70 +143,28 @@ class Study:
     def __init__(self, config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> None:
         nodes = json.loads((folder.hospitals / NODES).read_text())
         self.config, self.folder = config, folder
-        self.server = Server(grid, nodes, folder.path, config.engine.timeout, report)
-        self.hospitals = [name for name in nodes if name != ALL]
         self.public = Public(config, folder.path)
+        self.server = Server(grid, nodes, config.engine.timeout, report)
+        secret = Secret.of(folder.server, config.privacy.secret_seed)
+        self.hospitals = Hospitals(self.server, secret, self.public.device)
         generators = Generators(self.server, folder, self.public)
-        side = self.server.nodes[self.hospitals[0]].side
-        generate = partial(generators.generate, hospitals=self.hospitals)
+        side = self.server.nodes[self.hospitals.names[0]].side
+        generate = partial(generators.generate, hospitals=self.hospitals.names)
         seeded = config.privacy.secret_seed is not None
         self.pools = Pools(folder.pools, side, config.synthesis, generate, seeded)
 
     def deploy(self, deployment: Deployment) -> None:
         """Run one deployment: what hospitals agree to, what they learn, what the models score."""
         started = time.monotonic()
-        deployed = self.agree(deployment)
-        self.compute_features(deployed)
+        deployed = self.hospitals.agree(deployment)
+        self.hospitals.features(deployed)
         trained = self.learn(deployed)
-        answers = self.score(deployment, trained.models)
+        answers = self.hospitals.score(deployment, trained.models)
         first = next(iter(answers.values())).tensors
         constants = {name: first[name] for name in CONSTANTS if name in first}
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
         predictions = tabulate(deployment, answers)
         self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
-
-    def agree(self, deployment: Deployment) -> Deployed:
-        """Let everybody who trains or tests read the deployment, and everybody who trains agree to its plan.
-
-        Raises StudyError where a hospital refuses.
-        """
-        groups = deployment.arm.groups(self.hospitals)
-        members = [name for group in groups for name in group.members]
-        everybody = list(dict.fromkeys([*self.hospitals, *members]))
-        job = Job("declare", deployment.digest)
-        declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
-        sizes = {name: int(declared[name].numbers["num-examples"]) for name in members}
-        plan = plan_of(deployment, sizes)
-        if plan is not None:
-            job = Job("agree", deployment.digest, plan=plan.digest)
-            self.server.ask_each(deployment, job, members, agreement=json.dumps(sizes))
-        secret = Secret.of(self.folder.server, self.config.privacy.secret_seed)
-        return Deployed(deployment, groups, sizes, plan, secret, self.public.device)
-
-    def compute_features(self, deployed: Deployed, pools: dict[str, str] | None = None) -> None:
-        """Let every hospital compute the frozen prefix of its images, some at a time, or the members that of a pool.
-
-        `pools`: digests by group. Raises StudyError where a hospital fails: nothing can be trained or scored without.
-        """
-        deployment = deployed.deployment
-        if pools is None:
-            everybody = dict.fromkeys([*self.hospitals, *deployed.members])
-            waiting = {name: Job("features", deployment.digest) for name in everybody}
-        else:
-            members = deployed.members
-            waiting = {
-                name: Job(
-                    "features", deployment.digest, pool=pools[group.name], part=members.index(name), parts=len(members)
-                )
-                for group in deployed.groups
-                for name in group.members
-            }
-        number = 0
-        while waiting:
-            number += 1
-            contents = {name: self.server.content(replace(job, round=number)) for name, job in waiting.items()}
-            answers = self.server.ask_all(deployment, Job("features", deployment.digest, number), contents)
-            waiting = {name: waiting[name] for name, answer in answers.items() if answer.numbers["remaining"]}
 
     def learn(self, deployed: Deployed) -> Checkpoint:
         """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""
@@ -220,12 +175,12 @@ class Study:
         if kind == "real":
             return RoundsOf(self.server, deployed, Train()).run(initial, path)
         of_generator = without_budget(deployment)
-        generated = deployed if of_generator == deployment else self.agree(of_generator)
-        pools = self.pools.of(generated, deployment.setting_name)
+        trained_in = deployed if of_generator == deployment else self.hospitals.agree(of_generator)
+        pools = self.pools.of(trained_in, deployment.setting_name)
         digests = {name: pool.digest for name, pool in pools.items()}
         if kind == "augmented":
-            rows = self.share(deployed, pools)
-            self.compute_features(deployed, digests)
+            rows = self.hospitals.share(deployed, digests, {name: pool.tensors for name, pool in pools.items()})
+            self.hospitals.features_of_pools(deployed, digests)
             trained = RoundsOf(self.server, deployed, Train(), digests).run(initial, path)
             return replace(trained, rows=[*rows, *trained.rows])
         rows, initial = self.pretrain(deployed, pools, initial)
@@ -234,27 +189,13 @@ class Study:
             trained = RoundsOf(self.server, deployed, Train()).run(initial, path)
         return replace(trained, rows=[*rows, *trained.rows])
 
-    def share(self, deployed: Deployed, pools: dict[str, Pool]) -> list[dict[str, Any]]:
-        """Send each group's pool to its members, who verify and keep it; returns rows of rounds.csv.
-
-        Only in a federation does anything travel: elsewhere the members hold the pool.
-        """
-        deployment, rows = deployed.deployment, []
-        for group in deployed.groups if deployment.arm.federated else []:
-            pool = pools[group.name]
-            files = {name: torch.from_numpy(content.copy()) for name, content in pool.files().items()}
-            job = Job("share", deployment.digest, pool=pool.digest)
-            content = self.server.content(job, {"arrays": files})
-            answers = self.server.ask_all(deployment, job, dict.fromkeys(group.members, content))
-            rows += [self.server.row(deployment, job, name, content, answer) for name, answer in answers.items()]
-        return rows
-
     def pretrain(
         self, deployed: Deployed, pools: dict[str, Pool], initial: dict[str, Tensors]
     ) -> tuple[list[dict[str, Any]], dict[str, Tensors]]:
         """Train each group's first model on its pool; returns rows of rounds.csv, and the models."""
         deployment, rows, found = deployed.deployment, [], {}
         public = self.config.pretraining(deployment)
+        torch.set_num_threads(self.public.threads)
         for name, pool in pools.items():
             inputs = self.public.inputs(deployment).joined(pool)
             of = {"features": len(pool.images), "pretrain": public.federation.rounds}
@@ -262,7 +203,6 @@ class Study:
             def report(stage: str, number: int, name: str = name, of: dict[str, int] = of) -> None:
                 self.server.progress(deployment, stage, {name: "ok"}, number, of[stage])
 
-            torch.set_num_threads(self.public.threads)
             folder = self.folder.shared(pretraining_name(pool.digest, public))
             found[name], losses = pretrain(inputs, pool.digest, public, folder, initial[name], report)
             rows += [
@@ -270,11 +210,3 @@ class Study:
                 for number, loss in enumerate(losses, start=1)
             ]
         return rows, found
-
-    def score(self, deployment: Deployment, models: dict[str, Tensors]) -> dict[str, Answer]:
-        """Let every hospital score models on its patients; returns each one's answer.
-
-        Raises StudyError where a hospital fails: results without its patients would mislead.
-        """
-        tensors = {f"{MODEL}{name}": model for name, model in models.items()}
-        return self.server.ask_each(deployment, Job("score", deployment.digest), self.hospitals, tensors=tensors)

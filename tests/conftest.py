@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from flwr.serverapp import Grid
 from hypothesis import settings
 
@@ -18,17 +19,22 @@ from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, parse
+from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.federation.server import Report
+from fedmammo.federation.rounds import Deployed, RoundsOf
+from fedmammo.federation.server import Report, Server
 from fedmammo.hospitals.dealing import deal, write_sites
 from fedmammo.hospitals.site import Site
+from fedmammo.models.classifier import initial_model
 from fedmammo.phantom.tree import write_tree
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.secret import Secret
 from fedmammo.stages.hospital import work
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.stage import Incoming, Job
+from fedmammo.stages.train import Train
 from fedmammo.study import simulate
 from fedmammo.synthesis import radiomics
 
@@ -184,3 +190,40 @@ class Hospitals:
 def hospitals_of() -> type[Hospitals]:
     """Write the sites of a study into a folder, and open them."""
     return Hospitals
+
+
+class Federation:
+    """Hospitals of a study with one setting on the inline grid, all ready to train, and the server that asks them.
+
+    `grid` makes another one, as in `run_inline`.
+    """
+
+    def __init__(self, content: dict[str, Any], run: Path, grid: Callable[[Path, int], Grid] = inline) -> None:
+        self.run = run
+        self.hospitals = Hospitals({"arms": ["federated"], **content}, run / "hospitals")
+        config = self.hospitals.config
+        self.deployment = config.deployment(next(iter(config.arms)), next(iter(config.settings)))
+        names = self.hospitals.members(self.deployment)
+        self.server = Server(grid(self.hospitals.folder, len(self.hospitals.sites)), names, 60.0, lambda _: None)
+        self.plan = self.hospitals.begin(self.deployment)
+        sizes = {name: len(self.hospitals.sites[name].holder(self.deployment).training) for name in names}
+        groups = self.deployment.arm.groups([name for name in self.hospitals.sites if name != "all"])
+        secret = Secret(bytes(32))
+        self.deployed = Deployed(self.deployment, groups, sizes, self.plan, secret, torch.device("cpu"))
+        self.initial = initial_model(self.deployment.diagnosis, 0)
+
+    @property
+    def path(self) -> Path:
+        """Where the server keeps how far it is."""
+        return self.run / "checkpoint.safetensors"
+
+    def train(self) -> Checkpoint:
+        """Take all rounds that are not taken yet."""
+        first = {group.name: self.initial for group in self.deployed.groups}
+        return RoundsOf(self.server, self.deployed, Train()).run(first, self.path)
+
+
+@pytest.fixture(scope="session")
+def federation_of() -> type[Federation]:
+    """Make the hospitals of a study and their server in a folder."""
+    return Federation

@@ -15,6 +15,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.arm import ALL
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import read_tensors
+from fedmammo.errors import InputError
 from fedmammo.hospitals.dealing import deal
 from fedmammo.models.classifier import initial_model
 from fedmammo.phantom.patches import draw_patches
@@ -47,6 +48,24 @@ def test_hospitals_with_faults_drawn_twice(
     assert set(wrong["split"]) == {"validation"} and set(wrong["hospital"]) == {"A"}
     held = predictions[predictions["hospital"] == "A"].groupby("draw")["patient"].agg(frozenset)
     assert held[1] != held[4]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "expected"),
+    [
+        ({"test": "val"}, "evaluation.test: the cohort has no split 'val'; it has test, train"),
+        ({"test": "train"}, "hospital-1: no patient is left to train on in fold 0 of seed 0; use fewer"),
+        ({"folds": 40}, "evaluation.folds: 40, but fold "),
+    ],
+)
+def test_nobody_to_train_or_to_test_on_is_found_before_anything_is_written(
+    run_inline: Run, phantom_study: dict[str, Any], tmp_path: Path, evaluation: dict[str, Any], expected: str
+) -> None:
+    phantom_study["evaluation"] |= evaluation
+    with pytest.raises(InputError) as caught:
+        run_inline(parse(phantom_study, "small"), tmp_path / "run")
+    assert str(caught.value).startswith(expected)
+    assert not (tmp_path / "run").exists()
 
 
 class Plain(nn.Module):

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -40,13 +39,11 @@ class Server:
     Args:
         grid: Flower's grid, or the inline one.
         hospitals: names of the holders of patients whom the study needs.
-        run: folder of the run.
         timeout: seconds that the server waits for answers.
         report: called with what happens, for progress.
     """
 
-    def __init__(self, grid: Grid, hospitals: Sequence[str], run: Path, timeout: float, report: Report) -> None:
-        self.run = run
+    def __init__(self, grid: Grid, hospitals: Sequence[str], timeout: float, report: Report) -> None:
         self.report = report
         self._grid = grid
         self._timeout = timeout

@@ -125,12 +125,19 @@ class Site:
         self._deployments[deployment.digest] = deployment
 
     def deployment(self, digest: str) -> Deployment:
-        """Return a deployment that was kept. Raises RefusalError for a digest that is not known here."""
+        """Return a deployment that was kept.
+
+        Raises RefusalError for a digest that is not known here, and for an algorithm that is not allowed any more.
+        """
         if digest not in self._deployments:
             path = self._kept(digest)
             if not path.exists():
                 raise RefusalError("refused: no deployment of this digest was agreed to here")
-            self._deployments[digest] = Deployment.model_validate_json(path.read_text())
+            text = path.read_text()
+            name = json.loads(text)["federation"]["strategy"]["name"]
+            if ":" in name and name not in self.file.algorithms:  # before it is imported
+                raise RefusalError(f"refused: algorithm {name} is not in algorithms of the site file any more")
+            self._deployments[digest] = Deployment.model_validate_json(text)
         return self._deployments[digest]
 
     def _kept(self, digest: str) -> Path:

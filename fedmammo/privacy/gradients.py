@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 CHUNK_BYTES = 2**29  # of images' gradients at once, unless one patient alone needs more
+
+LOGIT_STEP = 2.0**-30  # far above the last bit of float64, far below what training notices
 
 ImageLoss = Callable[..., Tensor]
 """(module, one image's tensors with a first axis of 1 ...) → its loss, a scalar."""
@@ -31,9 +34,13 @@ def linear_gradients(
         patients: how many there are.
 
     Returns:
-        (patients, 1, width) and (patients, 1).
+        (patients, 1, width) and (patients, 1), float64: what a patient adds depends on nobody computed beside it.
+        Sums over a row may differ in their last bits by how many rows there are, so logits are rounded before use.
     """
-    error = (head(inputs).squeeze(1).sigmoid() - targets) * weights
+    inputs = inputs.double()
+    logits = functional.linear(inputs, head.weight.double(), head.bias.double()).squeeze(1)
+    logits = (logits / LOGIT_STEP).round() * LOGIT_STEP
+    error = (logits.sigmoid() - targets) * weights
     of_weight = inputs.new_zeros(patients, inputs.shape[1]).index_add_(0, patient, error[:, None] * inputs)
     of_bias = inputs.new_zeros(patients).index_add_(0, patient, error)
     return [of_weight[:, None], of_bias[:, None]]

@@ -70,8 +70,9 @@ class BaseStrategy(Section):
         """Build Flower's strategy. All hospitals take part; a missing one never blocks a round."""
         import flwr.serverapp.strategy as flower  # only the server needs Flower; the schema is read without it
 
-        made = getattr(flower, self.name, flower.FedAvg)
-        return made(min_train_nodes=1, min_available_nodes=1, **self.parameters(deployment))
+        found = getattr(flower, self.name, None)  # none for an algorithm of somebody else's, which takes the mean
+        parameters = self.parameters(deployment) if found else {}
+        return (found or flower.FedAvg)(min_train_nodes=1, min_available_nodes=1, **parameters)
 
     def correct(self, local: LocalRound, parameters: dict[str, Parameter]) -> None:
         """Change the gradients of a step at a hospital, which are in the parameters."""

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fedmammo.disk.files import write_bytes
 from fedmammo.errors import StudyError
@@ -71,10 +73,11 @@ class Pool:
         patches = np.load(folder / PATCHES, mmap_mode="r", allow_pickle=False)
         return cls(folder, digest, images.astype({"malignant": bool}), patches)
 
-    def files(self) -> dict[str, NDArray[np.uint8]]:
-        """Return the pool as it travels: its files, as bytes."""
-        names = (PATCHES, IMAGES, MANIFEST)
-        return {name: np.frombuffer((self.folder / name).read_bytes(), np.uint8) for name in names}
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The pool as it travels: its files, as bytes."""
+        contents = {name: (self.folder / name).read_bytes() for name in (PATCHES, IMAGES, MANIFEST)}
+        return {name: torch.from_numpy(np.frombuffer(content, np.uint8).copy()) for name, content in contents.items()}
 
     @property
     def manifest(self) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.commands.audit import audit
 from fedmammo.commands.privacy import plan_page, show_page, write_plans
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError, StudyError
@@ -158,6 +157,8 @@ def test_the_holder_of_all_patients_alone_spends_for_each_of_them(
 
 
 def test_an_audit_stands_on_the_page_beside_what_was_claimed(finished: Finished) -> None:
+    from fedmammo.commands.audit import audit
+
     _, run = finished
     found = audit(run, 40, 6, 0, lambda _: None).set_index(["setting", "measure"])
     assert found.loc[("real-epsilon-6", "mu"), "claimed"] == pytest.approx(1.4596, rel=1e-3)

@@ -55,11 +55,11 @@ def pools_of(tmp_path: Path, generators: Generators, config: StudyConfig, seeded
     return Pools(tmp_path, SIDE, config.synthesis, generators, seeded)
 
 
-def of(pools: Pools, one: Deployment) -> dict[str, Pool]:
+def of(pools: Pools, one: Deployment, setting: str = "") -> dict[str, Pool]:
     """The pools of a deployment at hospitals A and B."""
     sizes = dict.fromkeys(("A", "B", "all"), 10)
     groups, plan = one.arm.groups(["A", "B"]), plan_of(one, sizes)
-    return pools.of(Deployed(one, groups, sizes, plan, Secret(bytes(32)), torch.device("cpu")))
+    return pools.of(Deployed(one, groups, sizes, plan, Secret(bytes(32)), torch.device("cpu")), setting)
 
 
 def table(tmp_path: Path) -> pd.DataFrame:
@@ -172,9 +172,10 @@ def test_a_generator_with_a_part_of_the_budget_is_its_settings_own(
     plain = private(small_study, 0.0)
     pools = pools_of(tmp_path / "plain", generators, plain)
     for setting in BUDGETS:
-        of(pools, plain.deployment("local", setting).without_budget())
+        of(pools, plain.deployment("local", setting).without_budget(), setting)
     assert len(generators.asked) == 3
-    assert set(table(tmp_path / "plain")["guarantee"]) == {"none"}
+    written = table(tmp_path / "plain")
+    assert set(written["guarantee"]) == {"none"} and set(written["setting"]) == {BUDGETS[0]}, "of the study's settings"
 
 
 def test_what_a_pool_guarantees(small_study: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.stages.stage import Tensors
@@ -22,7 +21,7 @@ def pool(tmp_path: Path) -> Pool:
 @pytest.fixture
 def files_of_pool(pool: Pool) -> Tensors:
     """The pool as it travels."""
-    return {name: torch.from_numpy(content.copy()) for name, content in pool.files().items()}
+    return pool.tensors
 
 
 @pytest.fixture

@@ -213,11 +213,12 @@ def test_a_job_for_five_hundred_hospitals_is_as_small() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "[]", "{}", '{"stage": "train"}', '{"stage": 1, "deployment": "a"}', '{"stage": "train", "deployment": null}',
+        "", "[]", "{}", '{"stage": "train"}',
+        '{"stage": 1, "deployment": "a"}', '{"stage": "train", "deployment": null}',
         '{"stage": "train", "deployment": "a", "round": true}', '{"stage": "train", "deployment": "a", "round": 1.5}',
         '{"stage": "train", "deployment": "a", "run": "/etc"}', '{"stage": "train", "deployment": "a", "pool": ["b"]}',
     ],
 )  # fmt: skip
 def test_a_job_that_says_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(RefusalError, match="^refused: not a job that is understood here"):
+    with pytest.raises(RefusalError, match=r"^refused: not a job that is understood here"):
         Job.from_json(text)

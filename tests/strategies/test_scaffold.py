@@ -11,21 +11,17 @@ from flwr.clientapp import ClientApp
 from torch import Tensor
 from torch.nn import functional
 
-from fedmammo.config.arm import ALL, Group
+from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import parse
 from fedmammo.errors import InputError
 from fedmammo.federation.checkpoint import Checkpoint
-from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.federation.rounds import Combiner, Deployed, RoundsOf
-from fedmammo.federation.server import Server
-from fedmammo.models.classifier import initial_model
+from fedmammo.federation.rounds import Combiner
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.secret import Secret
 from fedmammo.stages.opened import inputs_of
 from fedmammo.stages.stage import Turn
-from fedmammo.stages.train import Train
 from fedmammo.strategies.base import LocalRound, Tensors
 from fedmammo.strategies.scaffold import Scaffold
 from fedmammo.study import check
@@ -50,7 +46,7 @@ def tensors(value: float) -> Tensors:
 
 
 class ByHand:
-    """Hospitals whose loss is (w - target)² / 2, with one step of rate 1/2 a round, so that a gradient is w - target."""
+    """Hospitals whose loss is (w - target)² / 2, so that a gradient is w - target; a round is one step of rate 1/2."""
 
     def __init__(self, deployment: Deployment, targets: dict[str, float], patients: dict[str, int]) -> None:
         self.deployment = deployment
@@ -96,8 +92,8 @@ def test_two_hospitals_two_rounds_of_one_step(deployment: Deployment) -> None:
     Round 1: gradients -1, -5; y = .5, 2.5; c_1 = (0 - .5) / .5 = -1, c_2 = -5, their gradients at w.
     w = (.5 + 3 x 2.5) / 4 = 2; c = (-1 + 3 x -5) / 4 = -4.
     Round 2: gradients 2 - 1 = 1, 2 - 5 = -3. Hospital 1 steps along 1 + c - c_1 = 1 - 4 + 1 = -2 to 3; hospital 2 along
-    -3 - 4 + 5 = -2 to 3: both the same way. c_1' = c_1 - c + (2 - 3) / .5 = -1 + 4 - 2 = 1, c_2' = -5 + 4 - 2 = -3: again
-    the gradients at w. w = 3; c = -4 + ((1 + 1) + 3 (-3 + 5)) / 4 = -2.
+    -3 - 4 + 5 = -2 to 3: both the same way. c_1' = c_1 - c + (2 - 3) / .5 = -1 + 4 - 2 = 1, c_2' = -5 + 4 - 2 = -3:
+    again the gradients at w. w = 3; c = -4 + ((1 + 1) + 3 (-3 + 5)) / 4 = -2.
     """
     hospitals = ByHand(deployment, {"one": 1.0, "two": 5.0}, {"one": 1, "two": 3})
     model = hospitals.round(tensors(0.0), 1)
@@ -109,7 +105,7 @@ def test_two_hospitals_two_rounds_of_one_step(deployment: Deployment) -> None:
 
 
 def test_a_hospital_that_does_not_answer_keeps_its_variate(deployment: Deployment) -> None:
-    """c moves by what the others changed over all hospitals' patients: hospital 2 alone, 3 of 4: 3 x -5 / 4 = -3.75."""
+    """What the others changed counts over all hospitals' patients: hospital 2 alone, 3 of 4: c = 3 x -5 / 4 = -3.75."""
     strategy = deployment.strategy
     local = LocalRound(deployment, tensors(0.0), {}, {})
     beside, _ = strategy.after(local, tensors(2.5))
@@ -132,29 +128,7 @@ def test_the_servers_rate_is_how_far_the_model_goes(deployment: Deployment) -> N
     assert strategy.at_server(turn) == (tensors(1.5), tensors(-4.0))
 
 
-class Federation:
-    """Real hospitals on the inline grid, and the server that asks them for rounds."""
-
-    def __init__(self, hospitals: Any, run: Path) -> None:
-        self.hospitals = hospitals
-        self.deployment = hospitals.config.deployment("federated", next(iter(hospitals.config.settings)))
-        self.run = run
-        names = list(hospitals.sites)
-        grid = InlineGrid(app_of(hospitals.folder), len(names))
-        self.server = Server(grid, names, run, 60.0, lambda _: None)
-        self.plan = hospitals.begin(self.deployment)
-        sizes = {name: len(site.holder(self.deployment).training) for name, site in hospitals.sites.items()}
-        self.deployed = Deployed(
-            self.deployment, [Group(ALL, tuple(names))], sizes, self.plan, Secret(bytes(32)), torch.device("cpu")
-        )
-        self.initial = initial_model(self.deployment.diagnosis, 0)
-
-    def train(self) -> Checkpoint:
-        rounds = RoundsOf(self.server, self.deployed, Train())
-        return rounds.run({ALL: self.initial}, self.run / "checkpoint.safetensors")
-
-
-def published(federation: Federation, local_steps: int, rounds: int, rate: float) -> tuple[Tensors, Tensors]:
+def published(federation: Any, local_steps: int, rounds: int, rate: float) -> tuple[Tensors, Tensors]:
     """Algorithm 1 of Karimireddy et al. 2020 with option II: the model x and the server's variate c, in float64.
 
     Every hospital takes part in every round; hospitals are weighted by patients, as the study's mean is.
@@ -196,11 +170,11 @@ def published(federation: Federation, local_steps: int, rounds: int, rate: float
 
 @pytest.mark.parametrize(("local_steps", "rate"), [(3, 1.0), (1, 0.5)])
 def test_through_hospitals_it_is_the_published_algorithm(
-    phantom_study: dict[str, Any], hospitals_of: Any, tmp_path: Path, local_steps: int, rate: float
+    phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path, local_steps: int, rate: float
 ) -> None:
     """Three hospitals, three rounds: model and variates to float32's rounding; and it is not FedAvg."""
     study = scaffold_study(phantom_study, local_steps, 3, rate)
-    federation = Federation(hospitals_of(study, tmp_path / "hospitals"), tmp_path)
+    federation = federation_of(study, tmp_path)
     found = federation.train()
     model, variate = published(federation, local_steps, 3, rate)
     for name, tensor in model.items():
@@ -209,13 +183,13 @@ def test_through_hospitals_it_is_the_published_algorithm(
         torch.testing.assert_close(kept.double(), variate[name], atol=2e-5, rtol=1e-3)
     assert {row["status"] for row in found.rows} == {"ok"}
     mean = phantom_study | study | {"federation": study["federation"] | {"strategy": {"name": "FedAvg"}}}
-    plain = Federation(hospitals_of(mean, tmp_path / "mean" / "hospitals"), tmp_path / "mean").train()
+    plain = federation_of(mean, tmp_path / "mean").train()
     apart = (plain.models[ALL]["head.weight"] - found.models[ALL]["head.weight"]).abs().max()
     assert float(apart) > 1e-4
 
 
 def test_a_single_hospital_with_zero_variates_takes_sgd(
-    phantom_study: dict[str, Any], hospitals_of: Any, tmp_path: Path
+    phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path
 ) -> None:
     """With one hospital c = c_i in every round: nothing is corrected, bit for bit in the first round."""
     models = []
@@ -223,7 +197,7 @@ def test_a_single_hospital_with_zero_variates_takes_sgd(
         study = scaffold_study(phantom_study)
         study["hospitals"] = {"assignment": {"by": "uniform", "count": 1}}
         study["federation"]["strategy"] = {"name": name}
-        federation = Federation(hospitals_of(study, tmp_path / name / "hospitals"), tmp_path / name)
+        federation = federation_of(study, tmp_path / name)
         incoming = {"arrays": federation.initial}
         first = federation.hospitals.work("hospital-1", federation.deployment, "train", 1, incoming)
         models.append((first.tensors, federation.train().models[ALL]))
@@ -238,13 +212,13 @@ class Stopped(Exception):
 
 
 def test_variates_survive_a_restart(
-    phantom_study: dict[str, Any], hospitals_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped when hospitals had answered round 2, before the server kept it; then the same bytes as if never."""
     study = scaffold_study(phantom_study)
-    whole = Federation(hospitals_of(study, tmp_path / "whole" / "hospitals"), tmp_path / "whole")
+    whole = federation_of(study, tmp_path / "whole")
     expected = whole.train()
-    stopped = Federation(hospitals_of(study, tmp_path / "run" / "hospitals"), tmp_path / "run")
+    stopped = federation_of(study, tmp_path / "run")
     write = Checkpoint.write
 
     def killed(self: Checkpoint, path: Path) -> None:
@@ -256,7 +230,7 @@ def test_variates_survive_a_restart(
         broken.setattr(Checkpoint, "write", killed)
         with pytest.raises(Stopped):
             stopped.train()
-    again = Federation(hospitals_of(study, tmp_path / "run" / "hospitals"), tmp_path / "run").train()
+    again = federation_of(study, tmp_path / "run").train()
     for name, tensor in expected.models[ALL].items():
         assert torch.equal(again.models[ALL][name], tensor)
     for folder in (whole, stopped):
@@ -289,7 +263,7 @@ def test_other_optimisers_are_refused_before_anything_runs(
 
 
 def test_under_a_budget_variates_come_from_noised_models(
-    phantom_study: dict[str, Any], hospitals_of: Any, tmp_path: Path
+    phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path
 ) -> None:
     """The answer passes the hospital's guard, and c_i' - c_i = -c + (x - y) / (K l) for the y that was released.
 
@@ -297,7 +271,7 @@ def test_under_a_budget_variates_come_from_noised_models(
     """
     study = scaffold_study(phantom_study, rounds=2)
     study |= {"settings": ["real-epsilon-6"], "privacy": {"secret_seed": 1}}
-    federation = Federation(hospitals_of(study, tmp_path / "hospitals"), tmp_path)
+    federation = federation_of(study, tmp_path)
     ask = cast(Callable[..., Answer], federation.hospitals.work)
     beside: Tensors = {name: torch.full_like(tensor, 0.25) for name, tensor in federation.initial.items()}
     assert federation.plan is not None
@@ -318,10 +292,10 @@ def test_under_a_budget_variates_come_from_noised_models(
 
 
 def test_a_study_under_a_budget_is_trained_with_it(
-    phantom_study: dict[str, Any], hospitals_of: Any, tmp_path: Path
+    phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path
 ) -> None:
     study = scaffold_study(phantom_study, rounds=2)
     study |= {"settings": ["real-epsilon-6"], "privacy": {"secret_seed": 1}}
-    found = Federation(hospitals_of(study, tmp_path / "hospitals"), tmp_path).train()
+    found = federation_of(study, tmp_path).train()
     assert {row["status"] for row in found.rows} == {"ok"} and all(row["epsilon_spent"] > 0 for row in found.rows)
     assert all(tensor.abs().max() > 0 for tensor in of_kind(found.kept[ALL], "strategy").values())

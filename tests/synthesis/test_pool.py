@@ -22,7 +22,7 @@ def kept(tmp_path: Path, **keys: int) -> Pool:
 
 
 def content(pool: Pool) -> dict[str, bytes]:
-    return {name: value.tobytes() for name, value in pool.files().items()}
+    return {name: value.numpy().tobytes() for name, value in pool.tensors.items()}
 
 
 def test_images_come_back_as_they_were(tmp_path: Path) -> None:

@@ -1,0 +1,95 @@
+"""The hospitals of a study, as the server asks them: to agree, for features, to keep a pool, for scores."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from fedmammo.config.arm import ALL
+from fedmammo.config.deployment import Deployment
+from fedmammo.federation.rounds import Deployed
+from fedmammo.federation.server import Server
+from fedmammo.privacy.answer import Answer
+from fedmammo.privacy.secret import Secret
+from fedmammo.stages.planning import plan_of
+from fedmammo.stages.score import MODEL
+from fedmammo.stages.stage import Job, Tensors
+
+
+class Hospitals:
+    """Asks for the steps that are not taken in rounds. Every hospital must answer: nothing goes on without.
+
+    Args:
+        server: speaks to them.
+        secret: the server's own.
+        device: where the server computes.
+    """
+
+    def __init__(self, server: Server, secret: Secret, device: torch.device) -> None:
+        self.server = server
+        self.names = [name for name in server.nodes if name != ALL]
+        self._secret = secret
+        self._device = device
+
+    def agree(self, deployment: Deployment) -> Deployed:
+        """Let everybody who trains or tests read the deployment, and everybody who trains agree to its plan.
+
+        Raises StudyError where a hospital refuses.
+        """
+        groups = deployment.arm.groups(self.names)
+        members = [name for group in groups for name in group.members]
+        everybody = list(dict.fromkeys([*self.names, *members]))
+        job = Job("declare", deployment.digest)
+        declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
+        sizes = {name: int(declared[name].numbers["num-examples"]) for name in members}
+        plan = plan_of(deployment, sizes)
+        if plan is not None:
+            job = Job("agree", deployment.digest, plan=plan.digest)
+            self.server.ask_each(deployment, job, members, agreement=json.dumps(sizes))
+        return Deployed(deployment, groups, sizes, plan, self._secret, self._device)
+
+    def features(self, deployed: Deployed) -> None:
+        """Let every hospital compute the frozen prefix of its images, some at a time."""
+        digest = deployed.deployment.digest
+        self._compute(deployed, {name: Job("features", digest) for name in [*self.names, *deployed.members]})
+
+    def features_of_pools(self, deployed: Deployed, pools: Mapping[str, str]) -> None:
+        """Let members compute the frozen prefix of their group's pool, each a part. `pools`: digests by group."""
+        digest, members = deployed.deployment.digest, deployed.members
+        jobs = {}
+        for group in deployed.groups:
+            for name in group.members:
+                part = members.index(name)
+                jobs[name] = Job("features", digest, pool=pools[group.name], part=part, parts=len(members))
+        self._compute(deployed, jobs)
+
+    def _compute(self, deployed: Deployed, waiting: dict[str, Job]) -> None:
+        deployment, number = deployed.deployment, 0
+        while waiting:
+            number += 1
+            contents = {name: self.server.content(replace(job, round=number)) for name, job in waiting.items()}
+            answers = self.server.ask_all(deployment, Job("features", deployment.digest, number), contents)
+            waiting = {name: waiting[name] for name, answer in answers.items() if answer.numbers["remaining"]}
+
+    def share(
+        self, deployed: Deployed, digests: Mapping[str, str], files: Mapping[str, Tensors]
+    ) -> list[dict[str, Any]]:
+        """Send each group's pool to its members, who verify and keep it; returns rows of rounds.csv.
+
+        Only in a federation does anything travel: elsewhere the members hold the pool. `digests` of the pools and their
+        `files`, as bytes: by group.
+        """
+        deployment, rows = deployed.deployment, []
+        for group in deployed.groups if deployment.arm.federated else []:
+            job = Job("share", deployment.digest, pool=digests[group.name])
+            content = self.server.content(job, {"arrays": files[group.name]})
+            answers = self.server.ask_all(deployment, job, dict.fromkeys(group.members, content))
+            rows += [self.server.row(deployment, job, name, content, answer) for name, answer in answers.items()]
+        return rows
+
+    def score(self, deployment: Deployment, models: Mapping[str, Tensors]) -> dict[str, Answer]:
+        """Let every hospital score models on its patients; returns each one's answer."""
+        tensors = {f"{MODEL}{name}": model for name, model in models.items()}
+        return self.server.ask_each(deployment, Job("score", deployment.digest), self.names, tensors=tensors)
