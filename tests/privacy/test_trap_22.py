@@ -1,6 +1,7 @@
 """Trap 22: paths in messages, and what errors tell of files. Everything goes through the client app."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,6 @@ def test_trap_22_rounds_that_are_none(deploy: Deploy, round_: Any) -> None:
         {"seed": "../0"},
         {"draw": -1},
         {"diagnosis": {"harmonisation": "../window"}},
-        {"federation": {"strategy": {"name": "os:system"}}},
         {"federation": {"strategy": {"name": "../fedavg"}}},
     ],
 )
@@ -86,9 +86,18 @@ def test_trap_22_names_in_a_deployment_are_no_paths(deploy: Deploy, tmp_path: Pa
     """Names of files are made of choices and numbers; only algorithms that the site file lists are imported."""
     one = deploy()
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(RefusalError, match=r"^refused: (not a deployment that is|algorithm os:system is not)"):
+    with pytest.raises(RefusalError, match=r"^refused: not a deployment that is understood here$"):
         one.ask(0, Job("declare", one.deployment.digest), text=altered(one.deployment, **change))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_trap_22_algorithms_are_not_imported_by_their_paths(deploy: Deploy) -> None:
+    """Refused before anything is imported: a module need not hold an algorithm to do harm."""
+    one = deploy()
+    text = altered(one.deployment, federation={"strategy": {"name": "this:Zen"}})
+    with pytest.raises(RefusalError, match=r"^refused: algorithm this:Zen is not in algorithms of the site file$"):
+        one.ask(0, Job("declare", one.deployment.digest), text=text)
+    assert "this" not in sys.modules
 
 
 @pytest.mark.parametrize("how", [{"weights": "/etc/passwd"}, {"network": "local-dir:/etc"}, {"network": "../x"}])
