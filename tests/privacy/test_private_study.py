@@ -198,16 +198,16 @@ def test_a_server_that_deviates_is_refused_by_every_hospital(
 
 
 def test_others_do_not_go_on_without_a_hospital_that_refuses(config: StudyConfig, tmp_path: Path) -> None:
-    """One of three is asked by another plan: the study ends, although the others answered."""
+    """The last of three is asked by another plan: the study ends, although the others answered."""
 
     def change(message: Message) -> None:
         record = message.content.config_records.get("config")
         job = json.loads(str(record["job"])) if record else {}
-        if record and job["stage"] == "train" and "plan" in job and message.metadata.dst_node_id == 1:
+        if record and job["stage"] == "train" and "plan" in job and message.metadata.dst_node_id == 2:
             record["job"] = json.dumps(job | {"plan": "0" * 64})
 
     with pytest.raises(
-        StudyError, match=r"2 of 3 hospitals answered, .*; hospital-2 failed: RefusalError: refused: it"
+        StudyError, match=r"2 of 3 hospitals answered, .*; hospital-3 failed: RefusalError: refused: it"
     ):
         go(config, tmp_path / "run", change)
 
