@@ -173,7 +173,7 @@ def test_the_same_sums_are_noised_alike_and_others_otherwise(deploy: Callable[..
         stepped(turn._replace(group="other")),
         stepped(turn._replace(deployment=other)),
         stepped(turn._replace(answers=dict(list(turn.answers.items())[:2]))),
-        stepped(turn._replace(plan=replace(deployed.plan, mechanisms=(replace(mechanism, clipping_norm=1.01),)))),
+        stepped(turn._replace(plan=replace(deployed.plan, mechanisms=(replace(mechanism, clipping_norm=2.0),)))),
         stepped(turn._replace(secret=Secret.of(Path("server"), 2))),
     ]  # fmt: skip
     assert torch.equal(stepped(turn), steps[0])

@@ -1,6 +1,7 @@
 """The guard of a hospital's patients: agrees once, refuses what deviates, releases what is in the ledger."""
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -195,6 +196,11 @@ def test_patients_are_protected_or_exposed_for_ever(tmp_path: Path) -> None:
 def test_processes_at_once_do_not_pass_the_lifetime_together(tmp_path: Path) -> None:
     """Four deployments of which one round each costs 2.7; three together 4.9."""
     limits = Limits(lifetime_epsilon=4)
+
+    def slowly(_: PrivateSteps | None) -> Answer:
+        time.sleep(0.3)  # so long that all have asked before any is in its ledger
+        return ANSWER
+
     made = [agreed(tmp_path, name=name, limits=limits) for name in "abcd"]
     children = []
     for number, one in enumerate(made):
@@ -202,7 +208,7 @@ def test_processes_at_once_do_not_pass_the_lifetime_together(tmp_path: Path) -> 
         if pid == 0:
             code = 2
             try:
-                one.release("train", 1, {"of": number}, lambda _: os.sched_yield() or ANSWER)
+                one.release("train", 1, {"of": number}, slowly)
                 code = 0
             except RefusalError:
                 code = 1

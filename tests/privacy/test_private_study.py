@@ -103,7 +103,7 @@ def test_a_hospital_killed_anywhere_between_drawing_and_delivery(deploy: Callabl
         }
         (kept,) = deployment.kept(0)
         assert all((kept[name] == tensor).all() for name, tensor in sent.items())
-    assert kills >= 4
+    assert kills >= 6
 
 
 @pytest.fixture
@@ -195,6 +195,21 @@ def test_a_server_that_deviates_is_refused_by_every_hospital(
     assert len(statuses) == 3 and all(reason in status for status in statuses.values())
     assert ledgers(tmp_path / "run") == [[], [], []]
     assert set(pd.read_csv(tmp_path / "run/results.csv")["setting"]) == {"real"}
+
+
+def test_others_do_not_go_on_without_a_hospital_that_refuses(config: StudyConfig, tmp_path: Path) -> None:
+    """The last of three is asked by another plan: the study ends, although the others answered."""
+
+    def change(message: Message) -> None:
+        record = message.content.config_records.get("config")
+        job = json.loads(str(record["job"])) if record else {}
+        if record and job["stage"] == "train" and "plan" in job and message.metadata.dst_node_id == 2:
+            record["job"] = json.dumps(job | {"plan": "0" * 64})
+
+    with pytest.raises(
+        StudyError, match=r"2 of 3 hospitals answered, .*; hospital-3 failed: RefusalError: refused: it"
+    ):
+        go(config, tmp_path / "run", change)
 
 
 def test_a_plan_beyond_a_hospitals_limits_ends_the_study(
