@@ -16,6 +16,7 @@ import click
 import typer
 from rich.console import Console
 
+import fedmammo
 from fedmammo.errors import FedmammoError, InputError
 
 app = typer.Typer(
@@ -33,6 +34,9 @@ data = typer.Typer(
 sites = typer.Typer(
     no_args_is_help=True, help="Look at hospitals.", epilog="Example: fedmammo sites show configs/quickstart.yaml"
 )
+site = typer.Typer(
+    no_args_is_help=True, help="Look at your own hospital's site.", epilog="Example: fedmammo site check site.yaml"
+)
 synthesis = typer.Typer(
     no_args_is_help=True,
     help="Look at synthetic images.",
@@ -45,8 +49,25 @@ privacy = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
+app.add_typer(site, name="site")
 app.add_typer(synthesis, name="synthesis")
 app.add_typer(privacy, name="privacy")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"fedmammo {fedmammo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Take what stands before the command."""
+
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The study, a YAML file; see `configs/`.")]
 Overrides = Annotated[
@@ -154,18 +175,37 @@ def show_sites(
     """Show which hospital holds what, asked against achieved, and how far hospitals differ."""
     from fedmammo.cohort.store import Cohort
     from fedmammo.commands.sites import write_sites
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
     from fedmammo.report.sites import check_suffix
 
     if out is not None:
         check_suffix(out)
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     terminal.hospitals(Cohort.open(Path(study.cohort.path)), study)
     if out is not None:
         with terminal.working(f"looking at {study.cohort.path}") as report:
             write_sites(out, study, report)
         typer.echo(f"{out}: images of patients and exact counts, for the planner of the simulation only")
+
+
+@site.command("check", epilog="Example: fedmammo site check /etc/fedmammo/site.yaml")
+def check_site(path: Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")]) -> None:
+    """Say whether a hospital could take part: files, permissions, patients, limits, what it would refuse."""
+    from fedmammo.commands.site import check_page
+    from fedmammo.report import terminal
+
+    terminal.page(check_page(path))
+
+
+@site.command("approve", epilog="Example: fedmammo site approve /etc/fedmammo/site.yaml 3f9a...")
+def approve_study(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")],
+    study: Annotated[str, typer.Argument(metavar="DIGEST", help="Of the study, as `fedmammo privacy plan` prints it.")],
+) -> None:
+    """Write down that the hospital's people agree to a study; it takes part in no other."""
+    from fedmammo.commands.site import approve
+
+    typer.echo(f"{approve(path, study).name}: approves of study {study}")
 
 
 @synthesis.command(
@@ -191,13 +231,12 @@ def evaluate_synthesis(
 ) -> None:
     """Measure how good synthetic images are, every measure beside real images against real images."""
     from fedmammo.commands import synthesis as quality_view
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
     from fedmammo.report.synthesis_page import measures
 
     if out is not None:
         quality_view.check_suffix(out)
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     with terminal.working(f"looking at {images}") as report:
         found = quality_view.assess(study, images, split, side, processes, report)
         if out is not None:
@@ -217,10 +256,9 @@ def plan_privacy(
 ) -> None:
     """Say what a study will cost patients' privacy, before anything runs: for each arm and setting with a budget."""
     from fedmammo.commands.privacy import plan_page, write_plans
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
 
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     with terminal.working(f"planning {study.name}"):
         page = plan_page(study)
     path = out or Path(f"{study.name}-privacy-plan.json")
@@ -270,20 +308,18 @@ def run(
 
     The same command with the same --out continues after the last finished round.
     """
-    from fedmammo.commands import run as engine
-    from fedmammo.config.study import load
     from fedmammo.report import terminal
 
-    study = load(config, overrides)
+    study = fedmammo.load_study(config, overrides or ())
     folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         with terminal.Progress(study) as progress:
-            engine.run(study, folder, progress.update)
+            done = fedmammo.run_study(study, folder, progress.update)
     except KeyboardInterrupt:
         settings = [word for override in overrides or [] for word in ("--set", override)]
         command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
         raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
-    terminal.comparison(folder)
+    terminal.comparison(done.folder)
 
 
 class Interrupted(FedmammoError):
@@ -325,15 +361,22 @@ def compare(
 
 
 @app.command(epilog="Example: fedmammo schema > study.schema.json")
-def schema() -> None:
+def schema(
+    of_site: Annotated[bool, typer.Option("--site", help="What a hospital's site file may say, instead.")] = False,
+) -> None:
     """Print what a study's YAML file may say, as JSON schema."""
-    from fedmammo.config.study import StudyConfig
+    if of_site:
+        from fedmammo.hospitals.site_file import SiteFile
 
-    typer.echo(json.dumps(StudyConfig.model_json_schema(), indent=2))
+        content = SiteFile.model_json_schema()
+    else:
+        content = fedmammo.StudyConfig.model_json_schema()
+    typer.echo(json.dumps(content, indent=2))
 
 
 def main() -> None:
     """Run a command; a foreseen fault is one line on standard error and an exit code."""
+    os.umask(0o077)  # what a run or a hospital writes is its owner's alone to read
     try:
         raise SystemExit(app(prog_name="fedmammo", standalone_mode=False))
     except click.UsageError as error:  # its text is empty where it is the help that was shown

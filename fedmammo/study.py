@@ -1,166 +1,280 @@
 """The driver: the whole flow of a study on one screen.
 
 config → cohort → hospitals → features → training → scoring → evaluation; settings that learn from synthetic images
-make these, or pretrain on them, before training. A study is arms x settings x seeds (x folds); each such cell is one
-deployment. Flower's ServerApp calls `run` with Flower's grid, the inline engine with its own: the three arms walk the
-same path.
+make these, or pretrain on them, before training. A study is arms x settings x seeds (x draws x folds); each such
+combination is a deployment. Flower's ServerApp calls `run` with Flower's grid, the inline engine with its own: the
+three arms walk the same path. In a simulation, `simulate` deals patients and writes each hospital its site file first.
 """
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import torch
 from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.setting import kind_of
+from fedmammo.config.arm import ALL
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import digest_of_sources
-from fedmammo.errors import StudyError
+from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.tables import evaluate
-from fedmammo.federation.arms import Group, groups_of
-from fedmammo.federation.central import CentralRounds
 from fedmammo.federation.checkpoint import Checkpoint
-from fedmammo.federation.generators import generate
-from fedmammo.federation.rounds import Rounds
+from fedmammo.federation.rounds import Deployed, RoundsOf
 from fedmammo.federation.server import Report, Server
-from fedmammo.hospitals.holder import holders, names
-from fedmammo.hospitals.profiles import digest_of_profiles, profiles_of
+from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
+from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.models.classifier import CONSTANTS, build_classifier, initial_model
-from fedmammo.privacy.plan import Plan, plan_of
+from fedmammo.privacy.answer import Answer
+from fedmammo.privacy.secret import Secret
 from fedmammo.run.folder import RunFolder, round_row
+from fedmammo.run.generators import Generators, without_budget
 from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import tabulate, tested_split
+from fedmammo.run.public import Public
 from fedmammo.run.quality import QUALITY_TABLE, write_quality
-from fedmammo.synthesis.sources import POOLS
-from fedmammo.training.pretraining import pretrain
-from fedmammo.training.site import pick_device
-from fedmammo.training.task import Cell
+from fedmammo.stages.opened import pick_device, with_weights
+from fedmammo.stages.planning import plan_of
+from fedmammo.stages.score import MODEL
+from fedmammo.stages.stage import Job, Tensors
+from fedmammo.stages.train import Train
+from fedmammo.synthesis.pool import Pool
+from fedmammo.training.pretraining import pretrain, pretraining_name
 
 
-def cells(config: StudyConfig) -> Iterator[Cell]:
-    """List the study's deployments in the order in which they run."""
-    for arm in config.arms:
-        for setting in config.settings:
-            for seed in config.seeds:
-                for draw in config.hospitals.seed:
-                    for fold in range(max(1, config.evaluation.folds)):
-                        yield Cell(arm, setting, seed, draw, fold)
+def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
+    """Open everything that a simulation needs, before anything is written.
 
-
-def check(config: StudyConfig) -> tuple[list[str], dict[str, str]]:
-    """Open everything that a study needs, before anything is written.
-
-    Returns the names of the hospitals, and what else the results depend on: digests of code, weights, cohort and
+    Returns the hospitals as they are dealt, and what else the results depend on: digests of code, weights, cohort and
     profiles, device and versions. Raises InputError, in one line, for whatever the study asks for that is not there
     or cannot be.
     """
     cohort = Cohort.open(Path(config.cohort.path))
-    setting = next(iter(config.settings))
-    for arm, seed, draw, fold in {(cell.arm, cell.seed, cell.draw, cell.fold) for cell in cells(config)}:
-        holders(cohort, config.for_cell(arm, setting, draw), seed, fold)
+    dealt = deal(cohort, config)
+    networks, seen = {}, set()
+    for deployment in config.deployments:
+        place = (deployment.draw, deployment.seed if deployment.dealing.folds else 0, deployment.fold)
+        if place not in seen:
+            seen.add(place)
+            _check_tested(dealt, cohort, deployment)
+        networks[deployment.diagnosis.model_dump_json()] = deployment.diagnosis
+        why = deployment.strategy.refuses(deployment, len(dealt.names)) if deployment.arm.federated else None
+        if why:
+            raise InputError(f"federation.strategy: {why}")
     device = pick_device(config.engine.device)
-    studies = [
-        config.for_cell(arm, setting, config.hospitals.draw) for arm in config.arms for setting in config.settings
-    ]
-    networks = {study.diagnosis.model_dump_json(): study.diagnosis for study in studies}
-    backbones = [build_classifier(network).digest() for network in networks.values()]
-    hospitals = names(cohort, config)
+    backbones = [build_classifier(with_weights(network, config.weights)).digest() for network in networks.values()]
     digests = {
         "code": digest_of_sources(),
         "weights": " ".join(dict.fromkeys(backbones)),
         "cohort": cohort.digest,
-        "profiles": digest_of_profiles(config.hospitals, hospitals),
+        "profiles": digest_of_profiles(config.hospitals, dealt.names),
         **({"images": check_source(config.synthesis)} if config.synthesis else {}),
         "device": device.type,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "flwr", "numpy")),
     }
-    return hospitals, digests
+    return dealt, digests
+
+
+def _check_tested(dealt: Dealt, cohort: Cohort, deployment: Deployment) -> None:
+    """Raise InputError where nobody is left to train or to test on."""
+    everybody = dealt.held(cohort, deployment)
+    if not any(len(holder.test) for holder in everybody.values()):
+        if deployment.dealing.folds:
+            place = f"fold {deployment.fold} of seed {deployment.seed}"
+            raise InputError(f"evaluation.folds: {deployment.dealing.folds}, but {place} tests nobody; take fewer")
+        splits = ", ".join(sorted(cohort.patients["split"].unique()))
+        raise InputError(f"evaluation.test: the cohort has no split {deployment.dealing.test!r}; it has {splits}")
+
+
+def simulate(
+    config: StudyConfig, out: Path, report: Report, on_grid: Callable[[Path, int, Callable[[Grid], None]], None]
+) -> None:
+    """Simulate a study in a folder: deal patients, write each hospital its site file, then run the server on a grid.
+
+    `on_grid`: gives a grid of so many nodes, which find their site files in a folder, to a function.
+    """
+    dealt, digests = check(config)
+    with RunFolder(out).opened(config, digests) as folder:
+        sites = write_sites(folder.hospitals, config, dealt)
+        on_grid(folder.hospitals, len(sites), lambda grid: run(config, folder, grid, report))
 
 
 def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> None:
-    """Run every cell that is not finished yet, then evaluate them all; see `RunFolder` for what is left behind."""
-    cohort = Cohort.open(Path(config.cohort.path))
-    hospitals = profiles_of(config.hospitals, names(cohort, config))
-    server = Server(grid, config, folder.path, hospitals, report)
-    pools = Pools(folder.path / POOLS, cohort.patches.shape[1], partial(generate, server))
-
+    """Run every deployment that is not finished yet, then evaluate all; see `RunFolder` for what is left behind."""
+    study = Study(config, folder, grid, report)
+    deployments = list(config.deployments)
     try:
-        for cell in cells(config):
-            if not folder.finished(cell):
-                deploy(cell, config, cohort, server, pools, folder)
+        for deployment in deployments:
+            if not folder.finished(deployment):
+                study.deploy(deployment)
     except StudyError as error:
-        finished = folder.complete(list(cells(config)))
+        finished = folder.complete(deployments)
         if finished:
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
         raise
-
-    if set(map(kind_of, config.settings)) != {"real"} and not (folder.path / POOLS / QUALITY_TABLE).exists():
+    if any(one.source for one in deployments) and not (folder.pools / QUALITY_TABLE).exists():
         write_quality(config, folder.path)
-    folder.collect(list(cells(config)))
-    conclude(config, folder, list(cells(config)))
+    folder.collect(deployments)
+    conclude(config, folder, deployments)
 
 
-def deploy(cell: Cell, config: StudyConfig, cohort: Cohort, server: Server, pools: Pools, folder: RunFolder) -> None:
-    """Run one cell: what hospitals agree to, what they learn, what the models score."""
-    started = time.monotonic()
-    study = config.for_cell(cell.arm, cell.setting, cell.draw)
-    hospitals = [hospital.name for hospital in server.hospitals]
-    groups = groups_of(cell.arm, hospitals, study.federation.strategy)
-    server.compute_features(cell, study)
-    held = holders(cohort, study, cell.seed, cell.fold)
-    plan = plan_of(study, {name: len(holder.training) for name, holder in held.items()})
-    if plan is not None:
-        server.agree(cell, study, groups, plan)
-    trained = learn(cell, config, study, groups, server, pools, folder, plan)
-    answers = server.score(cell, study, trained.models)
-    predictions = tabulate(cohort, study, cell, hospitals, answers)
-    constants = {name: answers[0][name] for name in CONSTANTS if name in answers[0]}
-    models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
-    folder.finish(cell, models, trained.rows, predictions, seconds=time.monotonic() - started)
-
-
-def conclude(config: StudyConfig, folder: RunFolder, finished: list[Cell]) -> None:
-    """Evaluate what cells left, and say what holds for patients."""
+def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment]) -> None:
+    """Evaluate what deployments left, and say what holds for patients."""
     predictions = folder.predictions(finished)
     results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)
     folder.conclude(mark(results, guarantees(folder.path, config, finished)), comparisons)
 
 
-def learn(
-    cell: Cell,
-    config: StudyConfig,
-    study: StudyConfig,
-    groups: list[Group],
-    server: Server,
-    pools: Pools,
-    folder: RunFolder,
-    plan: Plan | None,
-) -> Checkpoint:
-    """Train a cell's models on what its setting learns from: patients, synthetic images, or both."""
-    initial = {group.name: initial_model(study.diagnosis, cell.seed) for group in groups}
-    rounds = CentralRounds if plan is not None and plan.trust == "central" else Rounds
-    if kind_of(cell.setting) == "real":
-        return rounds(server, cell, study, groups, {}, plan).run(initial, folder.checkpoint(cell))
+class Study:
+    """The server's side of a study.
 
-    held = pools.of(cell, study, groups, plan)
-    digests = {name: pool.digest for name, pool in held.items()}
-    server.compute_features_of_pools(cell, study, groups, digests)
-    if kind_of(cell.setting) == "augmented":
-        rows = server.share(cell, study, groups, held)
-        trained = rounds(server, cell, study, groups, digests, plan).run(initial, folder.checkpoint(cell))
+    Args:
+        config: the study.
+        folder: of the run.
+        grid: Flower's grid, or the inline one.
+        report: called with what happens, for progress.
+    """
+
+    def __init__(self, config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> None:
+        nodes = json.loads((folder.hospitals / NODES).read_text())
+        self.config, self.folder = config, folder
+        self.server = Server(grid, nodes, folder.path, config.engine.timeout, report)
+        self.hospitals = [name for name in nodes if name != ALL]
+        self.public = Public(config, folder.path)
+        generators = Generators(self.server, folder, self.public)
+        side = self.server.nodes[self.hospitals[0]].side
+        generate = partial(generators.generate, hospitals=self.hospitals)
+        seeded = config.privacy.secret_seed is not None
+        self.pools = Pools(folder.pools, side, config.synthesis, generate, seeded)
+
+    def deploy(self, deployment: Deployment) -> None:
+        """Run one deployment: what hospitals agree to, what they learn, what the models score."""
+        started = time.monotonic()
+        deployed = self.agree(deployment)
+        self.compute_features(deployed)
+        trained = self.learn(deployed)
+        answers = self.score(deployment, trained.models)
+        first = next(iter(answers.values())).tensors
+        constants = {name: first[name] for name in CONSTANTS if name in first}
+        models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
+        predictions = tabulate(deployment, answers)
+        self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
+
+    def agree(self, deployment: Deployment) -> Deployed:
+        """Let everybody who trains or tests read the deployment, and everybody who trains agree to its plan.
+
+        Raises StudyError where a hospital refuses.
+        """
+        groups = deployment.arm.groups(self.hospitals)
+        members = [name for group in groups for name in group.members]
+        everybody = list(dict.fromkeys([*self.hospitals, *members]))
+        job = Job("declare", deployment.digest)
+        declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
+        sizes = {name: int(declared[name].numbers["num-examples"]) for name in members}
+        plan = plan_of(deployment, sizes)
+        if plan is not None:
+            job = Job("agree", deployment.digest, plan=plan.digest)
+            self.server.ask_each(deployment, job, members, agreement=json.dumps(sizes))
+        secret = Secret.of(self.folder.server, self.config.privacy.secret_seed)
+        return Deployed(deployment, groups, sizes, plan, secret, self.public.device)
+
+    def compute_features(self, deployed: Deployed, pools: dict[str, str] | None = None) -> None:
+        """Let every hospital compute the frozen prefix of its images, some at a time, or the members that of a pool.
+
+        `pools`: digests by group. Raises StudyError where a hospital fails: nothing can be trained or scored without.
+        """
+        deployment = deployed.deployment
+        if pools is None:
+            everybody = dict.fromkeys([*self.hospitals, *deployed.members])
+            waiting = {name: Job("features", deployment.digest) for name in everybody}
+        else:
+            members = deployed.members
+            waiting = {
+                name: Job(
+                    "features", deployment.digest, pool=pools[group.name], part=members.index(name), parts=len(members)
+                )
+                for group in deployed.groups
+                for name in group.members
+            }
+        number = 0
+        while waiting:
+            number += 1
+            contents = {name: self.server.content(replace(job, round=number)) for name, job in waiting.items()}
+            answers = self.server.ask_all(deployment, Job("features", deployment.digest, number), contents)
+            waiting = {name: waiting[name] for name, answer in answers.items() if answer.numbers["remaining"]}
+
+    def learn(self, deployed: Deployed) -> Checkpoint:
+        """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""
+        deployment = deployed.deployment
+        kind, path = deployment.setting.kind, self.folder.checkpoint(deployment)
+        first = initial_model(self.public.diagnosis(deployment), deployment.seed)
+        initial = {group.name: first for group in deployed.groups}
+        if kind == "real":
+            return RoundsOf(self.server, deployed, Train()).run(initial, path)
+        of_generator = without_budget(deployment)
+        generated = deployed if of_generator == deployment else self.agree(of_generator)
+        pools = self.pools.of(generated, deployment.setting_name)
+        digests = {name: pool.digest for name, pool in pools.items()}
+        if kind == "augmented":
+            rows = self.share(deployed, pools)
+            self.compute_features(deployed, digests)
+            trained = RoundsOf(self.server, deployed, Train(), digests).run(initial, path)
+            return replace(trained, rows=[*rows, *trained.rows])
+        rows, initial = self.pretrain(deployed, pools, initial)
+        trained = Checkpoint(initial)
+        if kind == "pretrained":
+            trained = RoundsOf(self.server, deployed, Train()).run(initial, path)
         return replace(trained, rows=[*rows, *trained.rows])
-    rows, public = [], config.for_pretraining(cell.arm, cell.setting, cell.draw)
-    for name, pool in digests.items():
-        report = partial(server.progress, cell, "pretrain", {name: "ok"}, of=public.federation.rounds)
-        initial[name], losses = pretrain(public, cell.seed, folder.path, pool, initial[name], report)
-        rows += [round_row(cell, "pretrain", number, name, loss=loss) for number, loss in enumerate(losses, start=1)]
-    trained = Checkpoint(initial)
-    if kind_of(cell.setting) == "pretrained":
-        trained = rounds(server, cell, study, groups, {}, plan).run(initial, folder.checkpoint(cell))
-    return replace(trained, rows=[*rows, *trained.rows])
+
+    def share(self, deployed: Deployed, pools: dict[str, Pool]) -> list[dict[str, Any]]:
+        """Send each group's pool to its members, who verify and keep it; returns rows of rounds.csv.
+
+        Only in a federation does anything travel: elsewhere the members hold the pool.
+        """
+        deployment, rows = deployed.deployment, []
+        for group in deployed.groups if deployment.arm.federated else []:
+            pool = pools[group.name]
+            files = {name: torch.from_numpy(content.copy()) for name, content in pool.files().items()}
+            job = Job("share", deployment.digest, pool=pool.digest)
+            content = self.server.content(job, {"arrays": files})
+            answers = self.server.ask_all(deployment, job, dict.fromkeys(group.members, content))
+            rows += [self.server.row(deployment, job, name, content, answer) for name, answer in answers.items()]
+        return rows
+
+    def pretrain(
+        self, deployed: Deployed, pools: dict[str, Pool], initial: dict[str, Tensors]
+    ) -> tuple[list[dict[str, Any]], dict[str, Tensors]]:
+        """Train each group's first model on its pool; returns rows of rounds.csv, and the models."""
+        deployment, rows, found = deployed.deployment, [], {}
+        public = self.config.pretraining(deployment)
+        for name, pool in pools.items():
+            inputs = self.public.inputs(deployment).joined(pool)
+            of = {"features": len(pool.images), "pretrain": public.federation.rounds}
+
+            def report(stage: str, number: int, name: str = name, of: dict[str, int] = of) -> None:
+                self.server.progress(deployment, stage, {name: "ok"}, number, of[stage])
+
+            torch.set_num_threads(self.public.threads)
+            folder = self.folder.shared(pretraining_name(pool.digest, public))
+            found[name], losses = pretrain(inputs, pool.digest, public, folder, initial[name], report)
+            rows += [
+                round_row(deployment.place, "pretrain", number, name, loss=loss)
+                for number, loss in enumerate(losses, start=1)
+            ]
+        return rows, found
+
+    def score(self, deployment: Deployment, models: dict[str, Tensors]) -> dict[str, Answer]:
+        """Let every hospital score models on its patients; returns each one's answer.
+
+        Raises StudyError where a hospital fails: results without its patients would mislead.
+        """
+        tensors = {f"{MODEL}{name}": model for name, model in models.items()}
+        return self.server.ask_each(deployment, Job("score", deployment.digest), self.hospitals, tensors=tensors)

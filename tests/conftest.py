@@ -1,25 +1,35 @@
 """What several rooms' tests share."""
 
+import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: sums depend on the number of threads
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from flwr.serverapp import Grid
 from hypothesis import settings
 
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, parse
-from fedmammo.federation.client_app import app
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.federation.server import Report
+from fedmammo.hospitals.dealing import deal, write_sites
+from fedmammo.hospitals.site import Site
 from fedmammo.phantom.tree import write_tree
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.privacy.answer import Answer
+from fedmammo.privacy.plan import Plan
+from fedmammo.stages.hospital import work
+from fedmammo.stages.planning import plan_of
+from fedmammo.stages.stage import Incoming, Job
+from fedmammo.study import simulate
 from fedmammo.synthesis import radiomics
 
 settings.register_profile("same every time", derandomize=True)  # what passes here passes everywhere
@@ -94,14 +104,83 @@ def without_radiomics(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(radiomics, "is_installed", lambda: False)
 
 
-@pytest.fixture(scope="session")
-def run_inline() -> Callable[[StudyConfig, Path], Path]:
-    """Run a study on the inline grid, as the engine's child does; returns the folder of the run."""
+def inline(hospitals: Path, nodes: int) -> Grid:
+    """The inline grid of the hospitals below a folder."""
+    return InlineGrid(app_of(hospitals), nodes)
 
-    def finish(config: StudyConfig, out: Path) -> Path:
-        hospitals, digests = check(config)
-        with RunFolder(out).opened(config, digests) as folder:
-            run(config, folder, InlineGrid(app, len(hospitals)), lambda _: None)
+
+@pytest.fixture(scope="session")
+def run_inline() -> Callable[..., Path]:
+    """Run a study on the inline grid, as the engine's child does; returns the folder of the run.
+
+    `grid` makes another one, when the hospitals' site files are written; `report` is told what happens.
+    """
+
+    def finish(
+        config: StudyConfig, out: Path, grid: Callable[[Path, int], Grid] = inline, report: Report = lambda _: None
+    ) -> Path:
+        simulate(config, out, report, lambda hospitals, nodes, run: run(grid(hospitals, nodes)))
         return out
 
     return finish
+
+
+class Hospitals:
+    """The simulated hospitals of a study, spoken to as an honest server would.
+
+    Attributes:
+        config: the study.
+        folder: of all hospitals; each has its site file and its state below.
+        sites: by name, in order; where an arm needs it the holder of all patients, `all`, is the last.
+    """
+
+    def __init__(self, content: dict[str, Any], folder: Path) -> None:
+        self.config = parse(content, "small")
+        self.folder = folder
+        files = write_sites(folder, self.config, deal(Cohort.open(Path(self.config.cohort.path)), self.config))
+        self.sites = {path.parent.name: Site.open(path) for path in files}
+
+    def begin(self, deployment: Deployment, features: bool = True) -> Plan | None:
+        """Let everybody who trains read a deployment, agree to its plan where there is one, and compute features."""
+        members = self.members(deployment)
+        text = deployment.model_dump_json()
+        sizes = {}
+        for name in members:
+            declared = work(self.sites[name], Job("declare", deployment.digest), {}, text)
+            sizes[name] = int(declared.numbers["num-examples"])
+        plan = plan_of(deployment, sizes)
+        for name in members:
+            if plan is not None:
+                work(self.sites[name], Job("agree", deployment.digest, plan=plan.digest), {}, json.dumps(sizes))
+            while features and self.work(name, deployment, "features", 1).numbers["remaining"]:
+                pass
+        return plan
+
+    def members(self, deployment: Deployment) -> list[str]:
+        """Everybody who trains."""
+        hospitals = [name for name in self.sites if name != "all"]
+        return [name for group in deployment.arm.groups(hospitals) for name in group.members]
+
+    def work(
+        self,
+        name: str,
+        deployment: Deployment,
+        stage: str,
+        number: int = 0,
+        incoming: Incoming | None = None,
+        **job: Any,
+    ) -> Answer:
+        """Ask a hospital to do a stage; `job`: what else a job may say."""
+        return work(self.sites[name], Job(stage, deployment.digest, number, **job), incoming or {})
+
+    def files(self, names: Sequence[str] = ()) -> dict[str, bytes]:
+        """What the hospitals keep, or these alone."""
+        found = [path for path in sorted(self.folder.rglob("*")) if path.is_file()]
+        mine = [path for path in found if not names or path.relative_to(self.folder).parts[0] in names]
+        return {str(path): path.read_bytes() for path in mine}
+
+
+@pytest.fixture(scope="session")
+def hospitals_of() -> type[Hospitals]:
+    """Write the sites of a study into a folder, and open them."""
+    return Hospitals

@@ -12,23 +12,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import ALL
+from fedmammo.config.arm import ALL
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import read_tensors
-from fedmammo.hospitals.holder import holders
+from fedmammo.hospitals.dealing import deal
 from fedmammo.models.classifier import initial_model
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.randomness import generator_of
 
 Run = Callable[[StudyConfig, Path], Path]
+OPEN = "privacy: {without_budget: accepted, central_trust: accepted}"
 
 
 def test_hospitals_with_faults_drawn_twice(
     run_inline: Run, phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
 ) -> None:
     """Two draws: other patients at a hospital, other wrong labels. Tests are made against the truth all the same."""
-    (tmp_path / "a.yaml").write_text("{name: A, label_noise: 0.5, digitiser: lumisys_200}")
-    (tmp_path / "b.yaml").write_text("{name: B, share: 2}")
+    (tmp_path / "a.yaml").write_text(f"{{name: A, label_noise: 0.5, digitiser: lumisys_200, {OPEN}}}")
+    (tmp_path / "b.yaml").write_text(f"{{name: B, share: 2, {OPEN}}}")
     phantom_study["hospitals"] = {
         "assignment": {"by": "profiles", "profiles": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]},
         "seed": [4, 1],
@@ -102,7 +103,8 @@ def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tens
         optimizer = torch.optim.AdamW(
             trained.values(), diagnosis.optimizer.learning_rate, weight_decay=diagnosis.optimizer.weight_decay
         )
-    patients = holders(cohort, config, seed, fold=0)[ALL].training
+    deployment = config.deployment("centralized", "real", seed)
+    patients = deal(cohort, config).held(cohort, deployment)[ALL].training
     labels = cohort.manifest["malignant"].to_numpy(np.float32)
     a_step = round(diagnosis.patient_fraction * len(patients))
     smoothing = diagnosis.label_smoothing

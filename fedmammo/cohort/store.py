@@ -119,6 +119,17 @@ class Cohort:
         return counted.join(grouped[others].first())
 
     @cached_property
+    def pseudonyms(self) -> pd.Series:
+        """The patients' pseudonyms, indexed by patient in sorted order."""
+        names = self.patients.index
+        return pd.Series([self.pseudonym("patient", name) for name in names], index=names, name="pseudonym")
+
+    @cached_property
+    def rows_of_patients(self) -> dict[str, NDArray[np.int64]]:
+        """Rows of the manifest by patient."""
+        return {str(name): rows.to_numpy() for name, rows in self.manifest.groupby("patient").groups.items()}
+
+    @cached_property
     def digest(self) -> str:
         """HMAC-SHA256 of patches and manifest under the cohort's key, in hex: an unkeyed one would be a release.
 

@@ -1,26 +1,33 @@
 """`fedmammo privacy audit`: attacks what each private setting of a run did, with its own code and patients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
+from fedmammo.cohort.store import Cohort
+from fedmammo.commands.canaries import Audited, as_audited
 from fedmammo.commands.privacy import AUDIT_TABLE
-from fedmammo.config.sections import ALL
-from fedmammo.config.setting import epsilon_of, kind_of
+from fedmammo.config.arm import ALL
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
-from fedmammo.hospitals.holder import holders
+from fedmammo.evaluation.attacks import Bound, attack_bounds, canary_bounds, guesses_of
+from fedmammo.features.inputs import Inputs
+from fedmammo.hospitals.dealing import deal
+from fedmammo.hospitals.records import records_of
+from fedmammo.hospitals.site import open_cohort
 from fedmammo.privacy.accounting import attack_power, epsilon, mu_of, spent_of
-from fedmammo.privacy.audit import Bound, attack_bounds, attack_membership, canary_bounds, plant_canaries
-from fedmammo.privacy.plan import plan_of
+from fedmammo.privacy.audit import attack_membership
 from fedmammo.run.folder import read_config
-from fedmammo.study import cells
-from fedmammo.training.site import open_site
+from fedmammo.run.public import Public
+from fedmammo.stages.planning import plan_of
 
 COLUMNS = ["setting", "audit", "measure", "value", "ci_low", "ci_high", "ceiling", "claimed"]
 
@@ -28,52 +35,79 @@ COLUMNS = ["setting", "audit", "measure", "value", "ci_low", "ci_high", "ceiling
 def audit(run: Path, canaries: int, models: int, seed: int, report: Callable[[str], None]) -> pd.DataFrame:
     """Audit every setting of a run that trains on patients, in its first arm; writes `privacy-audit.csv` there.
 
-    All training patients are audited as one holder, in the steps of the classifier: the mechanism is the same for each
-    hospital. What it learned from before, and generators, are not attacked. A setting without a budget is attacked
-    too, for comparison. `ceiling` is the most that so many canaries can certify, `claimed` what the plan says of these
-    steps; nothing is claimed of mu where patients are sampled. Raises InputError where there is no run, or none of its
-    settings has a budget.
+    All training patients are audited as one hospital, in the steps of the classifier: the mechanism is the same for
+    each hospital. What it learned from before, and generators, are not attacked. A setting without a budget is attacked
+    too, for comparison. `ceiling` is the most that so many guesses can certify, `claimed` what the plan says of these
+    steps; nothing is claimed of mu where patients are sampled. Raises InputError where there is no run, none of its
+    settings has a budget, or more than a head is trained.
     """
     config, _ = read_config(run)
-    if not any(epsilon_of(setting) for setting in config.settings):
+    first = {one.setting_name: one for one in reversed(list(config.deployments))}
+    if all(one.privacy is None for one in first.values()):
         raise InputError(f"{run}: none of its settings has a budget of privacy: there is nothing to audit")
+    cohort = open_cohort(Path(config.cohort.path))
+    auditor = Auditor(config, cohort, Public(config, run), canaries, models // 2 * 2, seed)
     rows: list[dict[str, object]] = []
-    first = {cell.setting: cell for cell in reversed(list(cells(config)))}
     for setting in config.settings:
-        if kind_of(setting) == "synthetic":
-            continue
-        cell = first[setting]
-        study = config.for_cell(cell.arm, setting, cell.draw)
-        report(f"auditing {setting}")
-        rows += [{"setting": setting, **row} for row in _audit(study, cell.seed, cell.fold, canaries, models, seed)]
+        if first[setting].setting.kind != "synthetic":
+            report(f"auditing {setting}")
+            rows += [{"setting": setting, **row} for row in auditor.audit(first[setting])]
     table = pd.DataFrame(rows, columns=COLUMNS)
     write_text(run / AUDIT_TABLE, table.to_csv(index=False))
     return table
 
 
-def _audit(
-    study: StudyConfig, study_seed: int, fold: int, canaries: int, models: int, seed: int
-) -> list[dict[str, object]]:
-    site = open_site(study.model_dump_json())
-    torch.set_num_threads(study.engine.threads_per_hospital)
-    held = holders(site.cohort, study, study_seed, fold)
-    patients = held[ALL].training
-    site.inputs.compute(np.concatenate(patients))
-    plan = plan_of(study, {name: len(one.training) for name, one in held.items()})
-    steps = study.federation.rounds * study.federation.local_steps
-    rows = []
-    mechanism, claims = None, {}
-    if plan is not None:
-        mechanism = replace(plan.mechanism("train"), rounds=1, local_steps=steps)
-        there, found = plant_canaries(site.inputs, patients, study.diagnosis, mechanism, canaries, seed)
-        claimed = epsilon(spent_of([(mechanism, mechanism.steps)]), plan.delta)
-        claims = {"epsilon is at least": claimed, "found at 1% false alarms": attack_power(claimed, plan.delta)}
-        if mechanism.rate == 1:
-            claims["mu"] = mu_of(claimed, plan.delta)
-        name = f"{len(there)} canaries, one run"
-        rows += _rows(name, canary_bounds(there, found, plan.delta), claims)
-    inside, ratios = attack_membership(site.inputs, patients, study.diagnosis, steps, mechanism, models // 2 * 2, seed)
-    return rows + _rows(f"membership, {models // 2 * 2} models", attack_bounds(inside, ratios, seed), claims)
+class Auditor(NamedTuple):
+    """What audits of a run's settings share: the study, its cohort, the network, and how hard to look."""
+
+    config: StudyConfig
+    cohort: Cohort
+    public: Public
+    canaries: int
+    models: int
+    seed: int
+
+    def audit(self, deployment: Deployment) -> list[dict[str, object]]:
+        """Return the rows of one setting."""
+        torch.set_num_threads(self.public.threads)
+        dealt = deal(self.cohort, self.config)
+        records = records_of(self.cohort, dealt.draws[deployment.draw], dealt.digitisers)
+        inputs = Inputs(self.cohort, self.public.diagnosis(deployment), self.public.device, records)
+        patients = dealt.held(self.cohort, deployment)[ALL].training
+        inputs.compute(np.concatenate(patients))
+        steps = deployment.federation.rounds * deployment.federation.local_steps
+        plan, rows, claims, mechanism = plan_of(deployment, {ALL: len(patients)}), [], {}, None
+        if plan is not None:
+            mechanism = replace(plan.mechanism("train"), rounds=1, local_steps=steps)
+            claimed = epsilon(spent_of([(mechanism, mechanism.steps)]), plan.delta)
+            claims = {"epsilon is at least": claimed, "found at 1% false alarms": attack_power(claimed, plan.delta)}
+            claims |= {"correlation of the noise of two releases": 0.0, "the same request, the same bytes, free": 1.0}
+            rows += self._through_the_door(deployment, inputs, patients, claimed, claims)
+        diagnosis = self.public.diagnosis(deployment)
+        found = attack_membership(inputs, patients, diagnosis, steps, mechanism, self.models, self.seed)
+        return rows + _rows(f"membership, {self.models} models", attack_bounds(*found, self.seed), claims)
+
+    def _through_the_door(
+        self,
+        deployment: Deployment,
+        inputs: Inputs,
+        patients: Sequence[np.ndarray],
+        claimed: float,
+        claims: dict[str, float],
+    ) -> list[dict[str, object]]:
+        """Attack a hospital with canaries in it, which is thrown away."""
+        with TemporaryDirectory() as folder:
+            one = as_audited(deployment, claimed)
+            hospital = Audited(Path(folder), inputs, patients, self.cohort, one, self.canaries, self.seed)
+            found = hospital.attack()
+        delta, mu = found.plan.delta, mu_of(claimed, found.plan.delta)
+        if found.plan.mechanism("train").rate == 1:
+            claims["mu"] = mu
+        guesses = guesses_of(len(found.there), claimed, mu, delta)  # from the claim, not from what was found
+        bounds = canary_bounds(found.there, found.scores, guesses, delta)
+        bounds["correlation of the noise of two releases"] = found.noise
+        bounds["the same request, the same bytes, free"] = found.replay
+        return _rows(f"{len(found.there)} canaries, {guesses} guessed, one run", bounds, claims)
 
 
 def _rows(name: str, bounds: dict[str, Bound], claims: dict[str, float]) -> list[dict[str, object]]:

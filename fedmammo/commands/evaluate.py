@@ -12,13 +12,16 @@ from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.evaluation.tables import evaluate
-from fedmammo.hospitals.holder import hospital_of_patients, names
+from fedmammo.features.inputs import Inputs
+from fedmammo.hospitals.dealing import deal
+from fedmammo.hospitals.records import records_of
+from fedmammo.privacy.answer import Answer
 from fedmammo.run.folder import RunFolder, read_config
 from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.predictions import tabulate
-from fedmammo.study import cells
-from fedmammo.training.site import FEATURES_AT_ONCE, open_site
-from fedmammo.training.steps import score
+from fedmammo.run.public import Public
+from fedmammo.stages.opened import FEATURES_AT_ONCE
+from fedmammo.stages.score import MODEL, scores_of
 
 
 def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) -> pd.DataFrame:
@@ -42,29 +45,27 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
             "evaluation": config.evaluation.model_copy(update={"test": split}),
         }
     )
+    other = Cohort.open(cohort)
+    dealt, public = deal(other, study), Public(study, run)
+    torch.set_num_threads(public.threads)
     tables = [known[known["split"] == VALIDATION]]
-    for cell in cells(study):
-        drawn = study.for_cell(cell.arm, cell.setting, cell.draw)
-        site = open_site(drawn.model_dump_json())
-        if site.inputs.classifier.digest() not in digests["weights"].split():
+    for deployment in study.deployments:
+        records = records_of(other, dealt.draws[deployment.draw], dealt.digitisers)
+        inputs = Inputs(other, public.diagnosis(deployment), public.device, records)
+        if inputs.classifier.digest() not in digests["weights"].split():
             raise InputError(
                 f"{run}: was trained on other weights than {config.diagnosis.weights} now gives; restore them"
             )
-        report(f"scoring {cell.name}")
-        hospitals = names(site.cohort, drawn)
-        hospital_of = site.cohort.manifest["patient"].map(hospital_of_patients(site.cohort, drawn))
-        tested = (site.cohort.manifest["split"] == split).to_numpy()
-        trained_at = known.loc[known["arm"] == cell.arm, "trained_at"].unique()
-        models = {name: read_tensors(folder.model(cell, name))[0] for name in trained_at}
+        report(f"scoring {deployment.name}")
+        trained_at = known.loc[known["arm"] == deployment.arm_name, "trained_at"].unique()
+        models = {f"{MODEL}{name}": read_tensors(folder.model(deployment, name))[0] for name in trained_at}
+        hospital_of = other.manifest["patient"].map(dealt.draws[deployment.draw]["hospital"])
         answers = {}
-        for position, hospital in enumerate(hospitals):
-            rows = np.flatnonzero(tested & (hospital_of == hospital).to_numpy())
+        for hospital in dealt.names:
+            rows = np.flatnonzero((hospital_of == hospital) & (other.manifest["split"] == split))
             for start in range(0, len(rows), FEATURES_AT_ONCE):
-                site.inputs.compute(rows[start : start + FEATURES_AT_ONCE])
-            scores = {
-                f"score/{name}": torch.from_numpy(score(site.inputs, rows, model)) for name, model in models.items()
-            }
-            answers[position] = {"rows": torch.from_numpy(rows), "test": torch.ones(len(rows)), **scores}
-        tables.append(tabulate(site.cohort, drawn, cell, hospitals, answers))
+                inputs.compute(rows[start : start + FEATURES_AT_ONCE])
+            answers[hospital] = Answer(scores_of(other, inputs, rows, np.ones(len(rows), bool), models))
+        tables.append(tabulate(deployment, answers))
     results, _ = evaluate(pd.concat(tables), test_split=split, resamples=study.evaluation.resamples)
-    return mark(results, guarantees(run, config, cells(study)))
+    return mark(results, guarantees(run, config, config.deployments))

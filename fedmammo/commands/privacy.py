@@ -7,22 +7,22 @@ from pathlib import Path
 import pandas as pd
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import ALL
-from fedmammo.config.setting import epsilon_of
+from fedmammo.config.arm import ALL
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
-from fedmammo.hospitals.holder import holders
+from fedmammo.hospitals.dealing import deal
 from fedmammo.privacy.accounting import Spent, attack_power, epsilon, image_level, in_words, replace_one, spent_of
-from fedmammo.privacy.fields import FIELDS
 from fedmammo.privacy.ledger import spent_in
+from fedmammo.privacy.limits import strictest
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT, Plan, plan_of
+from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT, Plan, RefusalError
 from fedmammo.report.part import Part
-from fedmammo.run.folder import read_config
+from fedmammo.run.folder import HOSPITALS, RunFolder, read_config
 from fedmammo.run.guarantees import NONE, Guarantee, guarantees, ledgers_of
-from fedmammo.study import cells
-from fedmammo.training.task import Cell
+from fedmammo.stages.hospital import STAGES
+from fedmammo.stages.planning import plan_of
 
 AUDIT_TABLE = "privacy-audit.csv"  # in a run's folder
 SEEDED = "hospitals' secrets came from privacy.secret_seed: NOTHING here is private"
@@ -41,32 +41,42 @@ ASSUMPTIONS = (
 )
 
 
-def plans_of(config: StudyConfig) -> list[tuple[Cell, Plan]]:
+def plans_of(config: StudyConfig) -> list[tuple[Deployment, Plan]]:
     """Plan the first deployment of each arm and private setting; others differ in the hospitals' sizes at most.
 
-    Raises InputError where no setting has a budget, or the cohort is not there.
+    Raises InputError where no setting has a budget, the cohort is not there, or a hospital's limits forbid a plan.
     """
-    cohort = Cohort.open(Path(config.cohort.path))
-    found = []
-    for cell in _first_cells(config):
-        study = config.for_cell(cell.arm, cell.setting, cell.draw)
-        sizes = {name: len(one.training) for name, one in holders(cohort, study, cell.seed, cell.fold).items()}
-        plan = plan_of(study, sizes)
-        if plan is not None:
-            found.append((cell, plan))
-    if not found:
+    if not _private_deployments(config):
         raise InputError("settings: none has a budget of privacy; add one such as real-epsilon-6")
+    cohort = Cohort.open(Path(config.cohort.path))
+    dealt = deal(cohort, config)
+    limits = {profile.name: profile.privacy for profile in dealt.profiles}
+    limits[ALL] = strictest(list(limits.values()))
+    found = []
+    for deployment in _private_deployments(config):
+        held = dealt.held(cohort, deployment)
+        members = [name for group in deployment.arm.groups(dealt.names) for name in group.members]
+        plan = plan_of(deployment, {name: len(held[name].training) for name in members})
+        if plan is None:
+            continue
+        for name in members:
+            try:
+                plan.check(limits[name], name, len(held[name].training))
+            except RefusalError as error:
+                raise InputError(f"{name}: {error}") from error
+        found.append((deployment, plan))
     return found
 
 
 def plan_page(config: StudyConfig) -> list[Part]:
     """Say what a study's private settings will do, and what it costs; nothing is run."""
     parts = []
-    for cell, plan in plans_of(config):
+    for deployment, plan in plans_of(config):
         spent = [(one, spent_of([(one, one.steps)])) for one in plan.mechanisms]
         whole = spent_of((one, one.steps) for one in plan.mechanisms)
         lines = [
             f"budget: epsilon {plan.budget:g} at delta {plan.delta:g} for each hospital; plan {plan.digest[:16]}",
+            f"study {deployment.study}, which a real hospital's people agree to with fedmammo site approve",
             f"trust {plan.trust}: protects against {ADVERSARIES[plan.trust]}",
             "training patients: " + ", ".join(f"{name} {count}" for name, count in plan.patients.items()),
             f"{in_words(epsilon(whole, plan.delta), plan.delta)}: {_attack(whole, plan.delta)}",
@@ -76,7 +86,7 @@ def plan_page(config: StudyConfig) -> list[Part]:
             + " images",
         ]
         table = pd.DataFrame([*(_row(one.stage, one, cost) for one, cost in spent), _row("together", None, whole)])
-        parts.append(Part(f"{cell.arm}, {cell.setting}", lines, table))
+        parts.append(Part(f"{deployment.arm_name}, {deployment.setting_name}", lines, table))
     about = [f"unit: {UNIT}", f"relation: {RELATION}"]
     return [Part("privacy plan", about), *parts]
 
@@ -84,8 +94,13 @@ def plan_page(config: StudyConfig) -> list[Part]:
 def write_plans(path: Path, config: StudyConfig) -> None:
     """Write the plans of `plan_page` as JSON: by arm and setting, as hospitals will be asked to agree to them."""
     plans = [
-        {"arm": cell.arm, "setting": cell.setting, "digest": plan.digest, **json.loads(plan.to_json())}
-        for cell, plan in plans_of(config)
+        {
+            "arm": deployment.arm_name,
+            "setting": deployment.setting_name,
+            "digest": plan.digest,
+            **json.loads(plan.to_json()),
+        }
+        for deployment, plan in plans_of(config)
     ]
     write_text(path, json.dumps(plans, indent=2) + "\n")
 
@@ -96,9 +111,10 @@ def show_page(run: Path) -> list[Part]:
     Raises InputError where there is no run, or none of its settings has a budget.
     """
     config, _ = read_config(run)
-    if not any(epsilon_of(setting) for setting in config.settings):
+    if not _private_deployments(config):
         raise InputError(f"{run}: none of its settings has a budget of privacy: it promises patients nothing")
-    done = [cell for cell in cells(config) if (run / "cells" / cell.name / "predictions.csv").exists()]
+    folder = RunFolder(run)
+    done = [deployment for deployment in config.deployments if folder.finished(deployment)]
     held = guarantees(run, config, done)
     costs = sorted({(one.epsilon, one.delta) for one in held.values() if one.epsilon > 0})
     left = [*run.glob("hospitals/*/secret"), *run.glob("server/secret")]
@@ -106,7 +122,7 @@ def show_page(run: Path) -> list[Part]:
         Part(
             f"privacy of {run}",
             [
-                *([SEEDED] if _seeded(config) else []),
+                *([SEEDED] if config.privacy.secret_seed is not None else []),
                 *([UNFINISHED] if left else []),
                 "simulated: each arm, setting and seed is a deployment that might have been, with a budget of its own",
                 f"unit: {UNIT}",
@@ -132,7 +148,7 @@ def show_page(run: Path) -> list[Part]:
         parts.append(Part("audit: lower bounds, not a proof", table=pd.read_csv(run / AUDIT_TABLE)))
     else:
         parts.append(Part("audit", [f"none: fedmammo privacy audit {run}"]))
-    parts.append(Part("what leaves a hospital", table=pd.DataFrame(FIELDS)))
+    parts.append(Part("what leaves a hospital", table=pd.DataFrame(_fields())))
     return [*parts, Part("assumptions", list(ASSUMPTIONS))]
 
 
@@ -149,25 +165,28 @@ def _guarantee(place: tuple[str, str], one: Guarantee) -> dict[str, object]:
     }
 
 
-def _first_cells(config: StudyConfig) -> Iterator[Cell]:
-    seen = set()
-    for cell in cells(config):
-        if (cell.arm, cell.setting) not in seen:
-            seen.add((cell.arm, cell.setting))
-            yield cell
+def _first_deployments(config: StudyConfig) -> list[Deployment]:
+    found: dict[tuple[str, str], Deployment] = {}
+    for deployment in config.deployments:
+        found.setdefault((deployment.arm_name, deployment.setting_name), deployment)
+    return list(found.values())
 
 
-def _private_studies(config: StudyConfig) -> list[StudyConfig]:
-    private = (cell for cell in _first_cells(config) if epsilon_of(cell.setting))
-    return [config.for_cell(cell.arm, cell.setting, cell.draw) for cell in private]
+def _private_deployments(config: StudyConfig) -> list[Deployment]:
+    return [deployment for deployment in _first_deployments(config) if deployment.privacy is not None]
 
 
 def _trusts(config: StudyConfig) -> set[str]:
-    return {study.privacy.trust for study in _private_studies(config)}
+    return {deployment.privacy.trust for deployment in _private_deployments(config) if deployment.privacy}
 
 
-def _seeded(config: StudyConfig) -> bool:
-    return any(study.privacy.secret_seed is not None for study in _private_studies(config))
+def _fields() -> list[dict[str, str]]:
+    """List every field that leaves a hospital, and under which mark."""
+    return [
+        {"stage": stage.name, "name": name, "mark": mark}
+        for stage in STAGES.values()
+        for name, mark in stage.fields.items()
+    ]
 
 
 def _attack(spent: Spent, delta: float) -> str:
@@ -192,18 +211,17 @@ def _row(stage: str, one: Mechanism | None, spent: Spent) -> dict[str, object]:
 
 def _releases(run: Path, config: StudyConfig) -> Iterator[dict[str, object]]:
     """Yield what the first deployment of each arm and setting released, stage by stage; alike hospitals together."""
-    for cell in _first_cells(config):
-        study = config.for_cell(cell.arm, cell.setting, cell.draw)
+    for deployment in _private_deployments(config):
         by_release: dict[tuple[Mechanism, tuple[int, ...]], list[str]] = {}
-        for folder in sorted((run / "hospitals").glob("*/")) if epsilon_of(cell.setting) else []:
-            taken = spent_in(ledgers_of(folder, study, cell))
+        for folder in sorted((run / HOSPITALS).glob("*/")):
+            taken = spent_in(ledgers_of(folder, deployment))
             for mechanism in dict.fromkeys(one for one, _ in taken):
                 steps = tuple(count for one, count in taken if one == mechanism)
                 by_release.setdefault((mechanism, steps), []).append(folder.name)
         for (mechanism, steps), hospitals in by_release.items():
             spent = spent_of([(mechanism, sum(steps))])
             yield {
-                "deployment": f"{cell.arm} {cell.setting}",
+                "deployment": f"{deployment.arm_name} {deployment.setting_name}",
                 "who": hospitals[0] if len(hospitals) == 1 else f"{len(hospitals)} hospitals",
                 "stage": mechanism.stage,
                 "releases": len(steps),
@@ -218,17 +236,13 @@ def _composed(run: Path, config: StudyConfig, held: dict[tuple[str, str], Guaran
     """
     delta = config.privacy.delta
     whole: list[tuple[float, float, int]] = []
-    folders = sorted((run / "hospitals").glob("*/"))
+    folders = sorted((run / HOSPITALS).glob("*/"))
     for draw in config.hospitals.seed:
-        deployments = [
-            (config.for_cell(cell.arm, cell.setting, draw), cell)
-            for cell in cells(config)
-            if cell.draw == draw and epsilon_of(cell.setting)
-        ]
+        deployments = [one for one in config.deployments if one.draw == draw and one.privacy is not None]
         of_all: list[Spent] = []
         others: list[Spent] = [()]
         for folder in folders:
-            ledgers = dict.fromkeys(path for study, cell in deployments for path in ledgers_of(folder, study, cell))
+            ledgers = dict.fromkeys(path for one in deployments for path in ledgers_of(folder, one))
             spent = spent_of(spent_in([path for path in ledgers if path.exists()]))
             (of_all if folder.name == ALL else others).append(spent)
         most = max(others, key=lambda spent: epsilon(spent, delta) if spent else 0.0)

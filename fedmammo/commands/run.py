@@ -1,25 +1,28 @@
 """Runs a study in a child process, so that it can be watched, interrupted and killed with everything it started.
 
 The child ignores Ctrl-C and leads a session of its own: Ctrl-C reaches the parent alone, which ends the child and its
-Ray workers. A child whose parent dies ends too.
+Ray workers. A child whose parent dies ends too. The child is a fresh Python that knows nothing of the parent's script:
+this works in a notebook, in a thread and in a script alike.
 """
 
 import contextlib
-import multiprocessing
+import json
 import os
 import signal
+import subprocess
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+from fedmammo.commands.child import GRACE_SECONDS
 from fedmammo.config.study import StudyConfig
-from fedmammo.errors import FedmammoError, StudyError
+from fedmammo.errors import FedmammoError, InputError, StudyError
 
 Event = dict[str, Any]
+CHILD = ("-P", "-m", "fedmammo.commands.child")  # -P: a file of the working folder must not stand in for a library
 ENVIRONMENT = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -28,11 +31,10 @@ ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what deterministic sums need on a GPU
 }
-GRACE_SECONDS = 5.0
 
 
 class ChildError(FedmammoError):
-    """The child process ended without a result; carries its message and exit code."""
+    """The child process was killed, or found a fault of the software; carries its message and exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -42,112 +44,85 @@ class ChildError(FedmammoError):
 def run(config: StudyConfig, out: Path, on_event: Callable[[Event], None]) -> None:
     """Run a study in a child process and pass on what it reports.
 
-    Raises ChildError with the child's one-line message, and KeyboardInterrupt after the child has ended.
+    Raises what the child met, InputError or StudyError, with its one-line message; ChildError where the child was
+    killed or met a fault of the software; and KeyboardInterrupt after the child has ended.
     """
-    os.environ.update(ENVIRONMENT)
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_child, args=(config.model_dump_json(), str(out), theirs), daemon=False)
-    with _ignoring_ctrl_c():  # which the child inherits
-        child.start()
-    theirs.close()
-    outcome: Event | None = None
+    request = {"study": config.model_dump_json(), "out": str(out), "parent": os.getpid()}
+    child: subprocess.Popen[bytes] | None = None
     try:
-        while outcome is None:
-            try:
-                event = ours.recv()
-            except (EOFError, OSError):  # between two messages, or in the midst of one that a killed child sent
-                break
-            if "exit_code" in event:
-                outcome = event
-            else:
-                on_event(event)
-        child.join(GRACE_SECONDS)  # not for ever: a simulation that crashed leaves threads that never end
+        with _ctrl_c_later():
+            child = subprocess.Popen(
+                [sys.executable, *CHILD],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, **ENVIRONMENT, "PYTHONPATH": _python_path()},
+                start_new_session=True,
+            )
+        outcome = _follow(child, request, on_event)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE_SECONDS)  # not for ever: a simulation that crashed leaves threads that never end
     finally:
-        _end(child)
+        if child is not None:
+            _end(child)
     if outcome is None:
         raise ChildError(
-            f"the study's process ended with {child.exitcode} (-9: it was killed, perhaps for want of memory); "
+            f"the study's process ended with {child.returncode} (-9: it was killed, perhaps for want of memory); "
             "finished rounds are kept, the same command with the same --out continues",
             StudyError.exit_code,
         )
+    for kind in (InputError, StudyError):
+        if outcome["exit_code"] == kind.exit_code:
+            raise kind(outcome["failure"])
     if outcome["exit_code"]:
         raise ChildError(outcome["failure"], outcome["exit_code"])
 
 
+def _python_path() -> str:
+    """Return where this process looks for modules, in its order: the child must find the same ones."""
+    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+
+
+def _follow(child: subprocess.Popen[bytes], request: dict[str, Any], on_event: Callable[[Event], None]) -> Event | None:
+    """Give the child its request and pass on what it reports; returns its last event, None where it had none."""
+    assert child.stdin and child.stdout
+    with contextlib.suppress(BrokenPipeError), child.stdin:  # it was killed already
+        child.stdin.write(json.dumps(request).encode())
+    for line in child.stdout:
+        if not line.endswith(b"\n"):  # it was killed in the midst of it
+            return None
+        event = json.loads(line)
+        if "exit_code" in event:
+            return event
+        on_event(event)
+    return None
+
+
 @contextlib.contextmanager
-def _ignoring_ctrl_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ctrl_c_later() -> Iterator[None]:
+    """Hold back Ctrl-C until the end of the block; it reaches the main thread alone."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *came: held.append(came))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])
 
 
-def _end(child: multiprocessing.process.BaseProcess) -> None:
+def _end(child: subprocess.Popen[bytes]) -> None:
     """End the child and all that it started; a second Ctrl-C must not keep it from that."""
-    with _ignoring_ctrl_c():
-        if child.is_alive():
+    with _ctrl_c_later():
+        if child.poll() is None:
             child.terminate()
-            child.join(GRACE_SECONDS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(GRACE_SECONDS)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid or 0, signal.SIGKILL)
-        child.join()
-
-
-def _child(study: str, out: str, pipe: Connection) -> None:
-    os.setsid()
-    signal.signal(signal.SIGTERM, lambda *_: _leave())
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    see = ""
-    try:
-        from fedmammo.federation.grids import check_fits, on_grid  # heavy: torch, Flower
-        from fedmammo.run.folder import RunFolder
-        from fedmammo.study import check
-        from fedmammo.study import run as run_study
-
-        config = StudyConfig.model_validate_json(study)
-        check_fits(config.engine)
-        hospitals, digests = check(config)
-        with RunFolder(Path(out)).opened(config, digests) as folder:
-            _send_output_to(folder.path / "run.log")
-            see = f"; see {out}/run.log"
-            on_grid(config.engine, len(hospitals), lambda grid: run_study(config, folder, grid, pipe.send))
-        pipe.send({"exit_code": 0})
-    except FedmammoError as error:
-        pipe.send({"failure": str(error), "exit_code": error.exit_code})
-    except Exception as error:
-        traceback.print_exc()
-        pipe.send(_failure(error, see))
-    pipe.close()
-
-
-def _failure(error: BaseException, see: str) -> Event:
-    """Describe what was not foreseen by its first cause: Flower wraps what happens in a simulation."""
-    while error.__cause__:
-        error = error.__cause__
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}{see}"
-    machine = isinstance(error, OSError)  # a full disk, a cluster that went away
-    return {"failure": text, "exit_code": StudyError.exit_code if machine else 1}
-
-
-def _send_output_to(log: Path) -> None:
-    """Send what this process and its children print to a file."""
-    with log.open("a") as file:
-        os.dup2(file.fileno(), sys.stdout.fileno())
-        os.dup2(file.fileno(), sys.stderr.fileno())
-
-
-def _leave() -> None:
-    """End this process and all that it started, at once: every file is whole at any moment."""
-    threading.Timer(GRACE_SECONDS / 2, os.killpg, (0, signal.SIGKILL)).start()
-    if ray := sys.modules.get("ray"):
-        ray.shutdown()
-    os.killpg(0, signal.SIGKILL)
-
-
-def _leave_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        _leave()
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        if child.stdout:
+            child.stdout.close()

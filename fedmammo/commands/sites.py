@@ -8,20 +8,24 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from fedmammo.cohort.store import Cohort
 from fedmammo.config.study import StudyConfig
 from fedmammo.features.harmonisation import harmonise
+from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.assignment import density_classes
+from fedmammo.hospitals.dealing import deal
 from fedmammo.hospitals.demands import ignored_demands
 from fedmammo.hospitals.digitiser import Digitiser, load_digitiser
-from fedmammo.hospitals.holder import hospital_of_patients, names
 from fedmammo.hospitals.kernel_distance import kernel_distances
-from fedmammo.hospitals.profiles import Profile, profiles_of
+from fedmammo.hospitals.profiles import Profile
+from fedmammo.hospitals.records import records_of
+from fedmammo.hospitals.site import open_cohort
 from fedmammo.hospitals.summary import distances, holdings
 from fedmammo.randomness import generator_of
 from fedmammo.report.hospital_figures import DENSITIES
 from fedmammo.report.sites import check_suffix, save
 from fedmammo.report.view import View
-from fedmammo.training.site import FEATURES_AT_ONCE, Site, open_site
+from fedmammo.stages.opened import FEATURES_AT_ONCE, pick_device
 
 _EXAMPLES = 3  # benign ones, and as many malignant ones
 _IMAGES = 200  # of a hospital, at most, whose gray values are counted
@@ -35,23 +39,28 @@ def write_sites(path: Path, config: StudyConfig, report: Callable[[str], None]) 
     InputError for another suffix, and for whatever the study asks for that is not there.
     """
     check_suffix(path)
-    found = look_at(open_site(config.model_dump_json()), report)
+    found = look_at(config, report)
     report(f"drawing {path}")
     save(path, found)
 
 
-def look_at(site: Site, report: Callable[[str], None]) -> View:
+def look_at(config: StudyConfig, report: Callable[[str], None]) -> View:
     """Gather what a page shows of the study's hospitals in their first draw.
 
     Computes the features of all images, which the study will use again; `report` is told what is being done.
     """
-    config, cohort, inputs = site.config, site.cohort, site.inputs
-    patients, hospitals = cohort.patients, names(cohort, config)
-    hospital_of = hospital_of_patients(cohort, config)
+    cohort = open_cohort(Path(config.cohort.path))
+    dealt = deal(cohort, config)
+    table = dealt.draws[config.hospitals.draw]
+    inputs = Inputs(
+        cohort, config.diagnosis, pick_device(config.engine.device), records_of(cohort, table, dealt.digitisers)
+    )
+    torch.set_num_threads(config.engine.threads_per_hospital)
+    patients, hospitals, hospital_of = cohort.patients, dealt.names, table["hospital"]
     of_image = cohort.manifest["patient"].map(hospital_of)
     draw = config.hospitals.draw
 
-    features = _features(site, report)
+    features = _features(cohort, inputs, report)
     differing = distances(patients, hospital_of).merge(
         kernel_distances(features, cohort.manifest["patient"], of_image, draw), on="hospital"
     )
@@ -62,7 +71,7 @@ def look_at(site: Site, report: Callable[[str], None]) -> View:
     benign = pd.Categorical(np.where(patients["malignant"], "malignant", "benign"), ["benign", "malignant"])
 
     rows = _examples(cohort.manifest, draw)
-    digitisers = _digitisers(profiles_of(config.hospitals, hospitals))
+    digitisers = _digitisers(dealt.profiles)
     how = config.diagnosis.harmonisation
     shown = {"film": [harmonise(cohort.patches[row], how, None) for row in rows]}
     for label, digitiser in digitisers.items():
@@ -91,9 +100,9 @@ def look_at(site: Site, report: Callable[[str], None]) -> View:
     )
 
 
-def _features(site: Site, report: Callable[[str], None]) -> NDArray[np.float32]:
+def _features(cohort: Cohort, inputs: Inputs, report: Callable[[str], None]) -> NDArray[np.float32]:
     """Return what the head reads of every image, centred and scaled: images x columns."""
-    rows, inputs = np.arange(len(site.cohort.manifest)), site.inputs
+    rows = np.arange(len(cohort.manifest))
     classifier = inputs.classifier.train(False)
     parts = []
     for start in range(0, len(rows), FEATURES_AT_ONCE):

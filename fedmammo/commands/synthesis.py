@@ -23,12 +23,12 @@ from fedmammo.features.views import View
 from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.randomness import generator_of
 from fedmammo.report.synthesis_page import SynthesisView, synthesis_page
+from fedmammo.stages.opened import pick_device
 from fedmammo.synthesis.copies import nearest_patients
 from fedmammo.synthesis.folder import CLASSES, images_by_class
 from fedmammo.synthesis.pool import MANIFEST, Pool
 from fedmammo.synthesis.quality import Images, quality_of, resized
 from fedmammo.synthesis.sources import FromFolder
-from fedmammo.training.site import pick_device
 
 SUFFIXES = (".html", ".csv")
 _EXAMPLES = 24  # of each class

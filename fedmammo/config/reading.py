@@ -9,8 +9,8 @@ import yaml
 from pydantic import ValidationError
 
 from fedmammo.errors import InputError
-from fedmammo.federation.strategies import STRATEGIES
 from fedmammo.hospitals.rules import RULES
+from fedmammo.strategies.registry import OWN, STRATEGIES
 from fedmammo.synthesis.sources import SOURCES
 
 DESCRIPTION = (
@@ -105,7 +105,7 @@ def first_fault(error: ValidationError) -> str:
     """Say the first fault of a validation in one line."""
     faults = error.errors(include_url=False)
     fault = faults[0]
-    tags = {*RULES, *STRATEGIES, *SOURCES}
+    tags = {*RULES, *STRATEGIES, *SOURCES, OWN}
     path = [str(part) for part in fault["loc"] if part != "[key]"]
     where = ".".join(part for place, part in enumerate(path) if part not in tags or place + 1 == len(path))
     if fault["type"] == "extra_forbidden":

@@ -5,12 +5,9 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from fedmammo.config.schema import Section
-from fedmammo.federation.strategies import FedAvg, Strategy
 from fedmammo.hospitals.rules import Assignment
-
-ALL = "all"  # stands for every hospital together, where a hospital's name could stand
-ARMS = ("centralized", "local", "federated")
-ArmName = Literal["centralized", "local", "federated"]
+from fedmammo.strategies.fedavg import FedAvg
+from fedmammo.strategies.registry import Strategy
 
 
 def different_seeds(seeds: list[int]) -> list[int]:

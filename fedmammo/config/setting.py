@@ -1,22 +1,26 @@
-"""Settings: what a deployment learns from, and under which privacy budget, told by one name."""
+"""Settings: what a deployment learns from, and under which privacy budget; a study tells them by name."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 from pydantic import Field
 
 Kind = Literal["real", "synthetic", "augmented", "pretrained"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _BUDGET = "-epsilon-"
-Setting = Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)})({_BUDGET}[0-9]+(\.[0-9]+)?)?$")]
-"""`real`, or `real-epsilon-6`: the same with every hospital's budget of privacy at 6."""
+SettingName = Annotated[str, Field(pattern=rf"^({'|'.join(KINDS)})({_BUDGET}[0-9]+(\.[0-9]+)?)?$")]
+"""`real`, or `real-epsilon-6`: the same with every hospital's privacy budget at 6."""
 
 
-def kind_of(setting: str) -> str:
-    """Return what a setting learns from: `real`, `synthetic`, `augmented` or `pretrained`."""
-    return setting.partition(_BUDGET)[0]
+class Setting(NamedTuple):
+    """What is learned from, and the privacy budget of each hospital: none where it trains without privacy."""
 
+    kind: Kind
+    epsilon: float | None
 
-def epsilon_of(setting: str) -> float | None:
-    """Return a setting's budget for each hospital; none where it trains without privacy."""
-    budget = setting.partition(_BUDGET)[2]
-    return float(budget) if budget else None
+    @classmethod
+    def of(cls, name: str) -> "Setting":
+        """Read the name of a setting, such as `real` or `pretrained-epsilon-6`. Raises ValueError for another name."""
+        kind, _, budget = name.partition(_BUDGET)
+        if kind not in KINDS:
+            raise ValueError(f"nobody knows a setting {name}")
+        return cls(kind, float(budget) if budget else None)

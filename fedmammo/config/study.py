@@ -3,18 +3,19 @@
 Every field carries its description; `fedmammo schema` prints them all as JSON schema.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fedmammo.config.arm import ARMS, ArmName
+from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.config.privacy import Privacy
 from fedmammo.config.reading import add_to_schema, fill_in, first_fault, read_yaml, set_key
 from fedmammo.config.schema import Section
 from fedmammo.config.sections import (
-    ARMS,
-    ArmName,
     CohortConfig,
     DiagnosisConfig,
     EngineConfig,
@@ -23,9 +24,10 @@ from fedmammo.config.sections import (
     HospitalsConfig,
     different_seeds,
 )
-from fedmammo.config.setting import Setting, epsilon_of, kind_of
+from fedmammo.config.setting import Setting, SettingName
+from fedmammo.config.weights import NO_FILE, name_of_weights
 from fedmammo.errors import InputError
-from fedmammo.synthesis.sources import SOURCES, FromGan, Synthesis
+from fedmammo.synthesis.sources import SOURCES, FromFolder, FromGan, Synthesis
 
 OVERRIDDEN = ("diagnosis", "federation", "privacy")  # sections in which arms and settings may differ
 
@@ -51,7 +53,7 @@ class StudyConfig(Section):
         default=None, description="Where synthetic images come from; every setting but `real` needs it."
     )
     privacy: Privacy = Field(default_factory=Privacy, description="How settings with a budget protect patients.")
-    settings: dict[Setting, dict[str, Any]] = Field(
+    settings: dict[SettingName, dict[str, Any]] = Field(
         default={"real": {}},
         min_length=1,
         description="What is learned from: `real` patients; `synthetic` images alone; `augmented`, both in each round; "
@@ -89,42 +91,31 @@ class StudyConfig(Section):
         return self
 
     @staticmethod
-    def _check(setting: Setting, study: "StudyConfig") -> None:
+    def _check(name: SettingName, study: "StudyConfig") -> None:
         """Raise ValueError where a setting asks for what the study cannot give it."""
-        source, epsilon = study.synthesis, epsilon_of(setting)
-        if kind_of(setting) != "real" and source is None:
-            raise ValueError(f"synthesis: is missing; setting {setting} needs a source: {', '.join(SOURCES)}")
-        if epsilon is None:
+        source, setting, privacy = study.synthesis, Setting.of(name), study.privacy
+        if setting.kind != "real" and source is None:
+            raise ValueError(f"synthesis: is missing; setting {name} needs a source: {', '.join(SOURCES)}")
+        if setting.epsilon is None:
             return
-        if epsilon == 0:
-            raise ValueError(f"settings: {setting}: a budget is more than 0")
-        if study.privacy.trust == "central" and (
+        if setting.epsilon == 0:
+            raise ValueError(f"settings: {name}: a budget is more than 0")
+        if privacy.trust == "central" and (
             study.federation.local_steps != 1 or study.federation.strategy.name != "FedAvg"
         ):
             raise ValueError("privacy.trust: central takes federation.local_steps: 1 and the strategy FedAvg")
-        if study.generator_share(setting) and not (isinstance(source, FromGan) and source.can_be_private):
+        if setting.kind == "real" or not (setting.kind == "synthetic" or privacy.generator_share):
+            return
+        if not (isinstance(source, FromGan) and source.can_be_private):
             raise ValueError(
-                f"settings: {setting} gives a part of its budget to a generator that cannot be private; take "
+                f"settings: {name} gives a part of its budget to a generator that cannot be private; take "
                 "synthesis: {source: gan, combine: discriminator} or {source: gan, method: mean_embedding}"
             )
-        adversarial = isinstance(source, FromGan) and source.method == "adversarial"
-        if study.generator_share(setting) and study.privacy.trust == "central" and adversarial:
+        if privacy.trust == "central" and source.method == "adversarial":
             raise ValueError(
-                f"settings: {setting}: privacy.trust: central protects generators by method: mean_embedding alone; "
+                f"settings: {name}: privacy.trust: central protects generators by method: mean_embedding alone; "
                 "take that, or trust: local"
             )
-
-    def generator_share(self, setting: Setting) -> float:
-        """Return the share of a private setting's budget that goes to the generator; 0 where none is private."""
-        if epsilon_of(setting) is None or kind_of(setting) == "real":
-            return 0.0
-        return 1.0 if kind_of(setting) == "synthetic" else self.privacy.generator_share
-
-    @property
-    def private_generator(self) -> bool:
-        """Whether the generator of a single deployment (`for_cell`) has a part of the budget."""
-        (setting,) = self.settings
-        return self.generator_share(setting) > 0
 
     def _overridden(self, which: str, name: str, overrides: dict[str, Any]) -> "StudyConfig":
         """Return the study with overrides of `diagnosis`, `federation` and `privacy` applied.
@@ -153,19 +144,68 @@ class StudyConfig(Section):
         """
         return self._overridden("arms", arm, self.arms[arm])
 
-    def for_cell(self, arm: ArmName, setting: Setting, draw: int) -> "StudyConfig":
-        """Return the study as one deployment runs it: of one arm, setting and draw of hospitals, nothing overridden."""
-        study = self.for_arm(arm)
-        study = study._overridden("settings", setting, study.settings[setting])
-        hospitals = self.hospitals.model_copy(update={"seed": [draw]})
-        return study.model_copy(update={"hospitals": hospitals, "arms": {arm: {}}, "settings": {setting: {}}})
+    @property
+    def deployments(self) -> Iterator[Deployment]:
+        """Yield the study's deployments in the order in which they run."""
+        for arm in self.arms:
+            for setting in self.settings:
+                study, dealing = self._of(arm, setting), self.dealing
+                for seed in self.seeds:
+                    for draw in self.hospitals.seed:
+                        for fold in range(max(1, self.evaluation.folds)):
+                            yield study._deployment(arm, setting, seed, draw, fold, dealing)
 
-    def for_pretraining(self, arm: ArmName, setting: Setting, draw: int) -> "StudyConfig":
-        """Return the study as a deployment pretrains on a pool: what the setting overrides holds on patients only."""
-        study, plain = self.for_cell(arm, setting, draw), self.for_arm(arm)
+    def deployment(self, arm: ArmName, setting: SettingName, seed: int = 0, draw: int = 0, fold: int = 0) -> Deployment:
+        """Return one deployment, all overrides applied."""
+        return self._of(arm, setting)._deployment(arm, setting, seed, draw, fold, self.dealing)
+
+    def _of(self, arm: ArmName, setting: SettingName) -> "StudyConfig":
+        study = self.for_arm(arm)
+        return study._overridden("settings", setting, study.settings[setting])
+
+    def _deployment(
+        self, arm: ArmName, setting: SettingName, seed: int, draw: int, fold: int, dealing: Dealing
+    ) -> Deployment:
+        kind, epsilon = Setting.of(setting)
+        source = None if kind == "real" else self.synthesis
+        if isinstance(source, FromFolder):
+            source = source.model_copy(update={"path": ""})  # images arrive as a pool, wherever they were
+        return Deployment(
+            arm_name=arm,
+            setting_name=setting,
+            seed=seed,
+            draw=draw,
+            fold=fold,
+            diagnosis=self.diagnosis.model_copy(update={"weights": name_of_weights(self.diagnosis.weights)}),
+            federation=self.federation,
+            privacy=None if epsilon is None else self.privacy.model_copy(update={"secret_seed": None}),
+            source=source,
+            dealing=dealing,  # of the whole study: an override leaves one setting
+        )
+
+    @property
+    def dealing(self) -> Dealing:
+        """How hospitals divide their patients: without labels wherever a setting has a budget."""
+        budgets = [Setting.of(name).epsilon for name in self.settings]
+        return Dealing(
+            test="" if self.evaluation.folds else self.evaluation.test,
+            folds=self.evaluation.folds,
+            validation_fraction=self.hospitals.validation_fraction,
+            stratified=budgets == [None] * len(budgets),
+        )
+
+    @property
+    def weights(self) -> dict[str, Path]:
+        """The file of weights that the study names, by its SHA-256; none where the hub has them."""
+        path = self.diagnosis.weights
+        return {} if path in NO_FILE else {name_of_weights(path): Path(path).resolve()}
+
+    def pretraining(self, deployment: Deployment) -> Deployment:
+        """Return how a deployment trains on a pool: what its setting overrides holds on patients only."""
+        plain = self.for_arm(deployment.arm_name)
         how = {name: getattr(plain.diagnosis, name) for name in ("optimizer", "patient_fraction", "label_smoothing")}
-        diagnosis = study.diagnosis.model_copy(update=how)
-        return study.model_copy(update={"diagnosis": diagnosis, "federation": plain.federation})
+        diagnosis = deployment.diagnosis.model_copy(update=how)
+        return deployment.model_copy(update={"diagnosis": diagnosis, "federation": plain.federation})
 
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute."""

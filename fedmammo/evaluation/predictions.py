@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.sections import ALL, ARMS
+from fedmammo.config.arm import ALL, ARMS
 from fedmammo.errors import InputError
 from fedmammo.evaluation.metrics import Floats, Integers, Thresholds, choose_thresholds
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.sections import ALL
+from fedmammo.config.arm import ALL
 from fedmammo.evaluation.metrics import (
     METRICS,
     Floats,

@@ -6,8 +6,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.sections import ALL, ARMS
-from fedmammo.config.setting import kind_of
+from fedmammo.config.arm import ALL, ARMS
+from fedmammo.config.setting import Setting
 from fedmammo.evaluation.metrics import METRICS
 from fedmammo.evaluation.predictions import Repeat, Series
 from fedmammo.evaluation.scoring import Scores, score
@@ -122,7 +122,7 @@ def _pairs(settings: list[str]) -> list[tuple[str, str]]:
     """Pair settings: another source with real patients under the same budget, and a budget with none."""
     pairs = []
     for setting in settings:
-        kind = kind_of(setting)
+        kind = Setting.of(setting).kind
         pairs += [(setting, setting.replace(kind, "real", 1))] if kind != "real" else []
         pairs += [(setting, kind)] if setting != kind else []
     return [pair for pair in pairs if pair[1] in settings]

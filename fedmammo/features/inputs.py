@@ -3,7 +3,10 @@
 import copy
 import hashlib
 import json
+from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +15,7 @@ from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.weights import NO_FILE, name_of_weights
 from fedmammo.disk.files import alone, digest_of_sources, read_tensors, write_tensors
 from fedmammo.features.harmonisation import harmonise
 from fedmammo.features.image_set import ImageSet, images_of_cohort, images_of_pool
@@ -19,7 +23,7 @@ from fedmammo.features.resize import resize
 from fedmammo.features.store import FeatureStore, Rows
 from fedmammo.features.views import View, views_of
 from fedmammo.hospitals.records import Records
-from fedmammo.models.classifier import build_classifier
+from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.synthesis.pool import Pool
 
@@ -31,6 +35,8 @@ PREFIX = (
     "hospitals/digitiser.py",
     "randomness.py",
 )  # the code that features depend on
+NETWORK = ("network", "weights", "image_size", "features", "directions", "train", "harmonisation", "precision")
+ANY = {"learning_rate": 1.0}  # of an optimiser, which the network does not depend on
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
 DIRECTION_STAND_INS = 2048  # as many, where their features also give the directions that the head reads
 
@@ -46,39 +52,40 @@ class Inputs:
     With a pool (`joined`) the rows behind those of the manifest, from `images_of_patients` on, are the pool's images.
     """
 
-    def __init__(self, cohort: Cohort, config: DiagnosisConfig, device: torch.device, records: Records) -> None:
-        self.device = device
+    def __init__(
+        self,
+        cohort: Cohort | None,
+        config: DiagnosisConfig,
+        device: torch.device,
+        records: Records | None,
+        public: Path | None = None,
+    ) -> None:
+        """Open the inputs of a cohort's images; without a cohort, those of pools alone.
+
+        `public`: see `open_classifier`; the cohort's folder of features, if not told.
+        """
+        if public is None:
+            public = cohort.folder / "features" if cohort is not None else Path()
+        self.device, self.public = device, public
+        self.weights = {} if config.weights in NO_FILE else {name_of_weights(config.weights): Path(config.weights)}
         self.harmonisation = config.harmonisation
         self.views = views_of(config.augmentation)
-        self.classifier = build_classifier(config).to(device)
-        self._prefix = {
-            "backbone": self.classifier.digest(),
-            "network": config.network,  # the same weights may come with another normalisation
-            "read": self.classifier.read,
-            "depth": self.classifier.depth,
-            "frozen": self.classifier.frozen if self.classifier.has_prefix else None,
-            "image_size": config.image_size,
-            "precision": config.precision,
-            "harmonisation": config.harmonisation,
-            "device": device.type,
-            "code": digest_of_sources(*PREFIX),
-            "libraries": [version(name) for name in ("torch", "timm")],
-        }
-        self.images_of_patients = len(cohort.manifest)
+        self.classifier, self._prefix = open_classifier(config, device, public)
+        self.images_of_patients = 0
         self._sets: list[tuple[ImageSet, FeatureStore]] = []
-        self._add(images_of_cohort(cohort, records))
-        self.folder = self._sets[0][1].folder
-        self._standardize()
+        if cohort is not None and records is not None:
+            self.images_of_patients = len(cohort.manifest)
+            self._add(images_of_cohort(cohort, records))
 
     def joined(self, pool: Pool) -> "Inputs":
         """Return the inputs of the same classifier with a pool's images behind those of the cohort."""
         joined = copy.copy(self)
-        joined._sets = self._sets[:1]
+        joined._sets = self._sets[:1] if self.images_of_patients else []
         joined._add(images_of_pool(pool))
         return joined
 
     def _add(self, images: ImageSet) -> None:
-        key = hashlib.sha256(json.dumps({**self._prefix, "images": images.digest}, sort_keys=True).encode()).hexdigest()
+        key = digest_of_content({**self._prefix, "images": images.digest})
         store = FeatureStore(images.folder / "features" / key[:16], len(images.names), self._length)
         self._sets = [*self._sets, (images, store)]
         self.malignant = np.concatenate([one.malignant for one, _ in self._sets])
@@ -90,33 +97,19 @@ class Inputs:
     def _length(self) -> int:
         return self._encode(View().of(self._sets[0][0].patches[0])).shape[1]
 
-    def _standardize(self) -> None:
-        """Centre and scale what the head reads by the statistics of phantom patches, drawn by a fixed seed."""
-        classifier = self.classifier
-        directions = 0 if classifier.directions is None else classifier.directions.shape[1]
-        patches, _ = draw_patches(DIRECTION_STAND_INS if directions else STAND_INS, seed=0)
-        digest = hashlib.sha256(patches.tobytes()).hexdigest()[:16]
-        path = self.folder / f"standardization-{digest}-{directions}.safetensors"
-        with alone(self.folder):  # hospitals on one machine need not all compute it
-            if not path.exists():
-                with torch.no_grad():
-                    shown = [harmonise(patch, self.harmonisation, None) for patch in patches]
-                    readout = torch.cat([classifier.readout(self._encode(View().of(patch))) for patch in shown])
-                    classifier.standardize(readout)
-                    classifier.orient(readout)
-                write_tensors(path, classifier.constants)
-        for name, tensor in read_tensors(path)[0].items():
-            getattr(classifier, name).copy_(tensor)
-
     def _encode(self, image: Tensor) -> Tensor:
-        image = image.to(self.device)
-        return self.classifier.prefix(image) if self.classifier.has_prefix else image
+        return encode(self.classifier, image.to(self.device))
 
     def patch(self, row: int) -> NDArray[np.uint16]:
         """Show the patch of a row, (side, side), as its digitiser and the harmonisation leave it."""
-        number = int(row >= self.images_of_patients)
-        images, _ = self._sets[number]
-        return images.patch(row - number * self.images_of_patients, self.harmonisation)
+        number, start = self._place_of(row)
+        return self._sets[number][0].patch(row - start, self.harmonisation)
+
+    def _place_of(self, row: int) -> tuple[int, int]:
+        """Return the set that holds a row, and the row with which that begins."""
+        if self.images_of_patients and row >= self.images_of_patients:
+            return 1, self.images_of_patients
+        return 0, 0
 
     def missing(self, rows: Rows) -> Rows:
         """Return those of the rows whose features are still to be computed for some view."""
@@ -139,6 +132,12 @@ class Inputs:
                 [(store, look, _, own)] = self._looks(np.array([row]), np.array([number]))
                 if not store.done(look, own)[0]:
                     store.put(look, int(own[0]), self._encode(view.of(patch))[0].cpu().numpy())
+
+    def put(self, view: int, features: NDArray[np.float32]) -> None:
+        """Store what the prefix makes of every image of the first set in a view, (images, length), as if computed."""
+        for store, look, at, own in self._looks(np.arange(len(features)), np.full(len(features), view)):
+            for place, row in zip(at, own, strict=True):
+                store.put(look, int(row), features[place])
 
     def read(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
         """Return the inputs of image `rows[i]` in view `views[i]`: (len(rows), length), or images.
@@ -164,6 +163,61 @@ class Inputs:
             number, digitiser = self._showers[shower]
             name = self.views[view].name
             at = np.flatnonzero(files == file)
-            own = rows[at] - self.images_of_patients * number
+            own = rows[at] - (self.images_of_patients if number else 0)
             looks.append((self._sets[number][1], f"{digitiser.digest}-{name}" if digitiser else name, at, own))
         return looks
+
+
+def encode(classifier: Classifier, image: Tensor) -> Tensor:
+    """Return what is stored of an image: the prefix's output, or the image itself where nothing is frozen."""
+    return classifier.prefix(image) if classifier.has_prefix else image
+
+
+def open_classifier(config: DiagnosisConfig, device: torch.device, public: Path) -> tuple[Classifier, dict[str, Any]]:
+    """Open a classifier, centred and scaled by drawn patches; a process opens each once.
+
+    `public`: folder in which what is worked out from drawn patches is kept; no patient has a part in it.
+    Returns the classifier, and what the outputs of its frozen prefix depend on.
+    """
+    network = DiagnosisConfig.model_validate({name: getattr(config, name) for name in NETWORK} | {"optimizer": ANY})
+    return _open_classifier(network.model_dump_json(), device.type, public.resolve())
+
+
+@lru_cache(maxsize=16)
+def _open_classifier(network: str, device: str, public: Path) -> tuple[Classifier, dict[str, Any]]:
+    config = DiagnosisConfig.model_validate_json(network)
+    classifier = build_classifier(config).to(device)
+    prefix = {
+        "backbone": classifier.digest(),
+        "network": config.network,  # the same weights may come with another normalisation
+        "read": classifier.read,
+        "depth": classifier.depth,
+        "frozen": classifier.frozen if classifier.has_prefix else None,
+        "image_size": config.image_size,
+        "precision": config.precision,
+        "harmonisation": config.harmonisation,
+        "device": device,
+        "code": digest_of_sources(*PREFIX),
+        "libraries": [version(name) for name in ("torch", "timm")],
+    }
+    directions = 0 if classifier.directions is None else classifier.directions.shape[1]
+    count = DIRECTION_STAND_INS if directions else STAND_INS
+    drawn = {**prefix, "drawn": count, "directions": directions, "phantoms": digest_of_sources("phantom")}
+    path = public / f"standardization-{digest_of_content(drawn)[:16]}.safetensors"
+    with alone(public):  # hospitals on one machine need not all compute it
+        if not path.exists():
+            patches, _ = draw_patches(count, seed=0)
+            with torch.no_grad():
+                shown = [View().of(harmonise(patch, config.harmonisation, None)).to(device) for patch in patches]
+                readout = torch.cat([classifier.readout(encode(classifier, image)) for image in shown])
+                classifier.standardize(readout)
+                classifier.orient(readout)
+            write_tensors(path, classifier.constants)
+    for name, tensor in read_tensors(path)[0].items():
+        getattr(classifier, name).copy_(tensor)
+    return classifier, prefix
+
+
+def digest_of_content(content: dict[str, Any]) -> str:
+    """SHA-256 of what can be written as JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

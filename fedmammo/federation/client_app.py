@@ -1,45 +1,85 @@
-"""The hospital as a Flower client: hands the message's task to `fedmammo.training.hospital` and its answer back."""
+"""The hospital as a Flower client: hands a message's job to `fedmammo.stages.hospital` and the answer back."""
 
+import json
+import os
 import traceback
+from pathlib import Path
 
-from flwr.app import Context, Error, Message, MetricRecord, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
 from fedmammo.federation.messages import pack, unpack
-from fedmammo.training.hospital import work
-from fedmammo.training.task import Task
+from fedmammo.hospitals.dealing import NODES
+from fedmammo.hospitals.site import Site
+from fedmammo.privacy.plan import RefusalError
+from fedmammo.stages.hospital import STAGES, work
+from fedmammo.stages.stage import Job
 
-app = ClientApp()
-
-
-@app.query("hospital")
-def introduce(message: Message, context: Context) -> Message:
-    """Say which hospital of the study this node is."""
-    position = MetricRecord({"position": int(context.node_config["partition-id"])})
-    return Message(RecordDict({"metrics": position}), reply_to=message)
+HELLO = "hello"
+SITE = "site"  # in a node's own configuration: its site file
+SITES = "FEDMAMMO_SITES"  # in the environment of a simulation that `flwr run` starts: the folder of the hospitals
 
 
-@app.query("features")
-@app.query("share")
-@app.query("count")
-@app.query("plan")
-@app.train()
-@app.evaluate()
-def answer(message: Message, context: Context) -> Message:
-    """Do the task of a message. Where that raises the reply is an error with its text; the state stays as it was.
+def kind_of(stage: str) -> str:
+    """Return the type of the messages that ask for a stage."""
+    return {"train": MessageType.TRAIN, "score": MessageType.EVALUATE}.get(stage, f"{MessageType.QUERY}.{stage}")
 
-    Flower would make such a reply itself, but on Ray one of a traceback with process numbers.
+
+def app_of(hospitals: Path | None) -> ClientApp:
+    """Make the client app of a hospital.
+
+    `hospitals`: in a simulation, the folder of all hospitals; else a node's own configuration names its site file.
     """
-    config = message.content.config_records["config"]
-    incoming = {name: unpack(record) for name, record in message.content.array_records.items()}
-    try:
-        outgoing, numbers = work(
-            Task.from_json(str(config["task"])),
-            int(context.node_config["partition-id"]),
-            incoming,
-            proximal_mu=float(config.get("proximal-mu", 0.0)),  # type: ignore[arg-type]
-        )
-    except Exception as error:
+    app = ClientApp()
+
+    def site_of(context: Context) -> Site:
+        if SITE in context.node_config:
+            return Site.open(Path(str(context.node_config[SITE])))
+        folder = hospitals or Path(os.environ[SITES])
+        names = json.loads((folder / NODES).read_text())
+        return Site.open(folder / names[int(context.node_config["partition-id"])] / "site.yaml")
+
+    def failed(message: Message, context: Context, error: Exception) -> Message:
+        """Answer with an error: texts of a real hospital's, but that it refuses, may tell what files hold."""
         traceback.print_exc()
-        return Message(Error(code=0, reason=f"{type(error).__name__}: {error}"), reply_to=message)
-    return Message(RecordDict({"arrays": pack(outgoing), "metrics": MetricRecord(dict(numbers))}), reply_to=message)
+        tells = SITE not in context.node_config or isinstance(error, RefusalError)
+        text = str(error) if tells else "the hospital's own log says more"
+        return Message(Error(code=0, reason=f"{type(error).__name__}: {text}"), reply_to=message)
+
+    def hello(message: Message, context: Context) -> Message:
+        """Say which hospital this node is, how fast, and how large its patches are."""
+        try:
+            site = site_of(context)
+            about, side = ConfigRecord({"name": site.name}), site.cohort.patches.shape[1]
+        except Exception as error:
+            return failed(message, context, error)
+        speeds = {"uplink": site.file.uplink_megabits_per_second, "images": site.file.images_per_second, "side": side}
+        return Message(RecordDict({"about": about, "metrics": MetricRecord(speeds)}), reply_to=message)
+
+    def answer(message: Message, context: Context) -> Message:
+        """Do the job of a message. Where that raises the reply is an error; the hospital's state stays as it was.
+
+        Flower would make such a reply itself, but on Ray one of a traceback with process numbers.
+        """
+        try:
+            config = message.content.config_records["config"]
+            incoming = {name: unpack(record) for name, record in message.content.array_records.items()}
+            job = Job.from_json(str(config["job"]))
+            found = work(site_of(context), job, incoming, str(config.get("agreement", "")))
+        except Exception as error:
+            return failed(message, context, error)
+        content = RecordDict({"arrays": pack(found.tensors), "metrics": MetricRecord(dict(found.numbers))})
+        if found.beside:
+            content["beside"] = pack(found.beside)
+        return Message(content, reply_to=message)
+
+    app.query(HELLO)(hello)
+    for stage in STAGES:
+        if kind_of(stage).startswith(MessageType.QUERY):
+            app.query(stage)(answer)
+    app.train()(answer)
+    app.evaluate()(answer)
+    return app
+
+
+app = app_of(None)

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from flwr.app import Context
@@ -10,19 +11,20 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedmammo.config.sections import EngineConfig
 from fedmammo.errors import InputError
-from fedmammo.federation.client_app import app as client_app
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 
 
-def on_grid(engine: EngineConfig, hospitals: int, run: Callable[[Grid], None]) -> None:
-    """Call `run` with a grid of one node for each hospital; one Ray runtime serves the whole call.
+def on_grid(engine: EngineConfig, hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
+    """Call `run` with a grid of nodes; one Ray runtime serves the whole call.
 
-    Raises whatever `run` raises.
+    `hospitals`: the folder of the simulated hospitals, in which each node finds its own site file. Raises whatever
+    `run` raises.
     """
     if engine.name == "inline":
-        run(InlineGrid(client_app, hospitals))
+        run(InlineGrid(app_of(hospitals), nodes))
         return
-    _simulate(engine, hospitals, run)
+    _simulate(engine, hospitals, nodes, run)
 
 
 def check_fits(engine: EngineConfig) -> None:
@@ -49,7 +51,7 @@ def check_fits(engine: EngineConfig) -> None:
             raise InputError(f"engine.{kind}_per_hospital: {wanted:g}, but this machine has {there_are}; set less")
 
 
-def _simulate(engine: EngineConfig, hospitals: int, run: Callable[[Grid], None]) -> None:
+def _simulate(engine: EngineConfig, hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
     from flwr.simulation import run_simulation  # imports Ray
 
     server_app = ServerApp()
@@ -60,8 +62,8 @@ def _simulate(engine: EngineConfig, hospitals: int, run: Callable[[Grid], None])
 
     run_simulation(
         server_app=server_app,
-        client_app=client_app,
-        num_supernodes=hospitals,
+        client_app=app_of(hospitals),
+        num_supernodes=nodes,
         backend_config={
             "init_args": {"address": engine.address or "local"},  # else Ray joins whatever cluster runs here
             "client_resources": {

@@ -1,12 +1,16 @@
 """Tensors in and out of Flower's records."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Message
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from torch import Tensor
 
+from fedmammo.privacy.answer import Answer
 
-def pack(tensors: dict[str, Tensor]) -> ArrayRecord:
+
+def pack(tensors: Mapping[str, Tensor]) -> ArrayRecord:
     """Put named tensors into a record, in order."""
     return ArrayRecord({name: Array(tensor.detach().cpu().numpy()) for name, tensor in tensors.items()})
 
@@ -21,11 +25,7 @@ def size(record: ArrayRecord) -> int:
     return sum(len(array.data) for array in record.values())
 
 
-def size_of_arrays(message: Message) -> int:
-    """Return the bytes of the model in a message, as they are sent."""
-    return size(message.content.array_records["arrays"])
-
-
-def anew(message: Message) -> Message:
-    """Return a message of the same content: Flower's grid takes none that was sent before."""
-    return Message(message.content, message.metadata.dst_node_id, message.metadata.message_type)
+def as_reply(answer: Answer, to: Message) -> Message:
+    """Return the message that a strategy of Flower combines: one record of tensors, one of numbers."""
+    numbers = MetricRecord(dict(answer.numbers))
+    return Message(RecordDict({"arrays": pack(answer.tensors), "metrics": numbers}), reply_to=to)

@@ -1,26 +1,54 @@
-"""Rounds of training: models go out to groups of hospitals, come back and are combined; a checkpoint after each."""
+"""Rounds: models go out to groups of hospitals, answers come back and are combined; a checkpoint after each."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from flwr.app import ArrayRecord, Message
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmammo.config.study import StudyConfig
-from fedmammo.federation.arms import Group
+from fedmammo.config.arm import Group
+from fedmammo.config.deployment import Deployment
 from fedmammo.federation.checkpoint import Checkpoint
-from fedmammo.federation.messages import anew, pack, size_of_arrays, unpack
-from fedmammo.federation.strategies import restore, state_of
+from fedmammo.federation.messages import as_reply, pack, unpack
+from fedmammo.federation.server import ATTEMPTS, Reply, Server
+from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.secret import Secret
+from fedmammo.stages.stage import Job, Rounds, Tensors, Turn
+from fedmammo.strategies.base import BaseStrategy
+from fedmammo.strategies.fedavg import FedAvg
+from fedmammo.strategies.state import restore, state_of
 from fedmammo.training.state import join_kinds, of_kind
-from fedmammo.training.task import Cell, Stage
 
-if TYPE_CHECKING:
-    from fedmammo.federation.server import Server
 
-ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment as the server runs it.
+
+    Attributes:
+        deployment: what hospitals agreed to.
+        groups: who learns with whom.
+        sizes: declared training patients by holder.
+        plan: what hospitals agreed to, where there is a budget.
+        secret: the server's own, for noise where it is trusted.
+        device: where the server computes.
+    """
+
+    deployment: Deployment
+    groups: list[Group]
+    sizes: dict[str, int]
+    plan: Plan | None
+    secret: Secret
+    device: torch.device
+
+    @property
+    def members(self) -> list[str]:
+        """Everybody who trains."""
+        return [name for group in self.groups for name in group.members]
 
 
 class Members:
@@ -34,138 +62,170 @@ class Members:
         return self._nodes
 
 
-class Rounds:
-    """Rounds of local steps of a cell, all groups at once.
+class Combiner:
+    """One group's strategy: Flower's class, and what a checkpoint keeps of it.
+
+    Args:
+        strategy: as the study names it.
+        deployment: the deployment.
+        initial: the group's first model, for the order and types of its tensors.
+    """
+
+    def __init__(self, strategy: BaseStrategy, deployment: Deployment, initial: Tensors) -> None:
+        self._strategy = strategy
+        self._made = strategy.make(deployment)
+        self._initial = initial
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what `state` returned before a restart."""
+        restore(self._strategy, self._made, state, list(self._initial))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the next round depends on."""
+        return state_of(self._strategy, self._made, list(self._initial))
+
+    def begin(self, number: int, model: Tensors, nodes: list[int]) -> None:
+        """Let Flower's strategy see the model that goes out: some combine answers with it."""
+        members = cast(Grid, Members(nodes))
+        list(self._made.configure_train(number, pack(model), ConfigRecord(), members))
+
+    def mean(self, number: int, answers: Mapping[str, Answer], nodes: Mapping[str, int]) -> Tensors:
+        """Combine answers as the strategy does, in the order and types of the initial model."""
+        replies = []
+        for name, answer in answers.items():
+            asked = Message(RecordDict(), nodes[name], "train")
+            replies.append(as_reply(answer, asked))
+        combined, _ = self._made.aggregate_train(number, replies)
+        found = unpack(combined or ArrayRecord())
+        return {name: found[name].to(tensor.dtype) for name, tensor in self._initial.items()}
+
+
+class RoundsOf:
+    """All rounds of a stage of a deployment, all groups at once.
 
     Args:
         server: speaks to the hospitals.
-        cell: the deployment.
-        config: the study, as the cell's arm runs it.
-        groups: who trains with whom.
+        deployed: the deployment.
+        stage: what is done.
         pools: digests of the synthetic images that each group learns from beside its patients, if any.
-        plan: what hospitals agreed to, where the setting has a budget.
     """
 
-    stage: Stage = "train"
-
     def __init__(
-        self,
-        server: "Server",
-        cell: Cell,
-        config: StudyConfig,
-        groups: list[Group],
-        pools: dict[str, str],
-        plan: Plan | None = None,
+        self, server: Server, deployed: Deployed, stage: Rounds, pools: Mapping[str, str] | None = None
     ) -> None:
         self.server = server
-        self.cell = cell
-        self.config = config
-        self.groups = groups
-        self.pools = pools
-        self.plan = plan
+        self.deployed = deployed
+        self.stage = stage
+        self._pools = pools or {}
 
-    @property
-    def rounds(self) -> int:
-        """How many there are."""
-        return self.config.federation.rounds
-
-    @property
-    def averaged(self) -> int:
-        """Over how many last rounds the final model is averaged."""
-        return self.config.federation.averaged_rounds
-
-    def beside(self, checkpoint: Checkpoint, group: Group) -> dict[str, dict[str, Tensor]]:
-        """Return what goes to a group's members beside its model."""
-        return {}
-
-    def stepped(
-        self, checkpoint: Checkpoint, group: Group, number: int, sent: dict[str, Tensor], answered: list[str]
-    ) -> dict[str, Tensor]:
-        """Return a group's new model from the mean of what its members sent: that mean. `answered`: their names."""
-        return sent
-
-    def combined(self, checkpoint: Checkpoint, group: Group, number: int) -> None:
-        """Take note that a group's model of round `number` stands in the checkpoint."""
-
-    def run(self, initial: dict[str, dict[str, Tensor]], path: Path) -> Checkpoint:
+    def run(self, initial: dict[str, Tensors], path: Path) -> Checkpoint:
         """Train; continues after the last round kept at `path`. `initial`: the model that each group begins with.
 
         A hospital that fails in a federation is recorded in the round's rows, and the others go on. One that trains
-        alone is asked again: nobody stands in for it. Raises StudyError where too few answer (`_needed`); finished
-        rounds are kept.
+        alone is asked again: nobody stands in for it. Raises StudyError where too few answer; finished rounds are kept.
         """
+        deployment, stage = self.deployed.deployment, self.stage
         checkpoint = Checkpoint.read(path) if path.exists() else Checkpoint(dict(initial))
-        tensors = list(next(iter(initial.values())))
-        strategies = {group.name: group.strategy.make() for group in self.groups}
-        for group in self.groups:
-            restore(group.strategy, strategies[group.name], checkpoint.strategies.get(group.name, {}), tensors)
+        combiners = {}
+        for group in self.deployed.groups:
+            strategy = stage.strategy(deployment) if len(group.members) > 1 else FedAvg()
+            combiners[group.name] = Combiner(strategy, deployment, initial[group.name])
+            combiners[group.name].restore(checkpoint.strategies.get(group.name, {}))
 
-        for number in range(checkpoint.round + 1, self.rounds + 1):
-            messages = [
-                message for group in self.groups for message in self._messages(strategies, checkpoint, group, number)
-            ]
-            answers = self._ask(messages, number)
-            self.server.nobody_refuses(answers, f"{self.stage}, round {number}")
-            sizes = {message.metadata.dst_node_id: size_of_arrays(message) for message in messages}
-            for group in self.groups:
-                for position in group.members:  # before aggregation, which may take the tensors out of the replies
-                    down, answer = sizes[self.server.node_of[position]], answers[position]
-                    row = self.server.row(self.stage, self.cell, number, group, position, down, answer)
-                    checkpoint.rows.append(row)
-                replies = [answers[position] for position in group.members]
-                good = [reply for reply in replies if isinstance(reply, Message)]
-                if good:
-                    combined, _ = strategies[group.name].aggregate_train(number, good)
-                    sent = _like(initial[group.name], unpack(combined or ArrayRecord()))
-                    names = [self.server.name_of(group, p) for p in group.members if isinstance(answers[p], Message)]
-                    checkpoint.models[group.name] = self.stepped(checkpoint, group, number, sent, names)
-                    self._average(checkpoint, group, number)
-                    state = state_of(group.strategy, strategies[group.name], tensors)
-                    checkpoint.strategies[group.name] = state
-                    self.combined(checkpoint, group, number)
-            self.server.enough(answers, self._needed(), f"{self.stage}, round {number}")
+        rounds = stage.rounds(deployment)
+        for number in range(checkpoint.round + 1, rounds + 1):
+            where = f"{stage.name}, round {number}"
+            contents = self._contents(checkpoint, number)
+            answers = self._ask(contents, number, rounds)
+            self.server.nobody_refuses(answers, where)
+            for group in self.deployed.groups:
+                for name in group.members:
+                    job = self._job(group, number)
+                    checkpoint.rows.append(self.server.row(deployment, job, name, contents[name], answers[name]))
+            self.server.enough(answers, self._needed(), where)
+            for group in self.deployed.groups:
+                self._combine(checkpoint, combiners[group.name], group, number, answers)
             checkpoint.round = number
             checkpoint.write(path)
-        if self.averaged > 1:
+        if stage.averaged(deployment) > 1:
             return replace(checkpoint, models={group: of_kind(kept, "mean") for group, kept in checkpoint.kept.items()})
         return checkpoint
 
-    def _average(self, checkpoint: Checkpoint, group: Group, number: int) -> None:
-        """Keep the mean of a group's models so far, of those that count."""
-        count = number - max(0, self.rounds - self.averaged)
-        if self.averaged > 1 and count >= 1:
-            model, kept = checkpoint.models[group.name], checkpoint.kept.get(group.name, {})
-            before = of_kind(kept, "mean") or model
-            mean = {name: before[name].lerp(tensor, 1 / count) for name, tensor in model.items()}
-            checkpoint.kept[group.name] = kept | join_kinds(mean=mean)
+    def _combine(
+        self, checkpoint: Checkpoint, combiner: Combiner, group: Group, number: int, answers: Mapping[str, Reply]
+    ) -> None:
+        """Make a group's new model of what its members answered."""
+        good = {name: answer for name in group.members if isinstance(answer := answers[name], Answer)}
+        if not good:
+            return
+        nodes = {name: self.server.nodes[name].node for name in group.members}
+        model, kept = checkpoint.models[group.name], checkpoint.kept.get(group.name, {})
+        combiner.begin(number, model, list(nodes.values()))
+        turn = Turn(
+            self.deployed.deployment,
+            self.deployed.plan,
+            group.name,
+            number,
+            model,
+            {name: tensor for name, tensor in kept.items() if not name.startswith("mean/")},
+            good,
+            lambda: combiner.mean(number, good, nodes),
+            sum(self.deployed.sizes[name] for name in group.members),
+            self.deployed.secret,
+            self.deployed.device,
+        )
+        checkpoint.models[group.name], new = self.stage.at_server(turn)
+        mean = self._average(of_kind(kept, "mean"), checkpoint.models[group.name], number)
+        checkpoint.kept[group.name] = new | join_kinds(mean=mean)
+        checkpoint.strategies[group.name] = combiner.state
+
+    def _average(self, before: Tensors, model: Tensors, number: int) -> Tensors:
+        """Return the mean of a group's models so far, of those that count; nothing where the last one is used."""
+        averaged = self.stage.averaged(self.deployed.deployment)
+        count = number - max(0, self.stage.rounds(self.deployed.deployment) - averaged)
+        if averaged == 1 or count < 1:
+            return before
+        return {name: (before or model)[name].lerp(tensor, 1 / count) for name, tensor in model.items()}
 
     def _needed(self) -> int:
-        """How many answers a round needs: `federation.min_hospitals` (or all, if fewer) of a federation, else all."""
-        members = sum(len(group.members) for group in self.groups)
-        return min(self.config.federation.min_hospitals, members) if self.cell.arm == "federated" else members
+        """How many answers a round needs: all, or in a federation `federation.min_hospitals`, or what a strategy needs.
 
-    def _messages(self, strategies: dict[str, Any], checkpoint: Checkpoint, group: Group, number: int) -> list[Message]:
-        pool = self.pools.get(group.name)
-        task = self.server.task(self.stage, self.cell, self.config, number, group.pooled, pool, plan=self.plan)
-        members = cast(Grid, Members([self.server.node_of[position] for position in group.members]))
-        arrays = pack(checkpoint.models[group.name])
-        messages = list(strategies[group.name].configure_train(number, arrays, task, members))
-        for name, tensors in self.beside(checkpoint, group).items():
-            for message in messages:
-                message.content[name] = pack(tensors)
-        return messages
+        `min_hospitals` counts as all where fewer take part.
+        """
+        members, federation = len(self.deployed.members), self.deployed.deployment.federation
+        if not self.deployed.deployment.arm.federated:
+            return members
+        fewest = self.stage.strategy(self.deployed.deployment).fewest if len(self.deployed.groups) == 1 else 1
+        return max(min(federation.min_hospitals, members), fewest)
 
-    def _ask(self, messages: list[Message], number: int) -> dict[int, Message | str]:
-        answers = self.server.ask(self.stage, messages, self.cell, number, self.rounds)
-        alone = {group.members[0] for group in self.groups if len(group.members) == 1}
+    def _job(self, group: Group, number: int) -> Job:
+        plan = self.deployed.plan
+        return Job(
+            self.stage.name,
+            self.deployed.deployment.digest,
+            number,
+            pool=self._pools.get(group.name),
+            plan=plan.digest if plan else None,
+        )
+
+    def _contents(self, checkpoint: Checkpoint, number: int) -> dict[str, RecordDict]:
+        """Write what each member is sent."""
+        began = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
+        contents: dict[str, RecordDict] = {}
+        for group in self.deployed.groups:
+            kept = checkpoint.kept.get(group.name, {})
+            beside = self.stage.beside(self.deployed.deployment, kept, began.issuperset(group.members))
+            sent: dict[str, dict[str, Tensor]] = {"arrays": checkpoint.models[group.name], **beside}
+            contents |= dict.fromkeys(group.members, self.server.content(self._job(group, number), sent))
+        return contents
+
+    def _ask(self, contents: Mapping[str, RecordDict], number: int, rounds: int) -> dict[str, Reply]:
+        deployment, job = self.deployed.deployment, self._job(self.deployed.groups[0], number)
+        answers = self.server.ask(deployment, job, contents, rounds)
+        alone = [group.members[0] for group in self.deployed.groups if len(group.members) == 1]
         for _ in range(ATTEMPTS - 1):
-            lost = {self.server.node_of[p] for p in alone if not isinstance(answers[p], Message)}
+            lost = {name: contents[name] for name in alone if not isinstance(answers[name], Answer)}
             if lost:
-                again = [anew(message) for message in messages if message.metadata.dst_node_id in lost]
-                answers |= self.server.ask(self.stage, again, self.cell, number, self.rounds)
+                answers |= self.server.ask(deployment, job, lost, rounds)
         return answers
-
-
-def _like(initial: dict[str, Tensor], tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors in the order and types of the initial model (some strategies compute in float64)."""
-    return {name: tensors[name].to(tensor.dtype) for name, tensor in initial.items()}

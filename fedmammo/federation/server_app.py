@@ -6,16 +6,16 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fedmammo.config.study import load
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.study import simulate
 
 app = ServerApp()
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run the study that the run configuration names, in the folder that it names."""
-    config = load(Path(str(context.run_config["config"])))
-    _, digests = check(config)
-    with RunFolder(Path(str(context.run_config["out"]))).opened(config, digests) as folder:
-        run(config, folder, grid, report=print)
+    """Run the study that the run configuration names, in the folder that it names.
+
+    Nodes find their site files in the folder that FEDMAMMO_SITES names: `hospitals` in the folder of the run.
+    """
+    config, out = load(Path(str(context.run_config["config"]))), Path(str(context.run_config["out"]))
+    simulate(config, out, print, lambda _, __, run: run(grid))

@@ -1,4 +1,4 @@
-"""Who holds which patients: the rules that deal patients to hospitals, and each hospital's validation patients.
+"""Who holds which patients: the rules that deal patients to hospitals.
 
 Patients come as a table with one row each, indexed by patient: malignant (bool), split (str), images (int), and what
 is recorded of their first lesion: density (1 to 4, missing or 0 where unknown), lesion (mass or calcification), and
@@ -93,24 +93,6 @@ def assign(patients: pd.DataFrame, config: HospitalsConfig) -> pd.Series:
         )
     hospital_of = pd.Series(np.array(names)[dealt], index=ordered.index, name="hospital", dtype="str")
     return hospital_of.reindex(patients.index)
-
-
-def validation_patients(patients: pd.DataFrame, hospital_of: pd.Series, config: HospitalsConfig) -> set[str]:
-    """Choose which of the training patients given set thresholds instead: the same fraction at every hospital.
-
-    The number is rounded to the nearest and divided over benign and malignant in proportion; at least one patient
-    stays for training. Fixed by `config.draw`, the hospital's name and its patients, not by their order.
-    """
-    ordered = patients.sort_index()
-    chosen: set[str] = set()
-    for hospital, group in ordered.groupby(hospital_of.loc[ordered.index]):
-        generator = generator_of(config.draw, "hospitals", "validation", str(hospital))
-        malignant = group["malignant"].to_numpy(dtype=bool)
-        number = min(round(config.validation_fraction * len(group)), len(group) - 1)
-        counts = apportion(number, np.bincount(malignant, minlength=2))
-        for label, count in enumerate(counts):
-            chosen.update(generator.permutation(group.index[malignant == label])[:count])
-    return chosen
 
 
 def in_training(patients: pd.DataFrame) -> np.ndarray:

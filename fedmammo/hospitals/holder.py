@@ -1,35 +1,39 @@
-"""Holders of patients: each hospital, and `all` hospitals as one (the centralised arm)."""
+"""What one holder of patients has for a deployment: who trains, who sets thresholds, who is tested."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedKFold
 
-from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import ALL
-from fedmammo.config.study import StudyConfig
+from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.errors import InputError
-from fedmammo.hospitals.assignment import assign, hospital_names, validation_patients
-from fedmammo.hospitals.demands import check_demands
-from fedmammo.randomness import seed_of
+from fedmammo.hospitals.case_mix import apportion
+from fedmammo.randomness import generator_of
+
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds which images, as row numbers of the cohort's manifest; every patient is whole.
+    """Rows of the cohort's manifest; every patient is whole.
 
     Attributes:
         name: the hospital's name, or `all`.
         training: one array of rows per training patient, patients in sorted order.
         validation: rows of the patients that set thresholds.
         test: rows of the tested patients.
+        trained: the training patients, by pseudonym, sorted.
+        shown: the patients whose scores may leave: validation and test, likewise.
     """
 
     name: str
     training: tuple[np.ndarray, ...]
     validation: np.ndarray
     test: np.ndarray
+    trained: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     @property
     def rows(self) -> np.ndarray:
@@ -37,66 +41,104 @@ class Holder:
         return np.sort(np.concatenate([*self.training, self.validation, self.test]))
 
 
-def hospital_of_patients(cohort: Cohort, config: StudyConfig) -> pd.Series:
-    """Assign every patient of the cohort to a hospital, by the study's rule."""
-    return assign(cohort.patients, config.hospitals)
+def hold(name: str, patients: pd.DataFrame, rows_of: dict[str, np.ndarray], deployment: Deployment) -> Holder:
+    """Divide a holder's own patients for a deployment. Nobody else's patients have a part in it.
 
+    Args:
+        name: of the holder.
+        patients: its patients, indexed by patient in sorted order: malignant, split, hospital (of origin), pseudonym.
+        rows_of: rows of the cohort's manifest by patient.
+        deployment: says how.
 
-def names(cohort: Cohort, config: StudyConfig) -> list[str]:
-    """List the hospitals in the order of their nodes."""
-    return hospital_names(config.hospitals, cohort.patients)
-
-
-def holders(cohort: Cohort, config: StudyConfig, seed: int, fold: int) -> dict[str, Holder]:
-    """Return every hospital's holdings by name, in order, and those of `all`.
-
-    Without folds, training patients are the split `train` and tested ones the split `evaluation.test`. With k folds,
-    patients of all splits are dealt to folds, stratified by malignancy, anew for each study seed: fold `fold` is
-    tested and all others train.
-
-    Raises InputError where nobody is left to train or to test on, for more folds than benign or malignant patients,
-    and where the profiles ask for what these patients cannot give (`check_demands`).
+    Raises InputError where nobody is left to train on.
     """
-    patients = cohort.patients
-    if config.evaluation.folds:
-        fewest = int(patients["malignant"].value_counts().min())
-        if config.evaluation.folds > fewest:
-            raise InputError(
-                f"evaluation.folds: {config.evaluation.folds}, but only {fewest} patients are of the rarer kind, "
-                "benign or malignant; every fold needs one"
-            )
-        dealer = StratifiedKFold(config.evaluation.folds, shuffle=True, random_state=seed_of("folds", seed) % 2**32)
-        tested = patients.index[list(dealer.split(patients.index, patients["malignant"]))[fold][1]]
-        trained = patients.index.difference(tested)
-    else:
-        tested = patients.index[patients["split"] == config.evaluation.test]
-        trained = patients.index[patients["split"] == "train"].difference(tested)
-    splits = ", ".join(sorted(patients["split"].unique()))
-    if tested.empty:
-        raise InputError(f"evaluation.test: the cohort has no split {config.evaluation.test!r}; it has {splits}")
-    if trained.empty:
-        raise InputError(f"evaluation.test: no patients are left to train on; the cohort has {splits}")
+    training: list[str] = []
+    validation: list[str] = []
+    tested: list[str] = []
+    for origin, group in patients.groupby("hospital", sort=True):
+        parts = divide(str(origin), group, deployment)
+        for found, part in zip((training, validation, tested), parts, strict=True):
+            found.extend(part)
+    if not training:
+        raise InputError(
+            f"{name}: no patient is left to train on in fold {deployment.fold} of seed {deployment.seed}; use fewer "
+            "hospitals, more folds or another hospitals.seed"
+        )
 
-    check_demands(patients, config.hospitals)
-    hospital_of = hospital_of_patients(cohort, config)
-    validation = validation_patients(patients.loc[trained], hospital_of.loc[trained], config.hospitals)
-    rows_of = {patient: rows.to_numpy() for patient, rows in cohort.manifest.groupby("patient").groups.items()}
-
-    def rows(of: pd.Index) -> np.ndarray:
+    def rows(of: Sequence[str]) -> np.ndarray:
         return np.sort(np.concatenate([rows_of[patient] for patient in of] or [np.empty(0, dtype=np.int64)]))
 
-    found = {}
-    for name in [*names(cohort, config), ALL]:
-        own = hospital_of.index if name == ALL else hospital_of.index[hospital_of == name]
-        found[name] = Holder(
-            name=name,
-            training=tuple(rows_of[patient] for patient in own if patient in trained and patient not in validation),
-            validation=rows(own[own.isin(validation)]),
-            test=rows(own.intersection(tested)),
-        )
-        if not found[name].training:
-            raise InputError(
-                f"evaluation.folds: fold {fold} of seed {seed} tests all patients of {name} and leaves it none to "
-                "train on; use fewer hospitals, more folds or another hospitals.seed"
-            )
-    return found
+    pseudonym = patients["pseudonym"]
+    return Holder(
+        name,
+        tuple(rows_of[patient] for patient in sorted(training)),
+        rows(validation),
+        rows(tested),
+        tuple(sorted(pseudonym[training])),
+        tuple(sorted(pseudonym[[*validation, *tested]])),
+    )
+
+
+def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tuple[list[str], list[str], list[str]]:
+    """Return a hospital's training, validation and tested patients.
+
+    Without folds, those of the split `train` train and those of `test` are tested. With folds, patients of all splits
+    are dealt to folds anew for each study seed: fold `fold` is tested, all others train.
+
+    Stratified, benign and malignant patients are dealt alike, at random. Else by a hash of seed and pseudonym: which
+    patients train depends on nobody's label.
+    """
+    dealing = deployment.dealing
+    if dealing.folds:
+        number = _folds(hospital, patients, dealing, deployment.seed)
+        is_tested = number == deployment.fold
+        is_training = ~is_tested
+    else:
+        is_tested = (patients["split"] == dealing.test).to_numpy()
+        is_training = (patients["split"] == TRAIN).to_numpy() & ~is_tested
+    training = patients[is_training]
+    wanted = max(0, min(round(dealing.validation_fraction * len(training)), len(training) - 1))
+    if dealing.stratified:
+        chosen = _of_both_labels(training, wanted, generator_of(deployment.draw, "hospitals", "validation", hospital))
+    else:
+        chosen = set(_by_hash(training, "validation", deployment.draw)[:wanted])
+    return (
+        [patient for patient in training.index if patient not in chosen],
+        [patient for patient in training.index if patient in chosen],
+        list(patients.index[is_tested]),
+    )
+
+
+def _folds(hospital: str, patients: pd.DataFrame, dealing: Dealing, seed: int) -> np.ndarray:
+    """Number each patient's fold: folds differ by one patient at most."""
+    generator = generator_of("folds", seed, hospital)
+    if dealing.stratified:
+        malignant = patients["malignant"].to_numpy(dtype=bool)
+        parts = [generator.permutation(np.flatnonzero(malignant == label)) for label in (False, True)]
+        order = np.concatenate(parts)
+    else:
+        position = {patient: number for number, patient in enumerate(patients.index)}
+        order = np.array([position[patient] for patient in _by_hash(patients, "folds", seed)], dtype=np.int64)
+    number = np.empty(len(patients), dtype=np.int64)
+    number[order] = (np.arange(len(patients)) + generator.integers(dealing.folds)) % dealing.folds
+    return number
+
+
+def _of_both_labels(patients: pd.DataFrame, wanted: int, generator: np.random.Generator) -> set[str]:
+    """Choose patients at random, benign and malignant in proportion."""
+    malignant = patients["malignant"].to_numpy(dtype=bool)
+    chosen: set[str] = set()
+    if not wanted:
+        return chosen
+    for label, count in enumerate(apportion(wanted, np.bincount(malignant, minlength=2))):
+        chosen.update(generator.permutation(patients.index[malignant == label])[:count])
+    return chosen
+
+
+def _by_hash(patients: pd.DataFrame, purpose: str, seed: int) -> list[str]:
+    """Order patients by the hash of seed and pseudonym."""
+
+    def key(patient: str) -> str:
+        return hashlib.sha256(f"{purpose}/{seed}/{patients['pseudonym'][patient]}".encode()).hexdigest()
+
+    return sorted(patients.index, key=key)

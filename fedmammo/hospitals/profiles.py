@@ -1,7 +1,7 @@
 """Profiles: what kind of hospital a simulated hospital stands for, one YAML file each in the folder `sites`."""
 
 import hashlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,7 @@ from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.rules import ByProfiles
 from fedmammo.privacy.limits import Limits
 
+OPEN = Limits(without_budget="accepted", central_trust="accepted")  # of hospitals that nothing describes
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -59,7 +60,12 @@ class Profile(Section):
     )
 
     privacy: Limits = Field(
-        default_factory=Limits, description="What the hospital allows under a budget, whatever a server asks."
+        default_factory=Limits,
+        description="What the hospital allows, whatever a server asks. It takes part in nothing without a budget, and "
+        "trusts no server, unless this says so.",
+    )
+    scores: Literal["rows", "summaries", "not"] = Field(
+        default="rows", description="How scores of tested patients may leave the hospital."
     )
 
     @field_validator("name")
@@ -106,10 +112,10 @@ def load_profiles(names_or_paths: list[str]) -> list[Profile]:
 
 
 def profiles_of(config: HospitalsConfig, names: list[str]) -> list[Profile]:
-    """Return the hospitals' profiles in order; hospitals that no profile describes have the defaults."""
+    """Return the hospitals' profiles in order; hospitals that no profile describes take part in everything."""
     if isinstance(config.assignment, ByProfiles):
         return load_profiles(config.assignment.profiles)
-    return [Profile(name=name) for name in names]
+    return [Profile(name=name, privacy=OPEN) for name in names]
 
 
 def digest_of_profiles(config: HospitalsConfig, names: list[str]) -> str:

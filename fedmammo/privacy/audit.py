@@ -1,139 +1,22 @@
-"""Audits: how much of what a mechanism hides can be found after all. Lower bounds, not a proof.
+"""Audits: how much of what a mechanism hides can be found after all. `evaluation/attacks.py` says what it shows.
 
-They run the mechanism's own code on models that are thrown away: no canary, and no model of half the patients, is ever
-released.
+They run the mechanism's own code on models that are thrown away: no model of half the patients is ever released.
+`commands/canaries.py` looks for made-up patients in what a hospital releases.
 """
 
 from collections.abc import Sequence
-from math import exp, sqrt
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import binom, norm
-from sklearn.metrics import roc_auc_score
 
 from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.evaluation.attacks import Flags, Floats, likelihood_ratios
 from fedmammo.features.inputs import Inputs
 from fedmammo.models.classifier import initial_model
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
-from fedmammo.training.optimizer import make_optimizer
-from fedmammo.training.steps import Reader, draw_images, patient_gradients, train
-
-CONFIDENCE = 0.95
-FALSE_POSITIVES = 0.01  # at which an attack's power is told
-RESAMPLES = 1000
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-
-class Bound(NamedTuple):
-    """A value found, its 95 % interval (or its lower end alone), and the most that could have been found."""
-
-    value: float
-    low: float
-    high: float
-    ceiling: float
-
-
-def plant_canaries(
-    inputs: Inputs,
-    patients: Sequence[np.ndarray],
-    config: DiagnosisConfig,
-    mechanism: Mechanism,
-    canaries: int,
-    seed: int,
-) -> tuple[Flags, Floats]:
-    """Train once with made-up patients, each there by the toss of a coin, and look for them in what is released.
-
-    A canary's gradient is the clipping norm along a coordinate of its own, the most that a patient can do. Whoever
-    looks knows all other patients, so that what these add is taken away (Steinke, Nasr & Jagielski 2023, arXiv
-    2305.08846, section 3, with gradients in place of images). There are as many canaries as trained numbers, at most.
-
-    Returns:
-        Who was there, (canaries,), and how much of each was found, in units of its noise: normal around 0, or around
-        the mu of the mechanism for those who were there in every step.
-    """
-    generator = np.random.default_rng(seed)
-    parameters = inputs.classifier.trained()
-    for name, tensor in initial_model(config, seed).items():
-        parameters[name].data.copy_(tensor)
-    numbers = sum(parameter.numel() for parameter in parameters.values())
-    there = generator.random(min(canaries, numbers)) < 0.5
-    coordinates = generator.permutation(numbers)[: len(there)]
-    planted = torch.zeros(int(there.sum()), numbers)
-    planted[torch.arange(len(planted)), torch.from_numpy(coordinates[there])] = mechanism.clipping_norm
-    sizes = [parameter.numel() for parameter in parameters.values()]
-    everybody = len(patients) + len(planted)
-    steps = PrivateSteps(mechanism, Secret(seed.to_bytes(32, "big")), "audit", everybody)
-    optimizer = make_optimizer(config.optimizer, list(parameters.values()))
-    protected = steps.optimizer(optimizer)
-    reader = Reader(inputs)
-    found = torch.zeros(numbers, dtype=torch.float64)
-    for step, sample in enumerate(steps.samples()):
-        real, of_canaries = sample[sample < len(patients)], sample[sample >= len(patients)] - len(patients)
-        drawn = draw_images([patients[index] for index in real], inputs, config, [generator] * len(real))
-        for gradients in patient_gradients(reader, parameters, drawn):
-            protected.accumulate(gradients)
-        known = [torch.zeros_like(p) if p.summed_grad is None else p.summed_grad.clone() for p in protected.params]
-        own = [
-            part.view(-1, *parameter.shape)
-            for part, parameter in zip(planted[of_canaries].split(sizes, 1), protected.params, strict=True)
-        ]
-        steps.gradient(protected, step, [own])
-        released = [
-            parameter.grad * steps.divisor - sum_of_others
-            for parameter, sum_of_others in zip(protected.params, known, strict=True)
-            if parameter.grad is not None
-        ]
-        found += torch.cat([tensor.flatten() for tensor in released]).double()
-        optimizer.step()
-    noise = mechanism.noise_multiplier * mechanism.clipping_norm * sqrt(mechanism.steps)
-    return there, found[torch.from_numpy(coordinates)].numpy() / noise
-
-
-def epsilon_of_guesses(right: int, guesses: int, canaries: int, delta: float) -> float:
-    """Return the epsilon that so many right guesses rule out at 95 % confidence: the mechanism's is at least that.
-
-    Theorem 5.2 of arXiv 2305.08846: under epsilon and delta, the number of right guesses is no likelier to be large
-    than a binomial one of probability e^epsilon / (1 + e^epsilon), but for a term in delta.
-    """
-
-    def chance(found: float) -> float:
-        by_luck = binom(guesses, 1 / (1 + exp(-found)))
-        steps = np.arange(1, right + 1)
-        slack = float((by_luck.pmf(right - steps).cumsum() / steps).max(initial=0.0))
-        return float(by_luck.sf(right - 1)) + 2 * canaries * delta * slack
-
-    low, high = 0.0, 50.0
-    if chance(low) > 1 - CONFIDENCE:
-        return 0.0
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if chance(middle) <= 1 - CONFIDENCE else (low, middle)
-    return low
-
-
-def canary_bounds(there: Flags, found: Floats, delta: float) -> dict[str, Bound]:
-    """Return the lower bound of epsilon from guessing every canary, and an estimate of mu with its interval."""
-    canaries = len(there)
-    order = np.argsort(-found, kind="stable")
-    guessed = np.zeros(canaries, dtype=bool)
-    guessed[order[: canaries // 2]] = True
-    right = int((guessed == there).sum())
-    least = epsilon_of_guesses(right, canaries, canaries, delta)
-    ceiling = epsilon_of_guesses(canaries, canaries, canaries, delta)
-    mu = float(found[there].mean() - found[~there].mean())
-    error = sqrt(found[there].var(ddof=1) / there.sum() + found[~there].var(ddof=1) / (~there).sum())
-    reach = float(norm.ppf((1 + CONFIDENCE) / 2)) * error
-    return {
-        "epsilon is at least": Bound(least, least, np.nan, ceiling),
-        "mu": Bound(mu, mu - reach, mu + reach, np.nan),
-    }
+from fedmammo.training.steps import train
 
 
 def attack_membership(
@@ -173,52 +56,9 @@ def attack_membership(
         initial = initial_model(config, seed)
         model, _, _ = train(inputs, members, config, steps, generator, initial, {}, private=private)
         for name, parameter in inputs.classifier.trained().items():
-            parameter.data.copy_(model[name])
+            parameter.data.copy_(model.model[name])
         inputs.classifier.train(False)
         with torch.no_grad():
             logits = inputs.classifier(inputs.read(rows, np.zeros(len(rows), dtype=np.int64))).double().cpu().numpy()
         confidence[number] = np.bincount(whose, sign * logits) / np.bincount(whose)
     return inside, likelihood_ratios(inside, confidence)
-
-
-def likelihood_ratios(inside: Flags, confidence: Floats) -> Floats:
-    """Return by how much each patient's confidence in a model speaks for having been in its half: (models, patients).
-
-    Args:
-        inside: who was in which half, (models, patients); the second half of the models learned from the other halves.
-        confidence: of each patient in each model, likewise.
-    """
-    models = len(inside)
-    ratios = np.empty(inside.shape)
-    for number in range(models):
-        # Nor may the model of the other half be used: what that half makes of it is what this one does not.
-        others = np.arange(models) % (models // 2) != number % (models // 2)
-        spread = [np.where(mask[others], confidence[others], np.nan) for mask in (inside, ~inside)]
-        means = [np.nanmean(one, axis=0) for one in spread]
-        width = np.sqrt(np.nanmean([np.nanvar(one, axis=0) for one in spread], axis=0)) + 1e-12
-        logs = [norm.logpdf(confidence[number], mean, width) for mean in means]
-        ratios[number] = logs[0] - logs[1]
-    return ratios
-
-
-def attack_bounds(inside: Flags, ratios: Floats, seed: int) -> dict[str, Bound]:
-    """Return the attack's AUROC and its power at 1 % false alarms, with 95 % intervals over patients x models."""
-    generator = np.random.default_rng(seed)
-    models, patients = inside.shape
-    drawn = [np.ix_(np.arange(models), np.arange(patients))]
-    drawn += [
-        np.ix_(generator.integers(models, size=models), generator.integers(patients, size=patients))
-        for _ in range(RESAMPLES)
-    ]
-    auroc = [roc_auc_score(inside[chosen].ravel(), ratios[chosen].ravel()) for chosen in drawn]
-    power = [_power(inside[chosen].ravel(), ratios[chosen].ravel()) for chosen in drawn]
-    found = {}
-    for name, values in (("attack's AUROC", auroc), (f"found at {FALSE_POSITIVES:.0%} false alarms", power)):
-        low, high = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-        found[name] = Bound(float(values[0]), float(low), float(high), np.nan)
-    return found
-
-
-def _power(inside: Flags, ratios: Floats) -> float:
-    threshold = np.quantile(ratios[~inside], 1 - FALSE_POSITIVES)
-    return float((ratios[inside] > threshold).mean())

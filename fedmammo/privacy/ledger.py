@@ -15,9 +15,10 @@ from typing import IO, Any
 
 from torch import Tensor
 
-from fedmammo.disk.files import read_tensors, write_tensors
+from fedmammo.disk.files import read_tensors, sync_folder, write_tensors
 from fedmammo.errors import StudyError
 from fedmammo.privacy.accounting import epsilon, spent_of
+from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import DELTAS, Plan, RefusalError, digest_of
 
@@ -64,10 +65,20 @@ class Ledger:
                 return Plan.from_json(json.dumps(line["plan"]))
         raise RefusalError("refused: it was not agreed to this plan")
 
+    def knows(self, plan: Plan) -> bool:
+        """Whether a plan was agreed to."""
+        return any(line.get("agreed") == plan.digest for line in self.lines)
+
+    def has(self, request: str) -> bool:
+        """Whether a request was charged."""
+        return any(line.get("request") == request for line in self.lines)
+
     def release(
-        self, request: str, plan: Plan, mechanism: Mechanism, number: int, draw: Callable[[], dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
-        """Return what a request releases, and have it in the ledger before.
+        self, request: str, plan: Plan, mechanism: Mechanism, number: int, draw: Callable[[], Answer]
+    ) -> tuple[Answer, float]:
+        """Return the tensors that a request releases, and what was spent with it: epsilon at the plan's delta.
+
+        They are in the ledger before.
 
         Args:
             request: keyed digest of everything that determines the release.
@@ -88,13 +99,17 @@ class Ledger:
         plan: Plan,
         mechanism: Mechanism,
         number: int,
-        draw: Callable[[], dict[str, Tensor]],
-    ) -> dict[str, Tensor]:
+        draw: Callable[[], Answer],
+    ) -> tuple[Answer, float]:
         file = self._releases / f"release-{request[:16]}.safetensors"
         lines = self.lines
         for line in lines:
             if line.get("request") == request:
-                return self._read(file, line["sha256"])
+                if file.exists():
+                    return self._read(file, line["sha256"]), line["epsilon"][f"{plan.delta:g}"]
+                answer = draw()  # its bytes were lost, in a power cut: the same request draws the same
+                self._write(file, answer)
+                return self._read(file, line["sha256"]), line["epsilon"][f"{plan.delta:g}"]
         drawn = [line for line in lines if line.get("stage") == mechanism.stage]
         if len(drawn) >= mechanism.rounds:
             raise RefusalError(
@@ -105,8 +120,9 @@ class Ledger:
         total = spent_of([*taken, (mechanism, mechanism.local_steps)])
         if epsilon(total, plan.delta) > plan.budget:
             raise RefusalError(f"refused: round {number} would pass the budget of epsilon {plan.budget:g}")
-        tensors = draw()
-        write_tensors(file, tensors, {"names": json.dumps(list(tensors))})  # safetensors sorts them
+        answer = draw()
+        self._write(file, answer)
+        costs = {f"{delta:g}": epsilon(total, delta) for delta in dict.fromkeys((plan.delta, *DELTAS))}
         self._append(
             ledger,
             {
@@ -116,12 +132,19 @@ class Ledger:
                 "mechanism": mechanism.to_dict(),
                 "steps": mechanism.local_steps,
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                "epsilon": {f"{delta:g}": epsilon(total, delta) for delta in dict.fromkeys((plan.delta, *DELTAS))},
+                "epsilon": costs,
             },
         )
-        return tensors
+        return answer, costs[f"{plan.delta:g}"]
 
-    def _read(self, file: Path, sha256: str) -> dict[str, Tensor]:
+    @staticmethod
+    def _write(file: Path, answer: Answer) -> None:
+        both = {f"tensors/{name}": tensor for name, tensor in answer.tensors.items()}
+        both |= {f"beside/{name}": tensor for name, tensor in answer.beside.items()}
+        write_tensors(file, both, {"names": json.dumps(list(both))})  # safetensors sorts them
+
+    @staticmethod
+    def _read(file: Path, sha256: str) -> Answer:
         try:
             altered = hashlib.sha256(file.read_bytes()).hexdigest() != sha256
         except OSError:
@@ -130,8 +153,12 @@ class Ledger:
             raise StudyError(
                 f"{file}: is not what the ledger says was released; restore it, or begin a new run, which spends anew"
             )
-        tensors, about = read_tensors(file)
-        return {name: tensors[name] for name in json.loads(about["names"])}
+        found, about = read_tensors(file)
+        kinds: dict[str, dict[str, Tensor]] = {"tensors": {}, "beside": {}}
+        for key in json.loads(about["names"]):
+            kind, _, name = key.partition("/")
+            kinds[kind][name] = found[key]
+        return Answer(tensors=kinds["tensors"], beside=kinds["beside"])
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
@@ -151,11 +178,7 @@ class Ledger:
         file.write(json.dumps({**line, "seal": _seal(line)}, sort_keys=True).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.path.parent)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -1,19 +1,23 @@
-"""What a hospital allows, whatever a server asks: its own floors and ceilings, a part of its profile."""
+"""What a hospital allows, whatever a server asks: its own floors and ceilings, a part of its site file."""
 
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field
-
-from fedmammo.config.schema import Section
+from pydantic import BaseModel, ConfigDict, Field
 
 
-class Limits(Section):
+class Limits(BaseModel):
     """A hospital accepts no plan beyond these."""
 
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
     maximum_epsilon: float = Field(
-        default=100.0, gt=0, description="Largest budget that the hospital spends on a deployment, at `maximum_delta`."
+        default=100.0, gt=0, description="Largest epsilon that the hospital spends on one deployment."
     )
+    lifetime_epsilon: float = Field(
+        default=100.0, gt=0, description="Largest epsilon, at `lifetime_delta`, of everything that it ever releases."
+    )
+    lifetime_delta: float = Field(default=1e-4, gt=0, lt=0.5, description="Delta of the lifetime's epsilon.")
     maximum_delta: float = Field(
         default=1e-3, gt=0, lt=0.5, description="Largest delta at which a budget may be stated."
     )
@@ -24,10 +28,10 @@ class Limits(Section):
         default=100.0, gt=0, description="Largest L2 norm that one patient may add to a sum."
     )
     without_budget: Literal["accepted", "refused"] = Field(
-        default="accepted", description="Whether the hospital takes part in settings without a budget too."
+        default="refused", description="Whether the hospital takes part in settings without a budget too."
     )
     central_trust: Literal["accepted", "refused"] = Field(
-        default="accepted", description="Whether the hospital trusts a server to add the noise."
+        default="refused", description="Whether the hospital trusts a server to add the noise."
     )
 
 
@@ -40,6 +44,8 @@ def strictest(of_hospitals: Sequence[Limits]) -> Limits:
     return Limits.model_validate(
         {
             "maximum_epsilon": min(one.maximum_epsilon for one in of_hospitals),
+            "lifetime_epsilon": min(one.lifetime_epsilon for one in of_hospitals),
+            "lifetime_delta": min(one.lifetime_delta for one in of_hospitals),
             "maximum_delta": min(one.maximum_delta for one in of_hospitals),
             "minimum_noise_multiplier": max(one.minimum_noise_multiplier for one in of_hospitals),
             "maximum_clipping_norm": min(one.maximum_clipping_norm for one in of_hospitals),

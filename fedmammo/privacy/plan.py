@@ -5,12 +5,9 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fedmammo.config.setting import epsilon_of, kind_of
-from fedmammo.config.study import StudyConfig
-from fedmammo.privacy.accounting import calibrate, epsilon, spent_of
+from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.limits import Limits
-from fedmammo.privacy.mechanism import Mechanism, Stage
-from fedmammo.synthesis.sources import FromGan
+from fedmammo.privacy.mechanism import Mechanism
 
 UNIT = "patient: all images of one, averaged before they are clipped once"
 RELATION = "zero-out of one patient (sensitivity: the clipping norm); the hospitals' numbers of patients are public"
@@ -27,10 +24,10 @@ class RefusalError(Exception):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a server asks hospitals to agree to.
+    """What hospitals agree to; each works it out from the deployment and the declared numbers of patients.
 
     Attributes:
-        study: SHA-256 of the deployment's configuration (`digest_of_study`).
+        study: digest of what is done, whatever the seed (`Deployment.study`): seeds may share a generator.
         trust: `local` or `central`.
         budget: the largest epsilon, at `delta`, for each hospital.
         delta: as configured.
@@ -111,41 +108,3 @@ class Plan:
 def digest_of(text: str) -> str:
     """SHA-256 of a text, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def digest_of_study(study: StudyConfig) -> str:
-    """SHA-256 of a deployment's configuration, but for where hospitals compute."""
-    return digest_of(json.dumps(study.without_engine(), sort_keys=True))
-
-
-def plan_of(study: StudyConfig, patients: dict[str, int]) -> Plan | None:
-    """Plan one deployment; none where its setting has no budget.
-
-    Args:
-        study: as the deployment runs it (`StudyConfig.for_cell`).
-        patients: training patients of each hospital, or of `all`.
-    """
-    (setting,) = study.settings
-    budget, privacy = epsilon_of(setting), study.privacy
-    if budget is None:
-        return None
-    share = study.generator_share(setting)
-    stages: list[tuple[Stage, float, float, int, int, float]] = []
-    if share and isinstance(study.synthesis, FromGan):
-        norm, source = privacy.generator_clipping_norm, study.synthesis
-        if source.method == "mean_embedding":
-            stages.append(("embedding", norm, 1.0, 1, 1, share))
-        else:
-            stages.append(("generator", norm, privacy.generator_fraction, source.rounds, source.local_steps, share))
-    if kind_of(setting) != "synthetic":
-        rounds, steps = study.federation.rounds, study.federation.local_steps
-        fraction = study.diagnosis.patient_fraction
-        stages.append(("train", privacy.clipping_norm, fraction, rounds, steps, 1 - share))
-    noise = calibrate(
-        [(rate, rounds * steps, part) for _, _, rate, rounds, steps, part in stages], budget, privacy.delta
-    )
-    mechanisms = tuple(
-        Mechanism(stage, norm, sigma, rate, rounds, steps)
-        for (stage, norm, rate, rounds, steps, _), sigma in zip(stages, noise, strict=True)
-    )
-    return Plan(digest_of_study(study), privacy.trust, budget, privacy.delta, mechanisms, patients)

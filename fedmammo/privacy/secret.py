@@ -28,10 +28,13 @@ class Stream:
     def __init__(self, key: bytes) -> None:
         self._stream = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
 
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Draw words of 64 bits, uint64 (count,); not to be written to."""
+        return np.frombuffer(self._stream.update(bytes(8 * count)), dtype="<u8")
+
     def uniform(self, count: int) -> NDArray[np.float64]:
         """Draw numbers from (0, 1), float64 (count,), on a grid of 2^-53; never 0 and never 1."""
-        words = np.frombuffer(self._stream.update(bytes(8 * count)), dtype="<u8")
-        return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+        return ((self.words(count) >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
 
     def normal(self, shape: tuple[int, ...]) -> NDArray[np.float64]:
         """Draw standard normal numbers, float64 of this shape (Box and Muller 1958)."""

@@ -1,6 +1,11 @@
-"""Which patients a private step takes, and what it makes of their gradients."""
+"""One step of patient-level DP-SGD: which patients it takes, and what it makes of their gradients.
 
-from collections.abc import Iterable, Iterator
+Abadi et al. 2016 (arXiv 1607.00133) with patients in place of images: a patient's gradient is the mean over its images
+and their views, so that a patient with fourteen images weighs as much as one with one (Charles et al. 2024, arXiv
+2407.07737). The divisor is the declared number of patients, not how many were sampled.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,18 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fedmammo.config.setting import kind_of
-from fedmammo.config.study import StudyConfig
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.optimizer import PatientOptimizer
+from fedmammo.privacy.noise import Grid, clipped_sum, from_grid, noised
 from fedmammo.privacy.secret import Secret
-
-
-def images_of_nobody(study: StudyConfig, patients: int) -> int:
-    """Return how many synthetic images a hospital with so many patients learns from in a round, beside them."""
-    (setting,) = study.settings
-    beside = study.synthesis is not None and kind_of(setting) == "augmented"
-    return round(study.synthesis.synthetic_per_real * patients) if study.synthesis and beside else 0
 
 
 @dataclass(frozen=True)
@@ -51,18 +47,39 @@ class PrivateSteps:
             drawn = self.secret.stream(self.request, "patients", step).uniform(self.patients)
             yield np.flatnonzero(drawn < self.mechanism.rate)
 
-    def optimizer(self, optimizer: torch.optim.Optimizer) -> PatientOptimizer:
-        """Wrap the optimiser that steps with the noised gradient."""
-        sigma = self.mechanism.noise_multiplier if self.noised else 0.0
-        return PatientOptimizer(optimizer, sigma, self.mechanism.clipping_norm, self.divisor)
-
     @property
     def divisor(self) -> float:
         """What sums are divided by: the expected number of patients in a step, and of images of nobody."""
         return self.mechanism.rate * (self.patients + self.public)
 
-    def gradient(self, optimizer: PatientOptimizer, step: int, chunks: Iterable[list[Tensor]]) -> None:
-        """Set the parameters' gradient to the noised mean of clipped gradients; `chunks` of whole patients."""
+    def grid(self, like: Sequence[Tensor]) -> Grid:
+        """Return the grid on which sums of vectors of these shapes lie."""
+        numbers = sum(tensor.numel() for tensor in like)
+        return Grid.of(self.mechanism.clipping_norm, self.mechanism.noise_multiplier, numbers)
+
+    def total(self, like: Sequence[Tensor], chunks: Iterable[Sequence[Tensor]]) -> list[Tensor]:
+        """Clip patients' gradients and add them up, in steps of the grid: int64, as `like`.
+
+        `chunks`: gradients of some whole patients each, (patients, *shape) for each of `like`; there may be none.
+        """
+        grid = self.grid(like)
+        total = [torch.zeros_like(tensor, dtype=torch.int64) for tensor in like]
         for gradients in chunks:
-            optimizer.accumulate(gradients)
-        optimizer.release(self.secret.stream(self.request, "noise", step))
+            found = clipped_sum(gradients, self.mechanism.clipping_norm, grid)
+            total = [before + more for before, more in zip(total, found, strict=True)]
+        return total
+
+    def descend(
+        self, parameters: Sequence[torch.nn.Parameter], step: int, chunks: Iterable[Sequence[Tensor]]
+    ) -> list[Tensor]:
+        """Set the parameters' gradients to a step's noised mean; returns the sum as `total` does.
+
+        Noise is drawn also where no patient was sampled. Where a trusted server adds the noise, no gradient is set.
+        """
+        total, grid = self.total(parameters, chunks), self.grid(parameters)
+        if self.noised:
+            stream = self.secret.stream(self.request, "noise", step)
+            means = from_grid(noised(total, grid, stream), grid, self.divisor)
+            for parameter, mean in zip(parameters, means, strict=True):
+                parameter.grad = mean.to(parameter)
+        return total

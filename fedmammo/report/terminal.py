@@ -25,8 +25,8 @@ from fedmammo.cohort.card import remarks
 from fedmammo.cohort.show import summary
 from fedmammo.cohort.store import SPLITS, Cohort
 from fedmammo.config.study import StudyConfig
+from fedmammo.hospitals.dealing import hospitals_of
 from fedmammo.hospitals.demands import check_demands, ignored_demands
-from fedmammo.hospitals.holder import hospital_of_patients
 from fedmammo.hospitals.summary import distances, holdings, side_by_side
 from fedmammo.report.cells import cell_text
 from fedmammo.report.part import Part
@@ -92,7 +92,7 @@ def hospitals(shown: Cohort, config: StudyConfig) -> None:
     Raises InputError where profiles ask for what these patients cannot give.
     """
     check_demands(shown.patients, config.hospitals)
-    hospital_of = hospital_of_patients(shown, config)
+    hospital_of = hospitals_of(shown.patients, config.hospitals, config.hospitals.draw)
     held = holdings(shown.patients, hospital_of, config.hospitals)
     for split in (split for split in SPLITS if split in set(held["split"])):
         part = held[held["split"] == split]
@@ -175,11 +175,11 @@ class Progress:
 
     def update(self, event: dict[str, Any]) -> None:
         """Take up one report of the server (fedmammo.federation.server)."""
-        cell, states = event["cell"], event["hospitals"]
-        self._seen.add(cell)
-        part = f" · draw {cell.draw}" if cell.draw else ""
-        part += f" · fold {cell.fold + 1}" if cell.fold else ""
-        where = f"{cell.arm} · {cell.setting} · seed {cell.seed}{part} · {event['stage']}"
+        place, states = event["deployment"], event["hospitals"]
+        self._seen.add(place["name"])
+        part = f" · draw {place['draw']}" if place["draw"] else ""
+        part += f" · fold {place['fold'] + 1}" if place["fold"] else ""
+        where = f"{place['arm']} · {place['setting']} · seed {place['seed']}{part} · {event['stage']}"
         for name, state in states.items():
             if state != "ok":
                 status.print(f"{where} {event['round']}: {name} {state}", style="yellow", soft_wrap=True)

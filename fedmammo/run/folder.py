@@ -2,11 +2,11 @@
 
 import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -15,62 +15,59 @@ import pandas as pd
 import yaml
 from torch import Tensor
 
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.disk.files import write_tensors, write_text
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.synthesis.sources import POOLS
-from fedmammo.training.task import PRETRAINING, Cell
+from fedmammo.training.pretraining import PRETRAINING
 
 ROUND_COLUMNS = (
     "arm", "setting", "seed", "draw", "fold", "stage", "round", "hospital", "status",
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
 )  # fmt: skip
-TABLES = ("rounds", "predictions")  # of each cell, gathered in the end
-GANS = "generator-*"  # in place of a cell, where a GAN is trained
+TABLES = ("rounds", "predictions")  # of each deployment, gathered in the end
+GANS = "generator-*"  # in place of a deployment, where a GAN is trained
 PHANTOM_GAN = "phantom-generator"  # where all GANs begin
+DEPLOYMENTS, HOSPITALS = "deployments", "hospitals"
 LEFT_OVER = (
     f"hospitals/*/{GANS}",
-    f"cells/{GANS}/checkpoint.safetensors",
-    f"cells/{PRETRAINING}-*",
-    f"cells/{PHANTOM_GAN}",
+    f"{DEPLOYMENTS}/{GANS}/checkpoint.safetensors",
+    f"{DEPLOYMENTS}/{PRETRAINING}-*",
+    f"{DEPLOYMENTS}/{PHANTOM_GAN}",
     f"{POOLS}/*/features",
     f"{POOLS}/.*",
     "hospitals/*/secret",
+    "hospitals/*/deployments",
     "server",
-)  # what only continuing a run needs, beside what each cell leaves
+)  # what only continuing a run needs, beside what each deployment leaves
 LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
 
 
 def round_row(
-    cell: Cell,
-    stage: str,
-    number: int,
-    hospital: str,
-    status: str = "ok",
-    seconds: float | None = None,
-    up: int = 0,
-    down: int = 0,
-    loss: float | None = None,
-    epsilon: float | None = None,
+    place: dict[str, Any], stage: str, number: int, hospital: str, status: str = "ok", loss: float | None = None
 ) -> dict[str, Any]:
-    """Return a row of rounds.csv: what a hospital (or `all`) did in a round of a stage, and which bytes travelled."""
-    done = (stage, number, hospital, status, seconds, up, down, loss, epsilon)
-    return {**asdict(cell), **dict(zip(ROUND_COLUMNS[5:], done, strict=True))}
+    """Return a row of rounds.csv: what a hospital (or `all`) did in a round of a stage; no bytes travelled.
+
+    `place`: of the deployment (`Deployment.place`).
+    """
+    done = (stage, number, hospital, status, None, 0, 0, loss, None)
+    return {**place, **dict(zip(ROUND_COLUMNS[5:], done, strict=True))}
 
 
 def write_rounds(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows of rounds.csv to the folder of a cell, or of a GAN that several cells share."""
+    """Write rows of rounds.csv to the folder of a deployment, or of a GAN that several deployments share."""
     write_text(folder / "rounds.csv", pd.DataFrame(rows, columns=list(ROUND_COLUMNS)).to_csv(index=False))
 
 
 class RunFolder:
     """The folder of a run.
 
-    `config.yaml`, then per cell `cells/<cell>/` (a checkpoint while it runs, its predictions and rounds when it is
-    finished), `models/*.safetensors`, `synthetic/` with the pools of images, `hospitals/<name>/` with each hospital's
-    own state; at the end `results.csv`, `comparisons.csv`, `predictions.csv`, `rounds.csv`. `timings.csv` and `run.log`
-    may differ between equal runs.
+    `config.yaml`, then for each deployment `deployments/<name>/` (a checkpoint while it runs, its predictions and
+    rounds when it is finished), `models/*.safetensors`, `synthetic/` with the pools of images, `hospitals/<name>/` with
+    each hospital's site file and state; at the end `results.csv`, `comparisons.csv`, `predictions.csv`, `rounds.csv`.
+    `timings.csv` and `run.log` may differ between equal runs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,9 +81,10 @@ class RunFolder:
         """
         try:
             self._refuse_others(config, digests)
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = (self.path / ".lock").open("w")
             self._take(lock)
+            os.umask(0o077)  # a run is its owner's alone to read
             self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
             write_text(self.path / "config.yaml", dump(config, digests=digests))
         except OSError as error:
@@ -124,76 +122,103 @@ class RunFolder:
                 f"{self.path}: holds a run of another study ({', '.join(differs)} differ); name another --out"
             )
 
-    def cell(self, cell: Cell) -> Path:
-        """Return the folder of a cell."""
-        return self.path / "cells" / cell.name
+    @property
+    def hospitals(self) -> Path:
+        """The folder of the simulated hospitals, each with its site file and its own state."""
+        return self.path / HOSPITALS
 
-    def checkpoint(self, cell: Cell) -> Path:
-        """Return the file that keeps a cell's last finished round."""
-        return self.cell(cell) / "checkpoint.safetensors"
+    @property
+    def server(self) -> Path:
+        """The folder of the server's own secret."""
+        return self.path / "server"
 
-    def model(self, cell: Cell, trained_at: str) -> Path:
+    @property
+    def pools(self) -> Path:
+        """The folder of pools of synthetic images."""
+        return self.path / POOLS
+
+    def shared(self, name: str) -> Path:
+        """Return the folder of what several deployments share: a GAN, a pretrained model."""
+        return self.path / DEPLOYMENTS / name
+
+    def folder(self, deployment: Deployment) -> Path:
+        """Return the folder of a deployment."""
+        return self.shared(deployment.name)
+
+    def checkpoint(self, deployment: Deployment) -> Path:
+        """Return the file that keeps a deployment's last finished round."""
+        return self.folder(deployment) / "checkpoint.safetensors"
+
+    def generator(self, name: str) -> Path:
+        """Return the file of a finished generator."""
+        return self.path / "models" / f"{name}.safetensors"
+
+    def model(self, deployment: Deployment, trained_at: str) -> Path:
         """Return the file of a finished model."""
-        return self.path / "models" / f"{cell.name}-{trained_at}.safetensors"
+        return self.path / "models" / f"{deployment.name}-{trained_at}.safetensors"
 
-    def finished(self, cell: Cell) -> bool:
-        """Whether nothing is left to do for a cell."""
-        return all((self.cell(cell) / f"{table}.csv").exists() for table in TABLES)
+    def finished(self, deployment: Deployment) -> bool:
+        """Whether nothing is left to do for a deployment."""
+        return all((self.folder(deployment) / f"{table}.csv").exists() for table in TABLES)
 
     def finish(
         self,
-        cell: Cell,
+        deployment: Deployment,
         models: dict[str, dict[str, Tensor]],
         rounds: list[dict[str, Any]],
         predictions: pd.DataFrame,
         seconds: float,
     ) -> None:
-        """Keep what a cell leaves behind, and drop what only continuing it needed.
+        """Keep what a deployment leaves behind, and drop what only continuing it needed.
 
-        The predictions are written last but for that, and mark the cell as finished.
+        The predictions are written last but for that, and mark the deployment as finished.
         """
         for trained_at, model in models.items():
-            about = {**asdict(cell), "trained_at": trained_at}
-            write_tensors(self.model(cell, trained_at), model, {"fedmammo": json.dumps(about)})
-        write_rounds(self.cell(cell), rounds)
-        write_text(self.cell(cell) / "predictions.csv", predictions.to_csv(index=False))
-        self._tidy(cell)
+            about = {**deployment.place, "trained_at": trained_at}
+            write_tensors(self.model(deployment, trained_at), model, {"fedmammo": json.dumps(about)})
+        write_rounds(self.folder(deployment), rounds)
+        write_text(self.folder(deployment) / "predictions.csv", predictions.to_csv(index=False))
+        self._tidy(deployment)
         timings = self.path / "timings.csv"
         header = "" if timings.exists() else "arm,setting,seed,draw,fold,seconds\n"
         with timings.open("a") as file:
-            file.write(f"{header}{cell.arm},{cell.setting},{cell.seed},{cell.draw},{cell.fold},{seconds:.2f}\n")
+            file.write(f"{header}{','.join(map(str, deployment.place.values()))},{seconds:.2f}\n")
 
-    def _tidy(self, cell: Cell) -> None:
-        """Drop what only continuing a cell needed: the checkpoint and the hospitals' optimiser states."""
-        self.checkpoint(cell).unlink(missing_ok=True)
-        for state in self.path.glob(f"hospitals/*/{cell.name}"):
+    def _tidy(self, deployment: Deployment) -> None:
+        """Drop what only continuing a deployment needed: the checkpoint and the hospitals' optimiser states."""
+        self.checkpoint(deployment).unlink(missing_ok=True)
+        for state in self.path.glob(f"hospitals/*/{deployment.name}"):
             shutil.rmtree(state)
 
-    def complete(self, cells: list[Cell]) -> list[Cell]:
-        """Return the finished cells of those arms and settings of which all cells are finished."""
-        left = {(cell.arm, cell.setting) for cell in cells if not self.finished(cell)}
-        return [cell for cell in cells if (cell.arm, cell.setting) not in left]
+    def complete(self, deployments: list[Deployment]) -> list[Deployment]:
+        """Return the finished deployments of those arms and settings of which all deployments are finished."""
+        left = {
+            (deployment.arm_name, deployment.setting_name)
+            for deployment in deployments
+            if not self.finished(deployment)
+        }
+        return [deployment for deployment in deployments if (deployment.arm_name, deployment.setting_name) not in left]
 
-    def collect(self, cells: list[Cell]) -> None:
-        """Gather all cells' predictions and rounds into one table each, and drop what only continuing needs."""
-        for cell in cells:
-            self._tidy(cell)  # again: a run may have been killed between finishing and tidying
+    def collect(self, deployments: list[Deployment]) -> None:
+        """Gather all deployments' predictions and rounds into one table each, and drop what only continuing needs."""
+        for deployment in deployments:
+            self._tidy(deployment)  # again: a run may have been killed between finishing and tidying
         for pattern in LEFT_OVER:
             for left in self.path.glob(pattern):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         for table in TABLES:
-            gans = sorted(self.path.glob(f"cells/{GANS}/{table}.csv"))  # GANs have rounds alone
-            paths = [*gans, *(self.cell(cell) / f"{table}.csv" for cell in cells)]
+            gans = sorted(self.path.glob(f"{DEPLOYMENTS}/{GANS}/{table}.csv"))  # GANs have rounds alone
+            paths = [*gans, *(self.folder(deployment) / f"{table}.csv" for deployment in deployments)]
             parts = [path.read_text().split("\n", 1) for path in paths]
             write_text(self.path / f"{table}.csv", f"{parts[0][0]}\n" + "".join(body for _, body in parts))
 
-    def predictions(self, cells: list[Cell] | None = None) -> pd.DataFrame:
-        """Read the predictions of these cells, or all that a finished run collected.
+    def predictions(self, deployments: list[Deployment] | None = None) -> pd.DataFrame:
+        """Read the predictions of these deployments, or all that a finished run collected.
 
         Raises InputError where the run is not finished, or a file is damaged.
         """
-        if cells is not None:
-            tables = (self._predictions(self.cell(cell) / "predictions.csv") for cell in cells)
+        if deployments is not None:
+            tables = (self._predictions(self.folder(deployment) / "predictions.csv") for deployment in deployments)
             return pd.concat(tables, ignore_index=True)
         path = self.path / "predictions.csv"
         if not path.exists():

@@ -1,5 +1,6 @@
 """What a run guarantees the patients whom it learned from, by arm and setting; read from hospitals' ledgers."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -7,17 +8,20 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.setting import epsilon_of, kind_of
+from fedmammo.config.arm import ALL
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.ledger import spent_in
-from fedmammo.privacy.officer import ledger_of
-from fedmammo.synthesis.sources import NO_GUARANTEE, POOLS, POOLS_TABLE
+from fedmammo.privacy.odometer import ledger_of
+from fedmammo.run.folder import HOSPITALS, RunFolder
+from fedmammo.synthesis.sources import NONE_NEEDED, POOLS, POOLS_TABLE
 from fedmammo.training.gan import gan_name
-from fedmammo.training.task import Cell
 
 NONE, PATIENT, NOBODY = "none", "patient", "no patient"  # end to end: no guarantee, one for patients, none needed
+
+BOUND = re.compile(r"epsilon [0-9][0-9.e+-]* at delta [0-9][0-9.e+-]* per patient")  # of a pool, in words
 
 
 class Guarantee(NamedTuple):
@@ -35,73 +39,110 @@ class Guarantee(NamedTuple):
     end_to_end: str
 
 
-def guarantees(run: Path, config: StudyConfig, cells: Iterable[Cell]) -> dict[tuple[str, str], Guarantee]:
+def guarantees(run: Path, config: StudyConfig, deployments: Iterable[Deployment]) -> dict[tuple[str, str], Guarantee]:
     """Return what holds for each arm and setting of a run.
 
-    `cells`: finished ones. Raises StudyError where a ledger was altered, is gone, or holds less than was released.
+    `deployments`: finished ones. Raises StudyError where a ledger was altered, is gone, or holds less than was
+    released.
     """
-    pools = run / POOLS / POOLS_TABLE
-    table = pd.read_csv(pools, dtype=str, na_filter=False) if pools.exists() else pd.DataFrame(columns=["guarantee"])
+    table = _table(run / POOLS / POOLS_TABLE)
+    seeded = config.privacy.secret_seed is not None
     found: dict[tuple[str, str], Guarantee] = {}
-    for cell in cells:
-        place = cell.arm, cell.setting
-        study = config.for_cell(cell.arm, cell.setting, cell.draw)
+    for one in deployments:
+        place = one.arm_name, one.setting_name
         spent, delta = np.nan, np.nan
-        if epsilon_of(cell.setting) is not None:
-            delta = study.privacy.delta
-            by_hospital = spent_by_hospital(run, study, cell, delta)
-            _check_against_rounds(run, cell, by_hospital)
+        if one.privacy is not None:
+            delta = one.privacy.delta
+            by_hospital = spent_by_hospital(run, one, delta)
+            _check_against_rounds(run, one, by_hospital)
             spent = max(by_hospital.values(), default=0.0)
             if place in found:
                 spent = max(spent, found[place].epsilon)
-        found[place] = Guarantee(spent, delta, _end_to_end(study, cell, table))
+        held = _end_to_end(one, table, seeded)
+        if place in found and found[place].end_to_end != held:
+            held = NONE  # the weakest counts
+        found[place] = Guarantee(spent, delta, held)
     return found
 
 
-def spent_by_hospital(run: Path, study: StudyConfig, cell: Cell, delta: float) -> dict[str, float]:
+def _table(path: Path) -> pd.DataFrame | None:
+    """Read who holds which pool; none where the table is not there, or is damaged."""
+    try:
+        return pd.read_csv(path, dtype=str, na_filter=False)
+    except (OSError, ValueError):
+        return None
+
+
+def spent_by_hospital(run: Path, deployment: Deployment, delta: float) -> dict[str, float]:
     """Return what each hospital (or `all`) has spent in a deployment: epsilon of what its ledgers say was drawn.
 
-    `study`: as the deployment runs it. A generator that the deployment's images come from is in it.
+    A generator that the deployment's images come from is in it.
     """
     found = {}
-    for folder in sorted((run / "hospitals").glob("*/")):
-        ledgers = ledgers_of(folder, study, cell)
+    for folder in sorted((run / HOSPITALS).glob("*/")):
+        ledgers = ledgers_of(folder, deployment)
         if ledgers[0].exists():
             found[folder.name] = epsilon(spent_of(spent_in(ledgers)), delta)
     return found
 
 
-def _check_against_rounds(run: Path, cell: Cell, by_hospital: dict[str, float]) -> None:
+def _check_against_rounds(run: Path, deployment: Deployment, by_hospital: dict[str, float]) -> None:
     """Compare ledgers with what hospitals told the server: a ledger that was cut short is as sound as one that grew."""
-    path = run / "cells" / cell.name / "rounds.csv"
+    path = RunFolder(run).folder(deployment) / "rounds.csv"
     if not path.exists():
         return  # not finished
     if not by_hospital:
-        raise StudyError(f"{run / 'hospitals'}: no ledger of {cell.name} is there; restore them")
+        raise StudyError(f"{run / HOSPITALS}: no ledger of {deployment.name} is there; restore them")
     told = pd.read_csv(path).groupby("hospital")["epsilon_spent"].max().dropna()
     for hospital, least in told.items():
         if by_hospital.get(str(hospital), 0.0) < least * (1 - 1e-6):
-            ledger = ledger_of(run / "hospitals" / str(hospital), cell.name)
+            ledger = ledger_of(run / HOSPITALS / str(hospital), deployment.name)
             raise StudyError(f"{ledger}: holds less than was released (epsilon {least:g}); restore it")
 
 
-def ledgers_of(folder: Path, study: StudyConfig, cell: Cell) -> list[Path]:
-    """Return the ledgers of a deployment in a hospital's folder: its own, and that of its generator."""
-    names = [cell.name]
-    if study.private_generator:
-        names.append(gan_name(cell, study, cell.arm == "centralized", folder.name))
+def ledgers_of(folder: Path, deployment: Deployment) -> list[Path]:
+    """Return the ledgers of a deployment in a simulated hospital's folder: its own, and that of its generator."""
+    names = [deployment.name]
+    if deployment.generator_share:
+        names.append(gan_name(deployment, folder.name))
     return [ledger_of(folder, name) for name in names]
 
 
-def _end_to_end(study: StudyConfig, cell: Cell, pools: pd.DataFrame) -> str:
-    kind, private = kind_of(cell.setting), epsilon_of(cell.setting) is not None
-    if study.privacy.secret_seed is not None and private:
+def _end_to_end(deployment: Deployment, pools: pd.DataFrame | None, seeded: bool) -> str:
+    """Say what a deployment guarantees from end to end; what is missing, or not understood, guarantees nothing."""
+    kind, private = deployment.setting.kind, deployment.privacy is not None
+    if seeded and private:
         return NONE  # whoever knows the seed can subtract the noise
-    if kind != "real" and not study.private_generator and NO_GUARANTEE in set(pools["guarantee"]):
-        return NONE
+    if kind == "real":
+        return PATIENT if private else NONE
+    needs_none = pools is not None and _all_need_none(pools, deployment)
     if kind == "synthetic" and not private:
-        return NOBODY
-    return PATIENT if private else NONE
+        return NOBODY if needs_none else NONE
+    if private and (
+        needs_none or (deployment.generator_share and pools is not None and _all_bounded(pools, deployment))
+    ):
+        return PATIENT
+    return NONE
+
+
+def _own_pools(pools: pd.DataFrame, deployment: Deployment) -> list[str]:
+    sole = deployment.setting_name if deployment.generator_share else ""
+    seed = str(deployment.seed) if deployment.dealing.folds else ALL
+    place = {"arm": deployment.arm_name, "sole_setting": sole, "seed": seed}
+    place |= {"draw": str(deployment.draw), "fold": str(deployment.fold)}
+    if not {*place, "guarantee"} <= set(pools):
+        return []
+    return list(pools.loc[(pools[list(place)] == pd.Series(place)).all(axis=1), "guarantee"])
+
+
+def _all_need_none(pools: pd.DataFrame, deployment: Deployment) -> bool:
+    own = _own_pools(pools, deployment)
+    return bool(own) and set(own) == {NONE_NEEDED}
+
+
+def _all_bounded(pools: pd.DataFrame, deployment: Deployment) -> bool:
+    own = _own_pools(pools, deployment)
+    return bool(own) and all(BOUND.fullmatch(one) for one in own)
 
 
 def mark(results: pd.DataFrame, by_place: dict[tuple[str, str], Guarantee]) -> pd.DataFrame:

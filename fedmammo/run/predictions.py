@@ -1,14 +1,14 @@
 """Scores that hospitals answered, as the tidy table that the evaluation reads. Patients appear as pseudonyms."""
 
-import numpy as np
-import pandas as pd
-from torch import Tensor
+from collections.abc import Mapping
 
-from fedmammo.cohort.store import Cohort
+import pandas as pd
+
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.evaluation.predictions import COLUMNS, VALIDATION
-from fedmammo.hospitals.records import records_of
-from fedmammo.training.task import Cell
+from fedmammo.privacy.answer import Answer
+from fedmammo.stages.score import SCORE
 
 
 def tested_split(config: StudyConfig) -> str:
@@ -16,40 +16,32 @@ def tested_split(config: StudyConfig) -> str:
     return "cross-validation" if config.evaluation.folds else config.evaluation.test
 
 
-def tabulate(
-    cohort: Cohort, config: StudyConfig, cell: Cell, hospitals: list[str], answers: dict[int, dict[str, Tensor]]
-) -> pd.DataFrame:
+def tabulate(deployment: Deployment, answers: Mapping[str, Answer]) -> pd.DataFrame:
     """Return one row per model and image, by model, hospital and pseudonym, with the columns `COLUMNS`.
 
-    `answers`: by position of the hospital, as `fedmammo.training.hospital.work` gives them for `score`. A local model
-    sets its thresholds on its own hospital's patients alone, so its validation scores elsewhere are left out.
+    `answers`: by hospital, as `fedmammo.stages.score` gives them. A local model sets its thresholds on its own
+    hospital's patients alone, so its validation scores elsewhere are left out.
     """
-    recorded = records_of(cohort, config).malignant
+    tested = "cross-validation" if deployment.dealing.folds else deployment.dealing.test
     tables = []
-    for position, answer in answers.items():
-        rows = answer["rows"].numpy()
-        images = cohort.manifest.iloc[rows]
+    for position, (hospital, answer) in enumerate(answers.items()):
+        found = answer.tensors
         about = pd.DataFrame(
             {
-                "arm": cell.arm,
-                "setting": cell.setting,
-                "seed": cell.seed,
-                "draw": cell.draw,
-                "fold": cell.fold,
-                "split": [tested_split(config) if tested else VALIDATION for tested in answer["test"].tolist()],
-                "hospital": hospitals[position],
-                "patient": [cohort.pseudonym("patient", patient) for patient in images["patient"]],
-                "image": [cohort.pseudonym("image", image) for image in images["image"]],
+                **deployment.place,
+                "split": [tested if flag else VALIDATION for flag in found["test"].tolist()],
+                "hospital": hospital,
+                "patient": [row.tobytes().hex() for row in found["patient"].numpy()],
+                "image": [row.tobytes().hex() for row in found["image"].numpy()],
                 "position": position,
-                # Thresholds are set on what hospitals have on record, tests are made against the truth.
-                "label": np.where(answer["test"].numpy() == 1, images["malignant"], recorded[rows]).astype(int),
+                "label": found["label"].numpy().astype(int),
             }
         )
-        for name, scores in answer.items():
-            if name.startswith("score/"):
-                model = name.removeprefix("score/")
+        for name, scores in found.items():
+            if name.startswith(SCORE):
+                model = name.removeprefix(SCORE)
                 table = about.assign(trained_at=model, score=scores.double().numpy())
-                foreign = cell.arm == "local" and model != hospitals[position]
+                foreign = not (deployment.arm.pooled or deployment.arm.federated) and model != hospital
                 tables.append(table[table["split"] != VALIDATION] if foreign else table)
     predictions = pd.concat(tables, ignore_index=True)
     # By pseudonym, which says nothing: the order of the cohort would tell who comes first in a list of patients.

@@ -8,16 +8,18 @@ import pandas as pd
 import torch
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import ALL
+from fedmammo.config.arm import ALL
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import write_text
 from fedmammo.features.inputs import Inputs
-from fedmammo.hospitals.holder import holders
+from fedmammo.hospitals.dealing import Dealt, deal
 from fedmammo.hospitals.records import records_of
+from fedmammo.hospitals.site import open_cohort
+from fedmammo.stages.opened import FEATURES_AT_ONCE, pick_device, with_weights
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.quality import Images, quality_of
 from fedmammo.synthesis.sources import POOLS, POOLS_TABLE
-from fedmammo.training.site import FEATURES_AT_ONCE, open_cohort, pick_device
 
 QUALITY_TABLE = "quality.csv"
 
@@ -32,19 +34,19 @@ def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
     Returns:
         The rows: arm, seed, draw, fold, holder of the pool, then `fedmammo.synthesis.quality.Quality`.
     """
-    root = run / POOLS
+    root, dealt = run / POOLS, deal(open_cohort(Path(config.cohort.path)), config)
     known: dict[tuple[str, ...], pd.DataFrame] = {}
     tables = []
     for row in pd.read_csv(root / POOLS_TABLE, dtype=str, na_filter=False).to_dict("records"):
         if row["seed"] not in (ALL, str(config.seeds[0])):
             continue  # the same in other folds: it takes long
-        seed = config.seeds[0]
-        study, fold = config.for_cell(row["arm"], row["setting"], int(row["draw"])), int(row["fold"])
-        same = (row["digest"], study.diagnosis.model_dump_json(), str(seed), row["draw"], row["fold"])
+        deployment = config.deployment(row["arm"], row["setting"], config.seeds[0], int(row["draw"]), int(row["fold"]))
+        diagnosis = deployment.diagnosis.model_dump_json()
+        same = (row["digest"], diagnosis, str(deployment.seed), row["draw"], row["fold"])
         key = (*same, str(row["holder"] == ALL))
         if key not in known:
             pool = Pool.open(root, row["digest"])
-            known[key] = _measure(study, seed, fold, pool, radiomic=row["holder"] == ALL)
+            known[key] = _measure(config, dealt, deployment, pool, radiomic=row["holder"] == ALL)
         place = {name: row[name] for name in ("arm", "seed", "draw", "fold", "holder")}
         tables.append(known[key].assign(**place)[[*place, *known[key].columns]])
     table = pd.concat(tables, ignore_index=True)
@@ -52,16 +54,16 @@ def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
     return table
 
 
-def _measure(study: StudyConfig, seed: int, fold: int, pool: Pool, radiomic: bool) -> pd.DataFrame:
-    cohort = open_cohort(study.cohort.path)
-    everybody = holders(cohort, study, seed, fold)[ALL]
-    device = pick_device(study.engine.device)
-    network = Inputs(cohort, study.diagnosis, device, records_of(cohort, study))  # as it is before it is trained
-    inputs = network.joined(pool)
+def _measure(config: StudyConfig, dealt: Dealt, deployment: Deployment, pool: Pool, radiomic: bool) -> pd.DataFrame:
+    cohort = open_cohort(Path(config.cohort.path))
+    everybody = dealt.held(cohort, deployment)[ALL]
+    records = records_of(cohort, dealt.draws[deployment.draw], dealt.digitisers)
+    diagnosis, device = with_weights(deployment.diagnosis, config.weights), pick_device(config.engine.device)
+    inputs = Inputs(cohort, diagnosis, device, records).joined(pool)  # the network as it is before it is trained
     synthetic = inputs.images_of_patients + np.arange(len(pool.images))
     training = np.sort(np.concatenate([*everybody.training, everybody.validation]))
     train, test, own = (_images(inputs, cohort, rows) for rows in (training, everybody.test, synthetic))
-    return quality_of(train, test, own, seed, processes=(os.cpu_count() or 1) if radiomic else 0)
+    return quality_of(train, test, own, deployment.seed, processes=(os.cpu_count() or 1) if radiomic else 0)
 
 
 def _images(inputs: Inputs, cohort: Cohort, rows: np.ndarray) -> Images:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from fedmammo.config.schema import Section
 
-NO_GUARANTEE = "none"  # in the words of a pool's manifest
+NO_GUARANTEE, NONE_NEEDED = "none", "none needed: drawn by rule, at published rates"  # in the words of a pool's manifest
 POOLS, POOLS_TABLE = "synthetic", "pools.csv"  # a run's folder of pools, and the table there of who holds which
 
 
@@ -61,6 +61,11 @@ class FromGan(Source):
     batch: int = Field(
         default=16, ge=1, le=4096, description="Patients in a step, drawn with replacement, one image of each."
     )
+
+    @property
+    def by_strategy(self) -> bool:
+        """Whether a federation's strategy combines what hospitals trained."""
+        return self.method == "adversarial" and self.combine != "pool"
 
     @property
     def can_be_private(self) -> bool:

@@ -2,19 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedmammo.config.study import StudyConfig
+from fedmammo.config.deployment import Deployment
 from fedmammo.models.mcgan import Mcgan
 from fedmammo.synthesis.sources import FromGan
 from fedmammo.training.augmentation import augment, mirror
 from fedmammo.training.optimizer import restore, state_of
 from fedmammo.training.state import join_kinds, of_kind
-from fedmammo.training.task import Cell
 
 AVERAGE = 0.998  # decay of the running average of the generator
 WARM_UP = 0.05  # the average's decay is at most 1 - 1 / (1 + this x steps), so that it forgets its first steps
@@ -29,37 +29,29 @@ TRAVELS = {
 """Which parts of a GAN a hospital sends, by `synthesis.combine`; the rest stays at home with Adam's moments."""
 
 
-def gan_of(config: StudyConfig) -> FromGan:
-    """Return the source of a study whose images come from a GAN."""
-    if not isinstance(config.synthesis, FromGan):
-        raise ValueError("the study's images do not come from a GAN")
-    return config.synthesis
-
-
 def steps_of(source: FromGan, number: int) -> range:
     """Return the steps of a round (1 is the first) by number, counted from the first on drawn patches."""
     start = source.phantom_steps + (number - 1) * source.local_steps
     return range(start, start + source.local_steps)
 
 
-def gan_name(cell: Cell, config: StudyConfig, pooled: bool, holder: str) -> str:
-    """Name a generator, for files and streams of randomness: `holder` is a hospital that trains alone, or `hospitals`.
+def gan_name(deployment: Deployment, holder: str) -> str:
+    """Name a generator, for files and streams of randomness.
 
     Seeds of the study vary the classifier alone, and a hospital's own GAN is the same in the local and the federated
     arm. Folds are dealt anew for each seed. A generator under a budget is its setting's own.
 
-    Args:
-        cell: the deployment.
-        config: the study, as the cell runs it.
-        pooled: whether one holder has all patients.
-        holder: who trains.
+    `holder`: who trains, of those that train alone.
     """
-    source = gan_of(config)
-    alone = cell.arm == "local" or (source.method == "adversarial" and source.combine == "pool")
-    who = "centralized" if pooled else f"alone-{holder}" if alone else "federated"
-    budget = f"-{cell.setting}" if config.generator_share(cell.setting) else ""
-    fold = f"-seed{cell.seed}-fold{cell.fold}" if config.evaluation.folds else ""
-    return f"generator-{who}-{config.diagnosis.harmonisation}{budget}-draw{cell.draw}{fold}"
+    source = deployment.gan
+    alone = source.method == "adversarial" and source.combine == "pool"
+    if deployment.arm.pooled:
+        who = "centralized"
+    else:
+        who = "federated" if deployment.arm.federated and not alone else f"alone-{holder}"
+    budget = f"-{deployment.setting_name}" if deployment.generator_share else ""
+    fold = f"-seed{deployment.seed}-fold{deployment.fold}" if deployment.dealing.folds else ""
+    return f"generator-{who}-{deployment.diagnosis.harmonisation}{budget}-draw{deployment.draw}{fold}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +73,12 @@ class Patients:
         patients = generator.integers(len(self.images_of), size=count)
         chosen = [generator.choice(self.images_of[patient]) for patient in patients]
         return mirror(self.images[chosen]), self.malignant[chosen]
+
+
+def patients_from(images: Tensor, malignant: Tensor, counts: Sequence[int]) -> Patients:
+    """Return patients whose images stand one after the other; `counts`: how many each has."""
+    starts = np.cumsum([0, *counts])
+    return Patients(images, malignant, [np.arange(start, stop) for start, stop in pairwise(starts)])
 
 
 def adversarial_loss(gan: Mcgan, malignant: Tensor) -> Tensor:

@@ -8,22 +8,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fedmammo.config.study import StudyConfig
+from fedmammo.config.deployment import Deployment
 from fedmammo.errors import StudyError
+from fedmammo.features.inputs import Inputs
 from fedmammo.randomness import generator_of
 from fedmammo.training import steps
-from fedmammo.training.site import open_inputs
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
-from fedmammo.training.task import PRETRAINING
+
+PRETRAINING = "pretraining"  # in place of a deployment, where those that begin with it share it
+FEATURES_AT_ONCE = 32  # images
 
 
 def pretrain(
-    config: StudyConfig,
-    seed: int,
-    run: Path,
+    inputs: Inputs,
     pool: str,
+    deployment: Deployment,
+    folder: Path,
     initial: dict[str, Tensor],
-    report: Callable[[int], None],
+    report: Callable[[str, int], None],
 ) -> tuple[dict[str, Tensor], list[float]]:
     """Train on a pool as on patients, each image one of its own: as many rounds of steps as the study takes.
 
@@ -31,43 +33,43 @@ def pretrain(
     these are the same; it is continued after the last round that was finished.
 
     Args:
-        config: the study, as the cell runs it.
-        seed: of the study.
-        run: folder of the run, which holds the pool.
-        pool: digest of the pool, whose features are computed.
+        inputs: the network, with the pool's images and none else.
+        pool: digest of the pool.
+        deployment: how the pool is learned from (`StudyConfig.pretraining`).
+        folder: where what is finished is kept (`pretraining_name`).
         initial: the model to begin with.
-        report: told the number of each round that is finished.
+        report: told what is being done, and the number of each round or image that is finished.
 
     Returns:
         The trained tensors, and each round's loss.
 
-    Raises:
-        StudyError: the model is not finite, or the pool was altered.
+    Raises StudyError where the model is not finite.
     """
-    inputs = open_inputs(config.model_dump_json(), str(run.resolve()), pool)
-    torch.set_num_threads(config.engine.threads_per_hospital)
-    images = np.arange(inputs.images_of_patients, len(inputs.malignant))[:, None]
-    rounds, local_steps = config.federation.rounds, config.federation.local_steps
-    trained = f"{pool} {rounds} {local_steps} {config.diagnosis.model_dump_json()}"
-    name = f"{PRETRAINING}-seed{seed}-{hashlib.sha256(trained.encode()).hexdigest()[:16]}"
-    folder = run / "cells" / name
+    rows = np.arange(len(inputs.malignant))
+    for start in range(0, len(rows), FEATURES_AT_ONCE):
+        inputs.compute(rows[start : start + FEATURES_AT_ONCE])
+        report("features", min(start + FEATURES_AT_ONCE, len(rows)))
+    rounds, local_steps = deployment.federation.rounds, deployment.federation.local_steps
     kept = load_state(folder, before=rounds + 1)
     model = initial | of_kind(kept, "model")  # in the order of `initial`: a file forgets it
     state = of_kind(kept, "state")
     losses = kept.get("losses", torch.zeros(0, dtype=torch.float64))
     for number in range(len(losses) + 1, rounds + 1):
-        model, numbers, state = steps.train(
-            inputs,
-            list(images),
-            config.diagnosis,
-            local_steps,
-            generator_of(seed, PRETRAINING, pool, number),
-            model,
-            state,
+        stream = generator_of(deployment.seed, PRETRAINING, pool, number)
+        trained, numbers, state = steps.train(
+            inputs, list(rows[:, None]), deployment.diagnosis, local_steps, stream, model, state
         )
+        model = trained.model
         if not all(tensor.isfinite().all() for tensor in (*model.values(), *state.values())):
             raise StudyError("pretraining: the model is not finite; a smaller learning rate may help")
         losses = torch.cat([losses, torch.tensor([numbers["loss"]], dtype=torch.float64)])
         commit_state(folder, number, {**join_kinds(model=model, state=state), "losses": losses})
-        report(number)
+        report("pretrain", number)
     return model, losses.tolist()
+
+
+def pretraining_name(pool: str, deployment: Deployment) -> str:
+    """Name what is pretrained, by all that it depends on."""
+    federation = deployment.federation
+    trained = f"{pool} {federation.rounds} {federation.local_steps} {deployment.diagnosis.model_dump_json()}"
+    return f"{PRETRAINING}-seed{deployment.seed}-{hashlib.sha256(trained.encode()).hexdigest()[:16]}"

@@ -43,12 +43,12 @@ def train_discriminator(
     """
     device = next(gan.parameters()).device
     optimizer = adam_of(gan, "discriminator", state)
-    protected = private.optimizer(optimizer)
+    parameters = list(gan.discriminator.parameters())
     seed = int(generator.integers(2**63))
     with torch.random.fork_rng():
         for number, (step, sample) in enumerate(zip(steps, private.samples(), strict=True)):
             optimizer.zero_grad()
-            private.gradient(protected, number, patient_gradients(gan, patients, sample, seed, step))
+            private.descend(parameters, number, patient_gradients(gan, patients, sample, seed, step))
             torch.manual_seed(seed_of(seed, step))
             with half_precision(device):
                 scores = scores_of_synthetic(gan, torch.arange(batch, device=device) % 2)

@@ -1,7 +1,9 @@
 """The training loop: one hospital's steps of one round, and scoring."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from fedmammo.models.classifier import CONSTANTS
 from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
+
+Correct = Callable[[dict[str, torch.nn.Parameter]], None]
 
 
 def batches_of_patients(
@@ -34,6 +38,19 @@ def batches_of_patients(
             taken += 1
 
 
+class Trained(NamedTuple):
+    """What a round's steps lead to.
+
+    Attributes:
+        model: the trained tensors by name; where a trusted server adds the noise, the sum of clipped gradients of the
+            single step, int64 in steps of the grid.
+        public: there, the gradient of images of nobody by name, if any are learned from.
+    """
+
+    model: dict[str, Tensor]
+    public: Mapping[str, Tensor] = MappingProxyType({})
+
+
 def train(
     inputs: Inputs,
     patients: Sequence[np.ndarray],
@@ -42,16 +59,16 @@ def train(
     generator: np.random.Generator,
     incoming: dict[str, Tensor],
     state: dict[str, Tensor],
-    proximal_mu: float = 0.0,
+    correct: Correct | None = None,
     private: PrivateSteps | None = None,
-) -> tuple[dict[str, Tensor], dict[str, float], dict[str, Tensor]]:
+) -> tuple[Trained, dict[str, float], dict[str, Tensor]]:
     """Take `steps` steps from the incoming model on these patients.
 
     A patient's loss is the mean cross-entropy over its images (and the views drawn of each); a step's loss is the
-    mean over its patients, plus `proximal_mu`/2 times the squared distance to the incoming model (FedProx).
+    mean over its patients.
 
-    With `private` the mean over patients is one of clipped gradients, with noise; synthetic images, which are nobody's,
-    and the distance to the model are added to it as they are.
+    With `private` the mean over patients is one of clipped gradients, with noise; the gradients of synthetic images,
+    which are nobody's, are added to it as they are.
 
     Args:
         inputs: the classifier and its inputs.
@@ -62,22 +79,21 @@ def train(
             each patient from a stream of its own, and no dropout.
         incoming: the trained tensors by name.
         state: the optimiser's state as the previous round left it; empty at first.
-        proximal_mu: weight of the proximal term.
+        correct: changes the gradients of a step, as a client-side algorithm wants.
         private: how patients are protected, if they are.
 
     Returns:
-        The trained tensors, or where a trusted server adds the noise their gradient in a single step; numbers: `loss`
-        (mean over steps) and `images` (views of images read), none of them with `private`; the new state.
+        What was trained; numbers: `loss` (mean over steps) and `images` (views of images read), none of them with
+        `private`; the new state.
     """
     classifier = inputs.classifier
     parameters = classifier.trained()
     _load(parameters, incoming)
-    anchors = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
     restore(optimizer, parameters, state)
-    protected = private.optimizer(optimizer) if private else None
     reader = Reader(inputs)
     losses, images = [], 0
+    total: list[Tensor] = []
 
     with torch.random.fork_rng():
         torch.manual_seed(int(generator.integers(2**63)))
@@ -89,31 +105,36 @@ def train(
         samples: Iterable[np.ndarray] = private.samples() if private else [np.empty(0, dtype=np.int64)] * steps
         for step, sample in enumerate(samples):
             optimizer.zero_grad()
-            if private and protected is not None:
+            if private:
                 own = [streams[index] for index in sample]
                 drawn = draw_images([patients[index] for index in sample], inputs, config, own)
-                private.gradient(protected, step, patient_gradients(reader, parameters, drawn))
+                gradients = patient_gradients(reader, parameters, drawn)
+                total = private.descend(list(parameters.values()), step, gradients)
             if len(whole):
                 batch = [whole[index] for index in next(batches)]
                 drawn = draw_images(batch, inputs, config, [generator] * len(batch))
-                part = len(whole) / (len(whole) + private.patients) if private else 1.0
+                part = len(whole) / (len(whole) + private.patients) if private and private.noised else 1.0
                 loss = part * _mean_loss(reader, drawn)
                 losses.append(loss.item())
                 images += len(drawn.rows)
                 loss.backward()
-            if proximal_mu:
-                distances = [((parameters[name] - anchor) ** 2).sum() for name, anchor in anchors.items()]
-                (proximal_mu / 2 * torch.stack(distances).sum()).backward()
+            if correct is not None:
+                with torch.no_grad():
+                    correct(parameters)
             if private is None or private.noised:
                 optimizer.step()
         classifier.train(False)
 
     if private and not private.noised:
-        gradients = {name: parameter.grad for name, parameter in parameters.items() if parameter.grad is not None}
-        return {name: gradient.cpu().clone() for name, gradient in gradients.items()}, {}, {}
-    outgoing = {name: parameter.detach().cpu().clone() for name, parameter in parameters.items()}
+        public = {name: _copy(parameter.grad) for name, parameter in parameters.items() if parameter.grad is not None}
+        return Trained(dict(zip(parameters, map(_copy, total), strict=True)), public), {}, {}
+    trained = Trained({name: _copy(parameter) for name, parameter in parameters.items()})
     numbers = {} if private else {"loss": float(np.mean(losses)), "images": float(images)}
-    return outgoing, numbers, state_of(optimizer, parameters)
+    return trained, numbers, state_of(optimizer, parameters)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return tensor.detach().cpu().clone()
 
 
 @dataclass(frozen=True)

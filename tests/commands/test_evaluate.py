@@ -48,7 +48,7 @@ def own_run(finished: Path, tmp_path: Path) -> Path:
 def test_a_run_leaves_what_the_docs_say(finished: Path, phantom_cohort: Cohort) -> None:
     assert {path.name for path in finished.iterdir()} == {
         ".lock", "config.yaml", "results.csv", "comparisons.csv", "predictions.csv", "rounds.csv", "timings.csv",
-        "models", "cells", "hospitals",
+        "models", "deployments", "hospitals",
     }  # fmt: skip
     assert len(list((finished / "models").iterdir())) == 2 * (10 + 1)
     patients = set(phantom_cohort.manifest["patient"])
@@ -78,6 +78,16 @@ def test_another_split_has_other_patients_under_the_same_thresholds(finished: Pa
     assert set(table["split"]) == {"train"}
     assert set(table.loc[table["tested_at"] == "all", "patients"]) == {20}
     assert table["value"].notna().any()
+
+
+def test_a_cohort_of_tested_patients_alone(finished: Path, phantom_cohort: Cohort, tmp_path: Path) -> None:
+    """As another institution's: nobody of it trains or sets thresholds."""
+    tested = phantom_cohort.manifest[phantom_cohort.manifest["split"] == "train"].assign(split="test")
+    rows = tested.assign(listed_in="", listed_row=None, at=tested.index)
+    facts = {"source": "", "notes": {}}
+    write_cohort(tmp_path / "other", rows, [], lambda row: phantom_cohort.patches[row["at"]], 128, lambda: facts)
+    table = again(finished, tmp_path / "other")
+    assert set(table.loc[table["tested_at"] == "all", "patients"]) == {20}
 
 
 def test_a_split_that_is_not_there_is_refused_and_nothing_is_written(finished: Path, own_cohort: Cohort) -> None:

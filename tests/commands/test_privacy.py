@@ -14,10 +14,10 @@ from fedmammo.commands.audit import audit
 from fedmammo.commands.privacy import plan_page, show_page, write_plans
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError, StudyError
+from fedmammo.evaluation.attacks import guesses_of
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.report.part import Part
 from fedmammo.run.guarantees import guarantees
-from fedmammo.study import cells
 
 Finished = tuple[StudyConfig, Path]
 
@@ -51,7 +51,7 @@ def table_of(parts: list[Part], title: str) -> pd.DataFrame:
 def test_results_say_what_was_spent_and_what_it_covers(finished: Finished) -> None:
     """A private classifier on the images of a generator without a budget has no guarantee from end to end."""
     config, run = finished
-    held = guarantees(run, config, cells(config))
+    held = guarantees(run, config, config.deployments)
     assert {setting: one.end_to_end for (_, setting), one in held.items()} == {
         "real": "none", "real-epsilon-6": "patient", "pretrained-epsilon-2": "none",
     }  # fmt: skip
@@ -67,7 +67,7 @@ def test_results_say_what_was_spent_and_what_it_covers(finished: Finished) -> No
 def test_whoever_knows_the_seed_of_secrets_is_promised_nothing(finished: Finished) -> None:
     config, run = finished
     seeded = config.model_copy(update={"privacy": config.privacy.model_copy(update={"secret_seed": 1})})
-    assert {one.end_to_end for one in guarantees(run, seeded, cells(seeded)).values()} == {"none"}
+    assert {one.end_to_end for one in guarantees(run, seeded, seeded.deployments).values()} == {"none"}
 
 
 def test_a_ledger_that_is_cut_short_or_gone_is_noticed(finished: Finished, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_ledger_that_is_cut_short_or_gone_is_noticed(finished: Finished, tmp_p
     whole = ledger.read_text().splitlines(keepends=True)
     ledger.write_text("".join(whole[:-1]))
     with pytest.raises(StudyError, match=r"hospital-2/ledger/.*jsonl: holds less than was released \(epsilon 5\.9"):
-        guarantees(copy, config, cells(config))
+        guarantees(copy, config, config.deployments)
     for path in copy.glob("hospitals/*/ledger/*"):
         path.unlink()
     with pytest.raises(StudyError, match=r"no ledger of federated-real-epsilon-6-seed0-draw0-fold0 is there"):
@@ -163,5 +163,7 @@ def test_an_audit_stands_on_the_page_beside_what_was_claimed(finished: Finished)
     assert found.loc[("real-epsilon-6", "mu"), "claimed"] == pytest.approx(1.4596, rel=1e-3)
     bound = found.loc[("real-epsilon-6", "epsilon is at least")]
     assert 0 <= bound["value"] <= bound["ceiling"] and bound["claimed"] == pytest.approx(6, rel=0.01)
+    guesses = guesses_of(40, bound["claimed"], 1.4596, 1e-4)
+    assert bound["audit"] == f"40 canaries, {guesses} guessed, one run" and guesses < 40
     assert ("real", "attack's AUROC") in found.index and ("real", "mu") not in found.index
     assert len(table_of(show_page(run), "audit: lower bounds, not a proof")) == len(found)

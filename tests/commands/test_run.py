@@ -15,26 +15,31 @@ import pytest
 import yaml
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.commands.run import ENVIRONMENT, ChildError, Event, run
+from fedmammo.config.study import load
 
-EXEMPT = {"timings.csv", "run.log", ".lock", "config.yaml"}  # config.yaml names the engine
+EXEMPT = {"timings.csv", "run.log", "config.yaml"}  # config.yaml names the engine
 COMMAND = Path(sys.executable).with_name("fedmammo")
+OPEN = {"without_budget": "accepted", "central_trust": "accepted"}  # hospitals that take part in everything
 
 
 def digests(run: Path) -> dict[str, str]:
-    """SHA-256 of every file that must be the same in equal runs, hospitals' states among them."""
-    files = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name not in EXEMPT]
+    """SHA-256 of every file that must be the same in equal runs, hospitals' states among them.
+
+    Hidden ones are left out: the lock, and what a process was about to write when it was killed.
+    """
+    files = [path for path in sorted(run.rglob("[!.]*")) if path.is_file() and path.name not in EXEMPT]
     return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-class Run:
-    """`fedmammo run` as a process of its own, whose whole tree is found again by a mark in the environment."""
+class Command:
+    """A process of its own, whose whole tree is found again by a mark in the environment."""
 
-    def __init__(self, study: Path, out: Path, *overrides: str) -> None:
+    def __init__(self, words: list[str], log: Path) -> None:
         self.mark = uuid.uuid4().hex
-        self.log = out.with_suffix(".log").open("w")
-        options = [word for override in overrides for word in ("--set", override)]
+        self.log = log.open("w")
         self.process = subprocess.Popen(
-            [str(COMMAND), "run", str(study), "--out", str(out), *options],
+            words,
             stdout=self.log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "FEDMAMMO_TEST_MARK": self.mark},
@@ -79,6 +84,14 @@ class Run:
         return Path(self.log.name).read_text()
 
 
+class Run(Command):
+    """`fedmammo run`."""
+
+    def __init__(self, study: Path, out: Path, *overrides: str) -> None:
+        options = [word for override in overrides for word in ("--set", override)]
+        super().__init__([str(COMMAND), "run", str(study), "--out", str(out), *options], out.with_suffix(".log"))
+
+
 @pytest.fixture(scope="module")
 def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of three arms with rounds enough to be interrupted in, and a strategy with state.
@@ -88,7 +101,7 @@ def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
     folder = tmp_path_factory.mktemp("engine")
     profiles = {"A": {"digitiser": "howtek_960", "label_noise": 0.2}, "B": {"digitiser": "office_flatbed"}, "C": {}}
     for name, profile in profiles.items():
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **profile}))
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **profile, "privacy": OPEN}))
     dealt = {"by": "profiles", "profiles": [str(folder / f"{name}.yaml") for name in profiles]}
     content = {
         "name": "small",
@@ -135,7 +148,7 @@ def test_ray_gives_the_bytes_of_the_inline_grid(study: Path, tmp_path: Path, inl
 def kill(study: Path, out: Path, arm: str) -> None:
     """Run on Ray until the arm's first round is kept, then SIGKILL the command; its child and Ray end by themselves."""
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / f"cells/{arm}-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / f"deployments/{arm}-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
     assert run.until_gone()
@@ -166,7 +179,7 @@ def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study
     out = tmp_path / "killed"
     for kept in ("generator-alone-hospitals-none-draw0", "federated-pretrained-seed0-draw0-fold0"):
         run = Run(study, out, "engine.name=ray", *settings)
-        assert run.until((out / "cells" / kept / "checkpoint.safetensors").exists, 120), run.said()
+        assert run.until((out / "deployments" / kept / "checkpoint.safetensors").exists, 120), run.said()
         run.process.send_signal(signal.SIGKILL)
         assert run.process.wait() == -signal.SIGKILL
         assert run.until_gone(), f"{kept}: left is {run.left()}"
@@ -185,7 +198,9 @@ def test_under_a_budget_ray_killed_and_continued_releases_what_the_inline_grid_d
     assert run.finish() == 0, run.said()
     out = tmp_path / "killed"
     run = Run(study, out, "engine.name=ray", *settings)
-    assert run.until((out / "cells/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors").exists, 120)
+    assert run.until(
+        (out / "deployments/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors").exists, 120
+    )
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
     assert run.until_gone(), f"left is {run.left()}"
@@ -209,7 +224,7 @@ def test_a_run_killed_in_every_arm_gives_the_same_bytes(study: Path, tmp_path: P
 def test_ctrl_c_ends_cleanly_within_seconds(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
     out = tmp_path / "interrupted"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "cells/local-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / "deployments/local-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=30) == 130  # seconds, where nobody else uses the machine
     assert run.until_gone()
@@ -226,7 +241,9 @@ def test_a_killed_ray_worker_is_replaced_and_nothing_changes(
 ) -> None:
     out = tmp_path / "worker"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "cells/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / "deployments/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), (
+        run.said()
+    )
     workers = [pid for pid in run.tree() if b"ray::ClientAppActor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     os.kill(workers[0], signal.SIGKILL)
     assert run.finish() == 0, run.said()
@@ -245,3 +262,65 @@ def test_a_cluster_of_two_nodes_gives_the_same_bytes(study: Path, tmp_path: Path
     finally:
         cluster.shutdown()
     assert digests(tmp_path / "cluster") == inline
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import fedmammo
+
+out = Path(sys.argv[2])
+study = fedmammo.load_study(sys.argv[1])
+try:
+    fedmammo.run_study(study, out, lambda event: event["round"] == 2 and (out / "second").touch())
+    raise SystemExit("was not interrupted")
+except KeyboardInterrupt:
+    (out / "second").unlink()
+    print("continuing")
+fedmammo.run_study(study, out)
+"""
+
+
+def test_a_script_that_is_interrupted_continues_in_the_same_process(
+    study: Path, tmp_path: Path, inline: dict[str, str]
+) -> None:
+    """Its main module has no guard, and is not run a second time by the study's process."""
+    (tmp_path / "script.py").write_text(SCRIPT)
+    out = tmp_path / "out"
+    script = Command([sys.executable, str(tmp_path / "script.py"), str(study), str(out)], tmp_path / "script.log")
+    assert script.until((out / "second").exists, 120), script.said()
+    script.process.send_signal(signal.SIGINT)
+    assert script.finish() == 0, script.said()
+    assert script.said() == "continuing\n"
+    assert digests(out) == inline
+
+
+def children() -> list[int]:
+    """Return the processes that this one started and that are left."""
+    tasks = Path("/proc/self/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+
+def test_a_killed_child_is_an_error_and_what_was_finished_is_kept(study: Path, tmp_path: Path) -> None:
+    """SIGKILL in the second round, as for want of memory; the environment of this process is left as it was."""
+    before = children()
+
+    def kill_child(event: Event) -> None:
+        if event["stage"] == "train" and event["round"] == 2:
+            for child in set(children()) - set(before):
+                os.kill(child, signal.SIGKILL)
+
+    config = load(study, ["federation.rounds=1000"])
+    with pytest.raises(ChildError, match=r"process ended with -9 .*finished rounds are kept") as caught:
+        run(config, tmp_path / "out", kill_child)
+    assert caught.value.exit_code == 3
+    assert (tmp_path / "out/cells/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists()
+    assert children() == before
+    assert not ENVIRONMENT.keys() & os.environ.keys() - {"CUBLAS_WORKSPACE_CONFIG"}
+
+
+def test_what_the_caller_raises_ends_the_child(study: Path, tmp_path: Path) -> None:
+    before = children()
+    with pytest.raises(ZeroDivisionError):
+        run(load(study, ["federation.rounds=1000"]), tmp_path / "out", lambda event: 1 // 0)
+    assert children() == before

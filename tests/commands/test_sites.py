@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.commands.sites import look_at, write_sites
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError
+from fedmammo.features.inputs import Inputs
+from fedmammo.hospitals.dealing import deal
+from fedmammo.hospitals.records import records_of
 from fedmammo.report.sites import PRIVACY, check_suffix
-from fedmammo.training.site import open_site
 
 PROFILES = {"by": "profiles", "profiles": ["university_hospital", "rural_clinic", "private_practice"]}
 
@@ -37,9 +40,9 @@ def test_another_suffix_is_refused_before_anything_is_opened(name: str, small_st
 
 
 def test_what_is_seen_agrees_with_the_cohort(study: StudyConfig) -> None:
-    site = open_site(study.model_dump_json())
-    seen = look_at(site, quiet)
-    patients = site.cohort.patients
+    cohort = Cohort.open(Path(study.cohort.path))
+    seen = look_at(study, quiet)
+    patients = cohort.patients
     assert seen.names == PROFILES["profiles"]
     assert seen.labels.to_numpy().sum() == seen.densities.to_numpy().sum() == len(patients)
     assert seen.labels["malignant"].sum() == patients["malignant"].sum()
@@ -52,8 +55,8 @@ def test_what_is_seen_agrees_with_the_cohort(study: StudyConfig) -> None:
     ]
     assert list(seen.examples) == ["film", *seen.digitisers]
     for film in seen.examples["film"]:
-        assert any((film == patch).all() for patch in site.cohort.patches)
-    assert sum(values.size for values in seen.gray.values()) == site.cohort.patches.size
+        assert any((film == patch).all() for patch in cohort.patches)
+    assert sum(values.size for values in seen.gray.values()) == cohort.patches.size
     assert len(np.unique(seen.gray["rural_clinic"])) <= 256
     assert seen.differing["hospital"].tolist() == seen.names
     assert seen.differing["p"].between(0.001, 1).all()
@@ -61,10 +64,13 @@ def test_what_is_seen_agrees_with_the_cohort(study: StudyConfig) -> None:
 
 def test_an_example_is_shown_as_its_own_hospital_would(study: StudyConfig) -> None:
     """The noise of an image is that of the study's inputs."""
-    site = open_site(study.model_dump_json())
-    seen = look_at(site, quiet)
+    cohort = Cohort.open(Path(study.cohort.path))
+    dealt = deal(cohort, study)
+    records = records_of(cohort, dealt.draws[3], dealt.digitisers)
+    inputs = Inputs(cohort, study.diagnosis, torch.device("cpu"), records)
+    seen = look_at(study, quiet)
     shown = {patch.tobytes() for patches in list(seen.examples.values())[1:] for patch in patches}
-    own = [site.inputs.patch(row).tobytes() in shown for row in range(len(site.cohort.patches))]
+    own = [inputs.patch(row).tobytes() in shown for row in range(len(cohort.patches))]
     assert sum(own) >= len(seen.columns)
 
 
@@ -97,7 +103,7 @@ def test_of_many_hospitals_the_first_are_drawn(study: StudyConfig, tmp_path: Pat
     config = study.model_dump()
     config["hospitals"]["assignment"] = {"by": "uniform", "count": 14}
     chosen = parse(config, "small")
-    seen = look_at(open_site(chosen.model_dump_json()), quiet)
+    seen = look_at(chosen, quiet)
     assert seen.names == [f"hospital-{number}" for number in range(1, 13)]
     assert seen.note.endswith("The first 12 of 14 hospitals are drawn.")
     assert len(seen.differing) == 14

@@ -1,206 +1,46 @@
-"""Studies that learn from synthetic images, from end to end on the inline grid: what is left, restarts, sharing."""
+"""Settings: the name of one says what is learned from, and under which budget."""
 
-import hashlib
-import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import re
 
-import pandas as pd
 import pytest
-from flwr.app import Context, Message
-from flwr.clientapp import ClientApp
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
-from fedmammo.cohort.store import Cohort
-from fedmammo.commands.evaluate import rescore
-from fedmammo.config.study import StudyConfig, parse
-from fedmammo.disk.files import read_tensors
-from fedmammo.errors import StudyError
-from fedmammo.federation.client_app import answer, app, introduce
-from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.models.classifier import initial_model
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.config.setting import KINDS, Kind, Setting, SettingName
 
-EXEMPT = {"timings.csv", "run.log", ".lock"}
-SETTINGS = ["real", "synthetic", "augmented", "pretrained"]
-Events = list[dict[str, Any]]
-
-
-def go(
-    config: StudyConfig, out: Path, app: ClientApp = app, report: Callable[[dict[str, Any]], None] = lambda _: None
-) -> Path:
-    names, digests = check(config)
-    with RunFolder(out).opened(config, digests) as folder:
-        run(config, folder, InlineGrid(app, len(names)), report)
-    return out
-
-
-def files(run: Path) -> dict[str, str]:
-    """SHA-256 of every file that must be the same in equal runs."""
-    found = [path for path in sorted(run.rglob("*")) if path.is_file() and path.name not in EXEMPT]
-    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
-
-
-def study_of(content: dict[str, Any], cohort: Cohort, **keys: Any) -> StudyConfig:
-    content |= {"cohort": {"path": str(cohort.folder)}, "synthesis": {"source": "phantom", "images": 40}}
-    return parse(content | {"settings": SETTINGS} | keys, "small")
-
-
-@pytest.fixture(scope="module")
-def finished(
-    new_study: Callable[[], dict[str, Any]], phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[StudyConfig, Path, Events]:
-    """A run of all arms and settings: the study, its folder, and what was reported."""
-    events: Events = []
-    config = study_of(new_study(), phantom_cohort)
-    return config, go(config, tmp_path_factory.mktemp("settings") / "run", report=events.append), events
-
-
-def test_every_arm_has_a_model_and_results_in_every_setting(finished: tuple[StudyConfig, Path, Events]) -> None:
-    config, out, _ = finished
-    results = pd.read_csv(out / "results.csv", dtype={"seed": str})
-    assert {(row.arm, row.setting) for row in results.itertuples()} == {
-        (arm, setting) for arm in config.arms for setting in SETTINGS
-    }
-    comparisons = pd.read_csv(out / "comparisons.csv")
-    within = comparisons[comparisons["arm"] == comparisons["against"]]
-    assert set(within["setting"]) == set(SETTINGS) - {"real"} and set(within["against_setting"]) == {"real"}
-    models = {path.stem: read_tensors(path)[0]["head.weight"] for path in (out / "models").iterdir()}
-    for arm, holders in (
-        ("centralized", ["all"]),
-        ("local", [f"hospital-{n}" for n in (1, 2, 3)]),
-        ("federated", ["all"]),
-    ):
-        for holder in holders:
-            own = [models[f"{arm}-{setting}-seed0-draw0-fold0-{holder}"] for setting in SETTINGS]
-            assert len({tuple(weights.flatten().tolist()) for weights in own}) == 4
-
-
-def test_rounds_say_what_was_done_and_what_travelled(finished: tuple[StudyConfig, Path, Events]) -> None:
-    """Only the federated arm sends a pool: 40 patches of 128 x 128 in 16 bit, and a little text, to each hospital."""
-    _, out, _ = finished
-    rounds = pd.read_csv(out / "rounds.csv")
-    counts = rounds.groupby(["arm", "setting", "stage"]).size()
-    for arm, trained, pretrained in (("centralized", 2, 2), ("local", 6, 6), ("federated", 6, 2)):
-        assert counts[arm, "real"].to_dict() == {"train": trained}
-        assert counts[arm, "synthetic"].to_dict() == {"pretrain": pretrained}
-        assert counts[arm, "pretrained"].to_dict() == {"pretrain": pretrained, "train": trained}
-    assert counts["federated", "augmented"].to_dict() == {"share": 3, "train": 6}
-    assert counts["local", "augmented"].to_dict() == {"train": 6}
-    shared = rounds[rounds["stage"] == "share"]
-    assert shared["hospital"].tolist() == ["hospital-1", "hospital-2", "hospital-3"]
-    assert shared["bytes_down"].between(40 * 128 * 128 * 2, 40 * 128 * 128 * 2 + 4000).all()
-    assert (shared["simulated_seconds"] > 0).all() and (shared["bytes_up"] == 0).all()
-    assert (rounds.loc[rounds["stage"] == "pretrain", ["bytes_up", "bytes_down"]] == 0).all(axis=None)
-    assert rounds.loc[rounds["stage"] == "pretrain", "loss"].notna().all()
-
-
-def test_what_only_continuing_needed_is_gone(finished: tuple[StudyConfig, Path, Events]) -> None:
-    _, out, _ = finished
-    assert not list(out.glob("cells/*pretraining*")) and not list(out.glob("synthetic/*/features"))
-    pools = pd.read_csv(out / "synthetic/pools.csv")
-    assert pools["holder"].tolist() == ["all", "hospital-1", "hospital-2", "hospital-3", "all"]
-    left = sorted(path.name for path in (out / "synthetic").iterdir())
-    assert left == [pools["digest"][0][:16], "pools.csv", "quality.csv"]
-
-
-def test_synthetic_images_alone_teach_all_holders_of_a_pool_alike_but_for_their_order(
-    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
-) -> None:
-    """All images in every step, one view: models of all arms differ in the order of a sum alone."""
-    phantom_study["diagnosis"]["augmentation"] = {"flips": "none"}
-    config = study_of(phantom_study, phantom_cohort, settings=["synthetic"])
-    out = go(config, tmp_path / "run")
-    models = [read_tensors(path)[0]["head.weight"] for path in sorted((out / "models").iterdir())]
-    assert len(models) == 5
-    assert all(abs(model - models[0]).max() < 1e-5 for model in models)
-    assert abs(models[0] - initial_model(config.diagnosis, 0)["head.weight"]).max() > 1e-3
-
-
-def test_a_finished_run_is_scored_again(finished: tuple[StudyConfig, Path, Events], phantom_cohort: Cohort) -> None:
-    _, out, _ = finished
-    table = rescore(out, phantom_cohort.folder, "test", lambda _: None)
-    assert table.to_csv(index=False) == (out / "results.csv").read_text()
+NAMES: TypeAdapter[str] = TypeAdapter(SettingName)
 
 
 @pytest.mark.parametrize(
-    ("stage", "setting"),
-    [("features", "synthetic"), ("pretrain", "synthetic"), ("pretrain", "pretrained"), ("share", "augmented"),
-     ("train", "augmented"), ("train", "pretrained")],
-)  # fmt: skip
-def test_a_run_stopped_in_any_stage_goes_on_to_the_same_bytes(
-    new_study: Callable[[], dict[str, Any]], phantom_cohort: Cohort, tmp_path: Path, stage: str, setting: str
-) -> None:
-    """Two settings of the federated arm, interrupted where this stage of the second first reports."""
-    first = {"synthetic": "real", "pretrained": "synthetic", "augmented": "real"}[setting]
-    if (stage, setting) == ("pretrain", "pretrained"):
-        first = "real"  # else the other setting has done it
-    config = study_of(new_study(), phantom_cohort, arms=["federated"], settings=[first, setting])
-
-    def stop(event: dict[str, Any]) -> None:
-        if event["stage"] == stage and event["cell"].setting == setting:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        go(config, tmp_path / "stopped", report=stop)
-    expected = files(go(config, tmp_path / "whole"))
-    assert files(go(config, tmp_path / "stopped")) == expected
+    ("name", "kind", "epsilon"),
+    [
+        ("real", "real", None),
+        ("real-epsilon-6", "real", 6.0),
+        ("pretrained-epsilon-0.5", "pretrained", 0.5),
+        ("augmented", "augmented", None),
+        ("synthetic-epsilon-10", "synthetic", 10.0),
+    ],
+)
+def test_a_name_is_read(name: str, kind: Kind, epsilon: float | None) -> None:
+    assert Setting.of(name) == Setting(kind, epsilon)
 
 
-# Sharing
+@given(kind=st.sampled_from(KINDS), whole=st.integers(0, 10**6), part=st.none() | st.integers(0, 999))
+def test_a_budget_is_the_number_that_is_written(kind: Kind, whole: int, part: int | None) -> None:
+    number = str(whole) if part is None else f"{whole}.{part:03d}"
+    name = f"{kind}-epsilon-{number}"
+    assert NAMES.validate_python(name) == name
+    assert Setting.of(name) == Setting(kind, float(number))
 
 
-def federated(study: dict[str, Any], cohort: Cohort) -> StudyConfig:
-    return study_of(study, cohort, arms=["federated"], settings=["augmented"])
+@pytest.mark.parametrize("name", ["imagined", "", "REAL", "imagined-epsilon-6", "real-delta-6"])
+def test_another_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"nobody knows a setting {name}")):
+        Setting.of(name)
 
 
-def with_share(handler: Callable[[Message, Context], Message]) -> ClientApp:
-    """The hospitals' app with another answer to `share`."""
-    other = ClientApp()
-    other.query("hospital")(introduce)
-    other.query("features")(answer)
-    other.query("share")(handler)
-    other.train()(answer)
-    other.evaluate()(answer)
-    return other
-
-
-def test_hospitals_that_lost_the_pool_get_it_with_the_message(
-    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
-) -> None:
-    """As on other machines: nothing of the pool is there when the message comes, and training has it all the same."""
-    kept: list[bool] = []
-
-    def elsewhere(message: Message, context: Context) -> Message:
-        for folder in (tmp_path / "lost/synthetic").glob("*/"):
-            features = folder.with_name("features")
-            shutil.move(folder / "features", features)  # these were computed by the hospital itself
-            shutil.rmtree(folder)
-            reply = answer(message, context)
-            kept.append(folder.is_dir())
-            shutil.move(features, folder / "features")
-        return reply
-
-    config = federated(phantom_study, phantom_cohort)
-    lost = go(config, tmp_path / "lost", app=with_share(elsewhere))
-    assert kept == [True, True, True]
-    assert files(lost) == files(go(config, tmp_path / "plain"))
-
-
-def test_one_other_byte_on_the_way_ends_the_study(
-    phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
-) -> None:
-    spoiled: list[bool] = []
-
-    def altered(message: Message, context: Context) -> Message:
-        if context.node_config["partition-id"] == 1 and not spoiled:  # what is asked again is the same message
-            spoiled.append(True)
-            for folder in (tmp_path / "run/synthetic").glob("*/"):
-                shutil.rmtree(folder)
-            array = message.content.array_records["pool"]["patches.npy"]
-            array.data = array.data[:-1] + bytes([array.data[-1] ^ 1])
-        return answer(message, context)
-
-    with pytest.raises(StudyError, match=r"stage share: .*hospital-2 failed: StudyError: .* that the server named"):
-        go(federated(phantom_study, phantom_cohort), tmp_path / "run", app=with_share(altered))
+@pytest.mark.parametrize("name", ["real-epsilon-", "real-epsilon--1", "real-epsilon-1e3", "real-epsilon-inf", "real-"])
+def test_a_study_names_no_budget_that_is_not_a_plain_number(name: str) -> None:
+    with pytest.raises(ValidationError):
+        NAMES.validate_python(name)

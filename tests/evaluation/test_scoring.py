@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from fedmammo.config.sections import ALL
+from fedmammo.config.arm import ALL
 from fedmammo.evaluation.metrics import METRICS, choose_thresholds
 from fedmammo.evaluation.predictions import Repeat, Series
 from fedmammo.evaluation.scoring import Scores, score

@@ -24,7 +24,6 @@ from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.records import Records, true_records
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.randomness import generator_of
-from fedmammo.synthesis.pool import Synthetic, write_pool
 
 CPU = torch.device("cpu")
 SWIN = "swin_tiny_patch4_window7_224"
@@ -46,8 +45,13 @@ def inputs(own_cohort: Cohort) -> Make:
     return make
 
 
+def folder_of(inputs: Inputs) -> Path:
+    """Where the features of the cohort's images lie."""
+    return inputs._sets[0][1].folder
+
+
 def stored(inputs: Inputs) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(inputs.folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder_of(inputs).iterdir())}
 
 
 def rows_of(inputs: Inputs) -> np.ndarray:
@@ -86,11 +90,11 @@ def test_a_row_depends_on_its_image_alone(inputs: Make) -> None:
     rows = rows_of(made)
     made.compute(rows)
     expected = stored(made)
-    shutil.rmtree(made.folder)
+    shutil.rmtree(folder_of(made))
 
     for process in (0, 1):
         again = inputs()
-        assert again.folder == made.folder
+        assert folder_of(again) == folder_of(made)
         for row in rows[::-1][process::2]:
             again.compute(np.array([row]))
     assert stored(again) == expected
@@ -115,7 +119,7 @@ def test_what_an_interruption_left_is_computed_again(inputs: Make) -> None:
     expected = stored(made)
     for view, rows in (("whole", [6]), ("whole-lr", [4, 5])):
         for name, value in ((f"{view}.npy", 7), (f"{view}.done.npy", 0)):
-            array = np.load(made.folder / name, mmap_mode="r+")
+            array = np.load(folder_of(made) / name, mmap_mode="r+")
             array[rows] = value
             array.flush()
     again = inputs()
@@ -164,7 +168,7 @@ def test_two_processes_at_once_leave_correct_files(inputs: Make, own_cohort: Coh
     made = inputs(**keys)
     made.compute(rows_of(made))
     expected = stored(made)
-    shutil.rmtree(made.folder)
+    shutil.rmtree(folder_of(made))
     processes = multiprocessing.get_context("fork")
     together = processes.Barrier(2)
     workers = [
@@ -183,7 +187,7 @@ def test_two_processes_at_once_leave_correct_files(inputs: Make, own_cohort: Coh
 
 def test_the_key_is_that_of_the_prefix(inputs: Make) -> None:
     """How the head is trained, and in which views, is not part of it: all of a study's arms share the features."""
-    folder = inputs().folder
+    folder = folder_of(inputs())
     for same in (
         {},
         {"optimizer": {"name": "sgd", "learning_rate": 1.0, "weight_decay": 0.1}},
@@ -191,7 +195,7 @@ def test_the_key_is_that_of_the_prefix(inputs: Make) -> None:
         {"label_smoothing": 0.1},
         {"augmentation": ALL_VIEWS},
     ):
-        assert inputs(**same).folder == folder
+        assert folder_of(inputs(**same)) == folder
     others = [
         {"image_size": 48},
         {"precision": "bfloat16"},
@@ -201,7 +205,7 @@ def test_the_key_is_that_of_the_prefix(inputs: Make) -> None:
         {"train": "last_blocks:2"},
         {"network": "test_vit2"},
     ]
-    folders = {inputs(**keys).folder for keys in others}
+    folders = {folder_of(inputs(**keys)) for keys in others}
     assert len(folders | {folder}) == 1 + len(others)
 
 
@@ -209,7 +213,7 @@ def test_the_key_names_the_size_of_images(inputs: Make) -> None:
     """Also where no tensor's shape tells: images of 33 and 34 px both have 8 x 8 whole patches of 4 px."""
     first, other = (inputs(network=SWIN, image_size=side) for side in (33, 34))
     assert first.classifier.digest() == other.classifier.digest()
-    assert first.folder != other.folder
+    assert folder_of(first) != folder_of(other)
 
 
 def test_the_key_names_weights_and_normalisation(inputs: Make, tmp_path: Path) -> None:
@@ -224,14 +228,14 @@ def test_the_key_names_weights_and_normalisation(inputs: Make, tmp_path: Path) -
     plain = inputs(network="vit_tiny_patch16_224", weights=first)
     imagenet = inputs(network="deit_tiny_patch16_224", weights=first)
     assert plain.classifier.digest() == imagenet.classifier.digest()
-    assert plain.folder != imagenet.folder
-    assert inputs(network="vit_tiny_patch16_224", weights=other).folder != plain.folder
+    assert folder_of(plain) != folder_of(imagenet)
+    assert folder_of(inputs(network="vit_tiny_patch16_224", weights=other)) != folder_of(plain)
 
 
 def test_the_key_names_the_cohort(phantom_cohort: Cohort, own_cohort: Cohort) -> None:
     """A copy has the same features; another preparation of the same images has its own key, and so other names."""
     cohorts = (phantom_cohort, own_cohort)
-    first, copy = (Inputs(cohort, diagnosis(), CPU, true_records(cohort)).folder for cohort in cohorts)
+    first, copy = (folder_of(Inputs(cohort, diagnosis(), CPU, true_records(cohort))) for cohort in cohorts)
     assert first.name == copy.name
     assert first.parent == phantom_cohort.folder / "features"
 
@@ -250,6 +254,34 @@ def test_the_head_reads_features_centred_and_scaled_by_phantoms(inputs: Make) ->
     again = inputs(features=[1, 4])
     assert torch.equal(again.classifier.center, made.classifier.center)
     assert torch.equal(again.classifier.scale, made.classifier.scale)
+
+
+def test_phantoms_are_drawn_once_for_a_network(
+    inputs: Make, own_cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the file of constants is there, another process takes it up; another network has one of its own."""
+    made = inputs()
+    (path,) = (own_cohort.folder / "features").glob("standardization-*.safetensors")
+    constants, content = {name: value.clone() for name, value in made.classifier.constants.items()}, path.read_bytes()
+
+    def drawn(*_: object, **__: object) -> None:
+        raise AssertionError("phantoms are drawn")
+
+    monkeypatch.setattr(inputs_module, "draw_patches", drawn)
+    inputs_module._open_classifier.cache_clear()  # as a new process begins
+    again = inputs(patient_fraction=0.5, augmentation=ALL_VIEWS)
+    assert again.classifier is not made.classifier
+    assert all(torch.equal(again.classifier.constants[name], value) for name, value in constants.items())
+    assert path.read_bytes() == content
+    for other in ({"image_size": 48}, {"harmonisation": "window"}, {"directions": 5}):
+        with pytest.raises(AssertionError, match="phantoms are drawn"):
+            inputs(**other)
+
+
+def test_a_process_opens_a_network_once(inputs: Make) -> None:
+    """Whatever is trained of it: what optimisers and rounds do is no part of a network."""
+    assert inputs().classifier is inputs(optimizer={"learning_rate": 1.0}, label_smoothing=0.1).classifier
+    assert inputs().classifier is not inputs(train="last_blocks:1").classifier
 
 
 @torch.no_grad()
@@ -271,7 +303,8 @@ def test_images_where_nothing_is_frozen(inputs: Make, own_cohort: Cohort) -> Non
     rows = np.array([5, 2, 5])
     made.compute(rows)
     assert len(made.missing(rows)) == 0
-    assert [path.name.split("-")[0] for path in made.folder.iterdir()] == ["standardization"]
+    assert not folder_of(made).exists()
+    assert [path.name.split("-")[0] for path in (own_cohort.folder / "features").iterdir()] == ["standardization"]
     images = made.read(rows, np.array([0, 1, 2]))
     assert images.shape == (3, 1, 128, 128)
     patch = torch.from_numpy(own_cohort.patches[5].astype(np.float32)) / 65535
@@ -325,45 +358,10 @@ def noise(cohort: Cohort, row: int) -> np.random.Generator:
 
 def test_a_harmonised_study_has_features_of_its_own(own_cohort: Cohort) -> None:
     records = true_records(own_cohort)
-    folders = {Inputs(own_cohort, diagnosis(harmonisation=how), CPU, records).folder for how in ("none", "histogram")}
+    folders = {
+        folder_of(Inputs(own_cohort, diagnosis(harmonisation=how), CPU, records)) for how in ("none", "histogram")
+    }
     assert len(folders) == 2
-
-
-# With a pool
-
-
-def test_a_pools_images_stand_behind_the_cohorts(own_cohort: Cohort, tmp_path: Path) -> None:
-    """Three sets of files in one reading: images as they are, digitised ones, synthetic ones, which no device shows."""
-    patches = draw_patches(4, seed=9)[0]
-    synthetic = Synthetic(patches, np.array([True, False, False, True]), np.full(4, "phantom"))
-    pool = write_pool(tmp_path / "synthetic", synthetic, {}, "none")
-    alone = Inputs(own_cohort, diagnosis(), CPU, half_digitised(own_cohort))
-    joined = alone.joined(pool)
-    assert len(alone.malignant) == 46 and joined.malignant.tolist() == [*alone.malignant, True, False, False, True]
-    rows, views = np.array([49, 0, 46, 1, 49]), np.array([1, 0, 0, 1, 0])
-    assert joined.missing(rows).tolist() == rows.tolist()
-    alone.compute(np.array([0, 1]))
-    assert joined.missing(rows).tolist() == [49, 46, 49]
-    joined.compute(np.array([46, 49]))
-    assert len(joined.missing(rows)) == 0
-    found = joined.read(rows, views)
-    assert torch.equal(found[[1, 3]], alone.read(rows[[1, 3]], views[[1, 3]]))
-    with torch.no_grad():
-        for place, number in ((0, 3), (2, 0), (4, 3)):
-            view = joined.views[views[place]]
-            assert torch.equal(found[place], joined.classifier.prefix(view.of(patches[number]))[0])
-    assert [path.parent for path in (pool.folder / "features").rglob("whole.npy")] != [alone.folder]
-
-
-def test_a_pools_images_where_nothing_is_frozen(own_cohort: Cohort, tmp_path: Path) -> None:
-    """They are harmonised like all others, and nothing is stored of them."""
-    patches = draw_patches(2, seed=9)[0]
-    pool = write_pool(tmp_path, Synthetic(patches, np.array([True, False]), np.full(2, "phantom")), {}, "none")
-    config = diagnosis(train="all", harmonisation="histogram", image_size=128)
-    joined = Inputs(own_cohort, config, CPU, true_records(own_cohort)).joined(pool)
-    image = joined.read(np.array([47]), np.array([0]))[0, 0].numpy()
-    assert np.array_equal(np.rint(image * 65535), harmonise(patches[1], "histogram", None))
-    assert not (pool.folder / "features").exists()
 
 
 def test_directions_are_principal_axes_of_drawn_patches(inputs: Make, monkeypatch: pytest.MonkeyPatch) -> None:

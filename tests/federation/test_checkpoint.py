@@ -11,17 +11,20 @@ from fedmammo.federation.checkpoint import Checkpoint
 
 
 def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
-    path = tmp_path / "cells" / "one" / "checkpoint.safetensors"
+    path = tmp_path / "deployments" / "one" / "checkpoint.safetensors"
     rows = [{"arm": "local", "round": 1, "hospital": "größte", "loss": 0.1, "epsilon_spent": None}]
     model = {"head.weight": torch.arange(3.0), "head.bias": torch.tensor(0.5)}
     strategies = {"all": {"m_t/head.weight": np.arange(3, dtype=np.float32), "m_t/head.bias": np.asarray(2.5)}}
-    Checkpoint({"all": model}, strategies, 7, rows).write(path)
+    kept = {"all": {"mean/head.bias": torch.tensor(0.25), "strategy/head.bias": torch.tensor(2, dtype=torch.int64)}}
+    Checkpoint({"all": model}, strategies, 7, rows, kept).write(path)
     found = Checkpoint.read(path)
     assert (found.round, found.rows) == (7, rows)
     assert list(found.models) == list(found.strategies) == ["all"]
     assert list(found.models["all"]) == list(model), "in the order of the model, not of the alphabet"
     for name, tensor in model.items():
         assert torch.equal(found.models["all"][name], tensor)
+    assert found.kept == kept and list(found.kept["all"]) == list(kept["all"])
+    assert found.kept["all"]["strategy/head.bias"].dtype == torch.int64
     for name, array in strategies["all"].items():
         assert np.array_equal(found.strategies["all"][name], array)
         assert found.strategies["all"][name].dtype == array.dtype

@@ -1,43 +1,49 @@
 """The server with real hospitals on the inline grid: combining, failing hospitals, too few of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.study import parse
 from fedmammo.disk.files import read_tensors
 from fedmammo.errors import StudyError
-from fedmammo.federation.client_app import answer, app, introduce
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.federation.strategies import STRATEGIES
-from fedmammo.hospitals.holder import holders
+from fedmammo.hospitals.dealing import deal
+from fedmammo.models.classifier import initial_model
 from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.strategies.registry import STRATEGIES
 
 FEDERATED = "federated-real-seed0-draw0-fold0"
+Go = Callable[..., RunFolder]
 
 
-def go(study: dict[str, Any], out: Path, spoil: str | None = None, app: ClientApp = app) -> RunFolder:
-    """Run a study inline; `spoil` is a hospital that cannot keep its state (a file lies where its folder should be)."""
-    config = parse(study, "test")
-    names, digests = check(config)
-    folder = RunFolder(out)
-    with folder.opened(config, digests):
-        if spoil:
-            (out / "hospitals").mkdir(exist_ok=True)
-            (out / "hospitals" / spoil).write_text("in the way")
-        run(config, folder, InlineGrid(app, len(names)), lambda _: None)
-    return folder
+@pytest.fixture
+def go(run_inline: Callable[..., Path]) -> Go:
+    """Run a study inline; `spoil` is a hospital that cannot keep its state (a folder is in the way)."""
+
+    def run(study: dict[str, Any], out: Path, spoil: str | None = None) -> RunFolder:
+        def grid(hospitals: Path, nodes: int) -> Grid:
+            if spoil:
+                (hospitals / spoil / FEDERATED / "round-00001.safetensors").mkdir(parents=True)
+            return InlineGrid(app_of(hospitals), nodes)
+
+        return RunFolder(run_inline(parse(study, "test"), out, grid))
+
+    return run
 
 
 def test_one_round_of_fedavg_is_the_mean_of_local_models_weighted_by_patients(
-    phantom_study: dict[str, Any], tmp_path: Path
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path
 ) -> None:
     """After one round, federated = sum n_h x local_h / sum n_h, if both arms draw the same patients.
 
@@ -50,7 +56,8 @@ def test_one_round_of_fedavg_is_the_mean_of_local_models_weighted_by_patients(
     phantom_study["arms"] = ["local", "federated"]
     folder = go(phantom_study, tmp_path / "run")
     config = parse(phantom_study, "test")
-    found = holders(Cohort.open(Path(config.cohort.path)), config, 0, 0)
+    cohort = Cohort.open(Path(config.cohort.path))
+    found = deal(cohort, config).held(cohort, config.deployment("federated", "real"))
     weights = {name: len(holder.training) for name, holder in found.items() if name != "all"}
     local = {
         name: read_tensors(folder.path / f"models/local-real-seed0-draw0-fold0-{name}.safetensors")[0]
@@ -62,7 +69,37 @@ def test_one_round_of_fedavg_is_the_mean_of_local_models_weighted_by_patients(
         np.testing.assert_allclose(value.numpy(), expected.numpy(), atol=1e-6, err_msg=tensor)
 
 
-def test_a_failing_hospital_is_recorded_and_the_others_go_on(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+def test_one_round_of_qfedavg_weighs_local_models_by_their_losses(
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path
+) -> None:
+    """With q = 1, L = 1 / .01: w - sum F_h g_h / sum (|g_h|² + 100 F_h), where g_h = 100 (w - w_h).
+
+    Local models as in the test above; a round of one step of all patients, so that F_h is the loss of w.
+    """
+    phantom_study["federation"] = {"rounds": 1, "local_steps": 1, "strategy": {"name": "QFedAvg", "q": 1}}
+    phantom_study["diagnosis"]["augmentation"] = {"flips": "none"}
+    phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 0.01}
+    phantom_study["arms"] = ["local", "federated"]
+    folder = go(phantom_study, tmp_path / "run")
+    rounds = pd.read_csv(folder.path / "rounds.csv")
+    losses = rounds[rounds["arm"] == "federated"].set_index("hospital")["loss"]
+    initial = initial_model(parse(phantom_study, "test").diagnosis, 0)
+    pulls, scale = {name: torch.zeros_like(tensor).double() for name, tensor in initial.items()}, 0.0
+    for hospital, loss in losses.items():
+        local, _ = read_tensors(folder.path / f"models/local-real-seed0-draw0-fold0-{hospital}.safetensors")
+        gradient = {name: 100 * (tensor.double() - local[name].double()) for name, tensor in initial.items()}
+        scale += sum(float(tensor.square().sum()) for tensor in gradient.values()) + 100 * loss
+        pulls = {name: pull + loss * gradient[name] for name, pull in pulls.items()}
+    federated, _ = read_tensors(folder.path / f"models/{FEDERATED}-all.safetensors")
+    assert any(pull.abs().max() / scale > 1e-3 for pull in pulls.values())
+    for name, tensor in initial.items():
+        expected = (tensor.double() - pulls[name] / scale).numpy()
+        np.testing.assert_allclose(federated[name].numpy(), expected, atol=1e-6, err_msg=name)
+
+
+def test_a_failing_hospital_is_recorded_and_the_others_go_on(
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path
+) -> None:
     phantom_study["arms"] = ["federated"]
     folder = go(phantom_study, tmp_path / "run", spoil="hospital-2")
     rounds = pd.read_csv(folder.path / "rounds.csv")
@@ -74,59 +111,71 @@ def test_a_failing_hospital_is_recorded_and_the_others_go_on(phantom_study: dict
     assert (folder.path / "results.csv").exists()
 
 
+@pytest.mark.parametrize("name", ["Krum", "Bulyan"])
+def test_a_round_with_fewer_answers_than_the_strategy_needs_ends_the_study(
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path, name: str
+) -> None:
+    phantom_study["arms"] = ["federated"]
+    phantom_study["diagnosis"]["train"] = "head"
+    phantom_study["federation"]["strategy"] = {"name": name}
+    with pytest.raises(StudyError, match="train, round 1: 2 of 3 hospitals answered, 3 are needed; hospital-2 failed"):
+        go(phantom_study, tmp_path / "run", spoil="hospital-2")
+    go(phantom_study, tmp_path / "well")
+
+
 def test_too_few_answers_end_the_study_and_it_continues_when_the_hospital_is_well(
-    phantom_study: dict[str, Any], tmp_path: Path
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path
 ) -> None:
     phantom_study["federation"]["min_hospitals"] = 3
     phantom_study["arms"] = ["federated"]
     with pytest.raises(StudyError, match=r"round 1: 2 of 3 hospitals answered, 3 are needed; hospital-2 failed: "):
         go(phantom_study, tmp_path / "run", spoil="hospital-2")
     assert not (tmp_path / "run/results.csv").exists()
-    (tmp_path / "run/hospitals/hospital-2").unlink()
+    (tmp_path / f"run/hospitals/hospital-2/{FEDERATED}/round-00001.safetensors").rmdir()
     continued = go(phantom_study, tmp_path / "run")
     undisturbed = go(phantom_study, tmp_path / "other")
     for name in ("results.csv", "predictions.csv", "rounds.csv", f"models/{FEDERATED}-all.safetensors"):
         assert (continued.path / name).read_bytes() == (undisturbed.path / name).read_bytes(), name
 
 
+class Lossy:
+    """Hospitals of which the second loses some messages of each kind with its worker."""
+
+    def __init__(self, app: ClientApp, losses: int) -> None:
+        self._app = app
+        self._losses = losses
+        self.lost = {"query.hello": 0, "query.features": 0, "evaluate": 0}
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        kind = message.metadata.message_type
+        if context.node_config["partition-id"] == 1 and self.lost.get(kind, self._losses) < self._losses:
+            self.lost[kind] += 1
+            raise ConnectionError("the worker is gone")
+        return self._app(message, context)
+
+
 @pytest.mark.parametrize(("losses", "enough"), [(2, True), (3, False)])
 def test_a_message_lost_with_its_worker_is_sent_three_times(
-    phantom_study: dict[str, Any], tmp_path: Path, losses: int, enough: bool
+    phantom_study: dict[str, Any], run_inline: Callable[..., Path], tmp_path: Path, losses: int, enough: bool
 ) -> None:
     """Introductions, features and scores are needed from every hospital; hospital-2 loses the first of each kind."""
-    lossy, lost = ClientApp(), {"hospital": 0, "features": 0, "score": 0}
+    lossy: list[Lossy] = []
 
-    def lose(kind: str, context: Context) -> None:
-        if context.node_config["partition-id"] == 1 and lost[kind] < losses:
-            lost[kind] += 1
-            raise ConnectionError("the worker is gone")
+    def grid(hospitals: Path, nodes: int) -> Grid:
+        lossy.append(Lossy(app_of(hospitals), losses))
+        return InlineGrid(lossy[0], nodes)  # type: ignore[arg-type]
 
-    @lossy.query("hospital")
-    def lossy_introduction(message: Message, context: Context) -> Message:
-        lose("hospital", context)
-        return introduce(message, context)
-
-    @lossy.query("features")
-    def lossy_features(message: Message, context: Context) -> Message:
-        lose("features", context)
-        return answer(message, context)
-
-    @lossy.evaluate()
-    def lossy_score(message: Message, context: Context) -> Message:
-        lose("score", context)
-        return answer(message, context)
-
-    lossy.train()(answer)
     phantom_study["arms"] = ["federated"]
+    config = parse(phantom_study, "test")
     if enough:
-        go(phantom_study, tmp_path / "run", app=lossy)
-        assert lost == {"hospital": 2, "features": 2, "score": 2}
+        run_inline(config, tmp_path / "run", grid)
+        assert set(lossy[0].lost.values()) == {2}
     else:
         with pytest.raises(StudyError, match="no node answered as hospital-2"):
-            go(phantom_study, tmp_path / "run", app=lossy)
+            run_inline(config, tmp_path / "run", grid)
 
 
-def test_a_model_that_is_not_finite_is_a_failure(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+def test_a_model_that_is_not_finite_is_a_failure(phantom_study: dict[str, Any], go: Go, tmp_path: Path) -> None:
     """A step size of 3e38 makes every hospital's model infinite or NaN within two steps; nobody is left."""
     phantom_study["arms"] = ["federated"]
     phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 3e38}
@@ -134,7 +183,7 @@ def test_a_model_that_is_not_finite_is_a_failure(phantom_study: dict[str, Any], 
         go(phantom_study, tmp_path / "run")
 
 
-def test_only_a_federated_model_travels(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+def test_only_a_federated_model_travels(phantom_study: dict[str, Any], go: Go, tmp_path: Path) -> None:
     """test_vit's head alone: 64 weights and a bias, 260 bytes of float32 and two small array headers, each way."""
     phantom_study["diagnosis"]["train"] = "head"
     folder = go(phantom_study, tmp_path / "run")
@@ -146,10 +195,14 @@ def test_only_a_federated_model_travels(phantom_study: dict[str, Any], tmp_path:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_strategy_trains_and_is_measured(phantom_study: dict[str, Any], tmp_path: Path, name: str) -> None:
+def test_every_strategy_trains_and_is_measured(
+    phantom_study: dict[str, Any], go: Go, tmp_path: Path, name: str
+) -> None:
     """Two rounds end in a model of their own kind: only FedAvg's equals FedAvg's."""
     phantom_study["diagnosis"]["train"] = "head"
     phantom_study["arms"] = ["federated"]
+    if name == "SCAFFOLD":
+        phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0}
     models = {}
     for strategy in (name, "FedAvg"):
         phantom_study["federation"]["strategy"] = {"name": strategy}
@@ -162,7 +215,7 @@ def test_every_strategy_trains_and_is_measured(phantom_study: dict[str, Any], tm
     assert models[name].equal(models["FedAvg"]) == (name == "FedAvg")
 
 
-def test_folds_test_every_patient_once_for_each_seed(phantom_study: dict[str, Any], tmp_path: Path) -> None:
+def test_folds_test_every_patient_once_for_each_seed(phantom_study: dict[str, Any], go: Go, tmp_path: Path) -> None:
     phantom_study["evaluation"]["folds"] = 2
     phantom_study["seeds"] = [0, 1]
     phantom_study["arms"] = ["centralized"]

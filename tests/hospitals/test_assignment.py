@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
-from fedmammo.hospitals.assignment import assign, hospital_names, validation_patients
-from fedmammo.hospitals.case_mix import apportion
+from fedmammo.hospitals.assignment import assign, hospital_names
 from fedmammo.hospitals.summary import holdings
 
 RULES: dict[str, dict[str, Any]] = {
@@ -213,31 +212,3 @@ def test_more_profiles_than_patients_is_an_error() -> None:
 def test_no_density_at_all_is_an_error() -> None:
     with pytest.raises(InputError, match="no training patient of the cohort has a density; deal"):
         assign(cohort([(False, None, "train")]), config("attribute"))
-
-
-@settings(max_examples=40, deadline=None)
-@given(patients=cohorts, fraction=st.floats(0.01, 0.99), seed=st.integers(0, 100), shuffle=st.integers(0, 2**31 - 1))
-def test_validation_patients_are_the_fraction_of_each_hospital(
-    patients: pd.DataFrame, fraction: float, seed: int, shuffle: int
-) -> None:
-    chosen = HospitalsConfig.model_validate(
-        {"assignment": RULES["uniform"], "seed": seed, "validation_fraction": fraction}
-    )
-    hospital_of = pd.Series([f"hospital-{1 + i % 3}" for i in range(len(patients))], index=patients.index)
-    validation = validation_patients(patients, hospital_of, chosen)
-    assert validation == validation_patients(patients.sample(frac=1, random_state=shuffle), hospital_of, chosen)
-    for _, group in patients.groupby(hospital_of):
-        inside = group.index.isin(list(validation))
-        assert inside.sum() == min(round(fraction * len(group)), len(group) - 1)
-        quotas = apportion(int(inside.sum()), np.bincount(group["malignant"], minlength=2))
-        assert np.bincount(group["malignant"][inside], minlength=2).tolist() == quotas.tolist()
-
-
-def test_validation_patients_of_one_hospital_do_not_depend_on_the_others() -> None:
-    patients = drawn(90)
-    hospital_of = assign(patients, config("uniform"))
-    own = patients[hospital_of == "hospital-2"]
-    everyone = validation_patients(patients, hospital_of, config("uniform"))
-    assert validation_patients(own, hospital_of, config("uniform")) == everyone & set(own.index)
-    assert len(everyone) == 18
-    assert validation_patients(patients, hospital_of, config("uniform", seed=1)) != everyone

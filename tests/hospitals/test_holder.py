@@ -1,7 +1,7 @@
-"""Who trains, sets thresholds and is tested, at each hospital and at the holder of all patients."""
+"""Who trains, sets thresholds and is tested at one holder, worked out from its own patients."""
 
-import re
-from pathlib import Path
+import hashlib
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,183 +10,279 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import ALL
-from fedmammo.config.study import StudyConfig, parse
+from fedmammo.config.deployment import Deployment
+from fedmammo.config.study import parse
 from fedmammo.errors import InputError
-from fedmammo.hospitals.holder import Holder, holders, hospital_of_patients, names
+from fedmammo.hospitals.case_mix import apportion
+from fedmammo.hospitals.holder import Holder, divide, hold
 
-Row = tuple[bool, int, str]
+Row = tuple[bool, str]
+Parts = tuple[list[str], list[str], list[str]]
 
 
-def cohort(patients: list[Row], shuffle: int = 0) -> Cohort:
-    """A cohort of patients (malignant, images, split), whose images lie in any order."""
-    rows = [
+@cache
+def deployment(
+    seed: int = 0, draw: int = 0, fold: int = 0, fraction: float = 0.2, budget: bool = False, **evaluation: Any
+) -> Deployment:
+    study = {
+        "name": "small",
+        "cohort": {"path": "nowhere"},
+        "hospitals": {"assignment": {"by": "uniform", "count": 3}, "validation_fraction": fraction},
+        "diagnosis": {"network": "test_vit", "image_size": 32, "optimizer": {"learning_rate": 0.1}},
+        "federation": {"rounds": 1, "local_steps": 1},
+        "evaluation": evaluation,
+        "settings": ["real", "real-epsilon-6"] if budget else ["real"],
+    }
+    return parse(study, "small").deployment("federated", "real", seed, draw, fold)
+
+
+def patients_of(rows: list[Row], hospitals: int = 1) -> pd.DataFrame:
+    """Patients (malignant, split), dealt to hospitals in turn; pseudonyms are in another order than patients."""
+    names = [f"P_{number:05d}" for number in range(len(rows))]
+    malignant, split = zip(*rows, strict=True)
+    return pd.DataFrame(
         {
-            "patient": f"P_{number:05d}",
-            "image": f"{number}-{image}",
-            "malignant": malignant,
-            "density": 2,
-            "split": split,
-        }
-        for number, (malignant, images, split) in enumerate(patients)
-        for image in range(images)
-    ]
-    manifest = pd.DataFrame(rows).sample(frac=1, random_state=shuffle).reset_index(drop=True)
-    return Cohort(Path("nowhere"), manifest, np.empty(0), b"")  # type: ignore[arg-type]
-
-
-def study(count: int = 3, **evaluation: Any) -> StudyConfig:
-    return parse(
-        {
-            "name": "small",
-            "cohort": {"path": "nowhere"},
-            "hospitals": {"assignment": {"by": "uniform", "count": count}},
-            "diagnosis": {"network": "test_vit", "image_size": 32, "optimizer": {"learning_rate": 0.1}},
-            "federation": {"rounds": 1, "local_steps": 1},
-            "evaluation": evaluation,
+            "malignant": np.array(malignant, dtype=bool),
+            "split": list(split),
+            "hospital": [f"hospital-{1 + number % hospitals}" for number in range(len(rows))],
+            "pseudonym": [hashlib.sha256(name.encode()).hexdigest()[:16] for name in names],
         },
-        "small",
+        index=pd.Index(names, name="patient"),
     )
 
 
-def patients_of(cohort: Cohort, rows: np.ndarray) -> set[str]:
-    return set(cohort.manifest["patient"].iloc[rows])
+def rows_of(patients: pd.DataFrame, images: int = 3) -> dict[str, np.ndarray]:
+    """Rows of a manifest in which each patient has one to three images, far from one another."""
+    count = len(patients)
+    return {name: at + count * np.arange(1 + at % images) for at, name in enumerate(patients.index)}
 
 
-def training_rows(holder: Holder) -> np.ndarray:
-    return np.sort(np.concatenate(holder.training))
+many_patients = st.lists(st.tuples(st.booleans(), st.sampled_from(["train", "train", "test", "val"])), max_size=50).map(
+    lambda rows: [(True, "train"), (False, "train"), (True, "train"), (False, "test"), *rows]
+)
 
 
-def check_holders(
-    of: Cohort, config: StudyConfig, found: dict[str, Holder], trained: set[str], tested: set[str]
+# Without folds
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=many_patients, budget=st.booleans(), hospitals=st.integers(1, 3))
+def test_splits_say_who_trains_and_who_is_tested(rows: list[Row], budget: bool, hospitals: int) -> None:
+    """Whole patients, each in one part; nobody of another split."""
+    patients = patients_of(rows, hospitals)
+    images = rows_of(patients)
+    found = hold("all", patients, images, deployment(budget=budget))
+    pseudonym = patients["pseudonym"]
+    of_row = {int(row): name for name, own in images.items() for row in own}
+    trained = [of_row[int(own[0])] for own in found.training]
+    validation, tested = ({of_row[int(row)] for row in part} for part in (found.validation, found.test))
+    assert trained == sorted(trained) and validation.isdisjoint(trained)
+    assert {*trained, *validation} == set(patients.index[patients["split"] == "train"])
+    assert tested == set(patients.index[patients["split"] == "test"])
+    for own, name in zip(found.training, trained, strict=True):
+        assert own.tolist() == images[name].tolist()
+    for part, names in ((found.validation, validation), (found.test, tested)):
+        assert part.tolist() == sorted(int(row) for name in names for row in images[name])
+    assert found.trained == tuple(sorted(pseudonym[trained]))
+    assert found.shown == tuple(sorted(pseudonym[[*validation, *tested]]))
+    everybody = {*trained, *validation, *tested}
+    assert found.rows.tolist() == sorted(int(row) for name in everybody for row in images[name])
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=many_patients, fraction=st.floats(0.01, 0.99), draw=st.integers(0, 100), budget=st.booleans())
+def test_validation_patients_are_the_fraction_of_the_hospital(
+    rows: list[Row], fraction: float, draw: int, budget: bool
 ) -> None:
-    """Whole patients, each in one part of one hospital; `all` is the union of the hospitals."""
-    hospital_of = hospital_of_patients(of, config)
-    assert list(found) == [*names(of, config), ALL]
-    for name, holder in found.items():
-        own = set(hospital_of.index) if name == ALL else set(hospital_of.index[hospital_of == name])
-        parts = [training_rows(holder), holder.validation, holder.test]
-        patients = [patients_of(of, part) for part in parts]
-        assert patients[0] | patients[1] == trained & own
-        assert patients[2] == tested & own
-        assert sum(map(len, patients)) == len(set.union(*patients)), "no patient in two parts"
-        assert sum(map(len, parts)) == of.manifest["patient"].isin(set.union(*patients)).sum(), "patients are whole"
-        for rows in holder.training:
-            assert len(patients_of(of, rows)) == 1
-        first = [of.manifest["patient"].iloc[rows[0]] for rows in holder.training]
-        assert first == sorted(first)
-        assert holder.rows.tolist() == sorted(np.concatenate(parts))
-    hospitals = [found[name] for name in names(of, config)]
-    for part in (training_rows, lambda holder: holder.validation, lambda holder: holder.test):
-        assert part(found[ALL]).tolist() == sorted(np.concatenate([part(holder) for holder in hospitals]))
+    """One patient always trains; benign and malignant ones in proportion, unless the study has a budget."""
+    patients = patients_of(rows)
+    training, validation, _ = divide("A", patients, deployment(draw=draw, fraction=fraction, budget=budget))
+    count = (patients["split"] == "train").sum()
+    assert len(validation) == min(round(fraction * count), count - 1)
+    assert len(training) == count - len(validation)
+    if not budget:
+        labels = np.bincount(patients.loc[patients["split"] == "train", "malignant"], minlength=2)
+        quotas = apportion(len(validation), labels)
+        assert np.bincount(patients.loc[validation, "malignant"], minlength=2).tolist() == quotas.tolist()
 
 
-many_patients = st.lists(
-    st.tuples(st.booleans(), st.integers(1, 4), st.sampled_from(["train", "train", "test", "val"])),
-    min_size=12,
-    max_size=60,
-).map(lambda rows: [(True, 1, "train"), (False, 2, "train"), (True, 1, "train"), (False, 1, "test"), *rows])
+@pytest.mark.parametrize("budget", [False, True])
+def test_validation_is_the_same_in_every_seed_and_another_in_another_draw(budget: bool) -> None:
+    patients = patients_of([(number % 2 == 0, "train") for number in range(30)])
+    first, seed, draw = (
+        divide("A", patients, deployment(budget=budget, **keys))[1] for keys in ({}, {"seed": 7}, {"draw": 1})
+    )
+    assert first == seed and len(first) == len(draw) == 6 and first != draw
+
+
+def test_hospitals_draw_their_validation_patients_apart() -> None:
+    """Of the same numbers of patients other ones; under a budget it is pseudonyms that tell patients apart."""
+    patients = patients_of([(number % 2 == 0, "train") for number in range(30)])
+    assert divide("A", patients, deployment())[1] != divide("B", patients, deployment())[1]
+
+
+@pytest.mark.parametrize(("folds", "purpose", "seed"), [(0, "validation", 5), (3, "folds", 4)])
+def test_under_a_budget_patients_are_in_the_order_of_a_hash(folds: int, purpose: str, seed: int) -> None:
+    """SHA-256 of what it is for, the seed and the pseudonym: worked out here by itself."""
+    patients = patients_of([(number % 3 == 0, "train") for number in range(20)])
+    hashed = {
+        name: hashlib.sha256(f"{purpose}/{seed}/{pseudonym}".encode()).hexdigest()
+        for name, pseudonym in patients["pseudonym"].items()
+    }
+    order = sorted(patients.index, key=lambda name: hashed[name])
+    if not folds:
+        _, validation, _ = divide("A", patients, deployment(draw=5, budget=True))
+        assert set(validation) == set(order[:4])
+        return
+    tested = [set(divide("A", patients, deployment(seed=4, fold=fold, budget=True, folds=3))[2]) for fold in range(3)]
+    dealt = [{name for place, name in enumerate(order) if place % 3 == first} for first in range(3)]
+    assert sorted(map(sorted, tested)) == sorted(map(sorted, dealt))
+
+
+# With folds
 
 
 @settings(max_examples=25, deadline=None)
-@given(patients=many_patients, shuffle=st.integers(0, 9))
-def test_without_folds_splits_say_who_trains_and_who_is_tested(patients: list[Row], shuffle: int) -> None:
-    of, config = cohort(patients, shuffle), study()
-    found = holders(of, config, seed=0, fold=0)
-    split = of.patients["split"]
-    check_holders(of, config, found, set(split.index[split == "train"]), set(split.index[split == "test"]))
+@given(rows=many_patients, folds=st.integers(2, 6), seed=st.integers(0, 9), budget=st.booleans())
+def test_folds_test_every_patient_once(rows: list[Row], folds: int, seed: int, budget: bool) -> None:
+    """Their sizes differ by 1 at most; so do their malignant and their benign patients, unless there is a budget."""
+    patients = patients_of(rows)
+    parts = [
+        divide("A", patients, deployment(seed=seed, fold=fold, budget=budget, folds=folds)) for fold in range(folds)
+    ]
+    everybody = sorted(patients.index)
+    for part in parts:
+        assert sorted(name for names in part for name in names) == everybody
+    tested = [part[2] for part in parts]
+    assert sorted(name for names in tested for name in names) == everybody
+    counts = [list(map(len, tested))]
+    if not budget:
+        counts += [[int((patients.loc[names, "malignant"] == label).sum()) for names in tested] for label in (0, 1)]
+    assert all(max(count) - min(count) <= 1 for count in counts)
 
 
-@settings(max_examples=15, deadline=None)
-@given(malignant=st.integers(8, 20), benign=st.integers(8, 20), folds=st.integers(2, 6), seed=st.integers(0, 9))
-def test_folds_test_every_patient_once(malignant: int, benign: int, folds: int, seed: int) -> None:
-    """Stratified: the counts of malignant patients differ by at most 1 between folds, and so do the benign ones."""
-    splits = ["train", "test", "val"]
-    of = cohort([(number < malignant, 1 + number % 3, splits[number % 3]) for number in range(malignant + benign)])
-    config = study(count=2, folds=folds)
-    everybody, tested = set(of.patients.index), []
-    for fold in range(folds):
-        found = holders(of, config, seed, fold)
-        test = patients_of(of, found[ALL].test)
-        check_holders(of, config, found, everybody - test, test)
-        tested.append(test)
-    assert sum(map(len, tested)) == len(set.union(*tested)) == len(everybody)
-    for label in (True, False):
-        counts = [int((of.patients["malignant"].loc[sorted(test)] == label).sum()) for test in tested]
-        assert max(counts) - min(counts) <= 1
+@pytest.mark.parametrize("budget", [False, True])
+def test_folds_are_dealt_anew_for_each_seed_and_not_for_each_draw(budget: bool) -> None:
+    patients = patients_of([(number % 2 == 0, "train") for number in range(30)])
+    first, again, draw, other = (
+        divide("A", patients, deployment(budget=budget, folds=3, **keys))[2]
+        for keys in ({}, {}, {"draw": 1}, {"seed": 1})
+    )
+    assert first == again == draw != other
 
 
-def test_folds_are_dealt_anew_for_each_seed_and_hospitals_are_not() -> None:
-    of, config = cohort([(number % 2 == 0, 2, "train") for number in range(30)]), study(folds=3)
-    first, again, other = (holders(of, config, seed, 0) for seed in (0, 0, 1))
-    assert first[ALL].test.tolist() == again[ALL].test.tolist()
-    assert first[ALL].test.tolist() != other[ALL].test.tolist()
-    for name in names(of, config):
-        assert patients_of(of, first[name].rows) == patients_of(of, other[name].rows)
+def test_the_tested_split_does_not_matter_with_folds() -> None:
+    patients = patients_of([(number % 2 == 0, "train") for number in range(10)])
+    first, other = (divide("A", patients, deployment(folds=5, test=test)) for test in ("train", "test"))
+    assert first == other and len(first[2]) == 2
 
 
-def test_validation_is_the_same_in_every_arm_and_seed() -> None:
-    """A fifth of each hospital's 10 training patients, 5 of them malignant: one benign and one malignant, or so."""
-    of, config = cohort([(number % 2 == 0, 2, "train") for number in range(30)] + [(True, 1, "test")]), study()
-    found, other = holders(of, config, 0, 0), holders(of, config, 7, 0)
-    for name in names(of, config):
-        assert len(patients_of(of, found[name].validation)) == 2
-        assert found[name].validation.tolist() == other[name].validation.tolist()
-        assert set(found[name].validation) <= set(found[ALL].validation)
-    assert len(patients_of(of, found[ALL].validation)) == 6
+# Nobody else's patients, and under a budget nobody's label, has a part in it
 
 
-@settings(max_examples=15, deadline=None)
-@given(patients=many_patients, shuffle=st.integers(1, 9))
-def test_patients_are_held_alike_whatever_the_order_of_images(patients: list[Row], shuffle: int) -> None:
-    for config in (study(), study(folds=2)):
-        first, second = cohort(patients, 0), cohort(patients, shuffle)
-        try:
-            found = holders(first, config, 0, 1)
-        except InputError as refused:  # a fold may leave a small hospital nobody to train on
-            with pytest.raises(InputError, match=re.escape(str(refused))):
-                holders(second, config, 0, 1)
-            continue
-        for name, holder in found.items():
-            other = holders(second, config, 0, 1)[name]
-            assert patients_of(first, holder.test) == patients_of(second, other.test)
-            assert patients_of(first, holder.validation) == patients_of(second, other.validation)
+@settings(max_examples=20, deadline=None)
+@given(rows=many_patients, budget=st.booleans(), folds=st.sampled_from([0, 2]))
+def test_who_holds_everybody_divides_each_hospital_as_it_does_itself(rows: list[Row], budget: bool, folds: int) -> None:
+    patients = patients_of(rows, hospitals=3)
+    one = deployment(budget=budget, folds=folds)
+    images = rows_of(patients)
+    groups = {name: group for name, group in patients.groupby("hospital") if len(group) >= 4}
+    patients = pd.concat(groups.values()).sort_index() if groups else patients[:0]
+    try:
+        own = [hold(str(name), group, images, one) for name, group in groups.items()]
+    except InputError:
+        return
+    if own:
+        whole = hold("all", patients, images, one)
+        assert whole.rows.tolist() == sorted(np.concatenate([holder.rows for holder in own]))
+        for part in ("validation", "test"):
+            assert getattr(whole, part).tolist() == sorted(np.concatenate([getattr(holder, part) for holder in own]))
+        for part in ("trained", "shown"):
+            assert getattr(whole, part) == tuple(sorted(name for holder in own for name in getattr(holder, part)))
+
+
+def flipped(patients: pd.DataFrame, who: int) -> pd.DataFrame:
+    malignant = patients["malignant"].to_numpy(copy=True)
+    malignant[who % len(patients)] ^= True
+    return patients.assign(malignant=malignant)
+
+
+def parts_of(patients: pd.DataFrame, folds: int, fraction: float, budget: bool) -> list[Parts]:
+    return [
+        divide("A", patients, deployment(seed, draw, fold, fraction, budget, folds=folds))
+        for seed, draw in ((0, 0), (1, 2))
+        for fold in range(max(1, folds))
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=many_patients,
+    who=st.integers(0, 60),
+    folds=st.sampled_from([0, 2, 5]),
+    fraction=st.floats(0.05, 0.6),
+)
+def test_a_label_moves_nobody_in_a_study_with_a_budget(rows: list[Row], who: int, folds: int, fraction: float) -> None:
+    """Sizes are declared and scores of those who do not train leave: else they would tell a trained patient's label."""
+    patients = patients_of(rows)
+    assert parts_of(patients, folds, fraction, True) == parts_of(flipped(patients, who), folds, fraction, True)
+
+
+@pytest.mark.parametrize("folds", [0, 3])
+def test_a_label_does_move_patients_where_no_setting_has_a_budget(folds: int) -> None:
+    """So that the property above is one of the rule, not of the test."""
+    patients = patients_of([(number % 3 == 0, "train") for number in range(20)])
+    moved = [
+        who
+        for who in range(20)
+        if parts_of(patients, folds, 0.3, False) != parts_of(flipped(patients, who), folds, 0.3, False)
+    ]
+    assert moved
+
+
+def test_every_setting_of_a_study_divides_alike() -> None:
+    """Those without a budget too: their scores leave beside."""
+    study = deployment(budget=True)
+    patients = patients_of([(number % 3 == 0, "train") for number in range(20)])
+    private = study.model_copy(update={"setting_name": "real-epsilon-6"})
+    assert divide("A", patients, study) == divide("A", patients, private)
 
 
 # Bad input
 
 
-TEN = [(number % 2 == 0, 1, "train") for number in range(10)]
+TEN: list[Row] = [(number % 2 == 0, "train") for number in range(10)]
+
+
+def held(rows: list[Row], hospitals: int = 1, **keys: Any) -> Holder:
+    patients = patients_of(rows, hospitals)
+    return hold("A", patients, rows_of(patients), deployment(**keys))
 
 
 @pytest.mark.parametrize(
-    ("patients", "evaluation", "expected"),
+    ("rows", "keys"),
     [
-        (TEN, {"test": "test"}, "evaluation.test: the cohort has no split 'test'; it has train"),
-        (
-            [*TEN, (True, 1, "val")],
-            {"test": "tset"},
-            "evaluation.test: the cohort has no split 'tset'; it has train, val",
-        ),
-        (TEN, {"test": "train"}, "evaluation.test: no patients are left to train on; the cohort has train"),
-        ([(True, 1, "test")] * 4, {}, "evaluation.test: no patients are left to train on; the cohort has test"),
-        (TEN, {"folds": 6}, "evaluation.folds: 6, but only 5 patients are of the rarer kind, benign or malignant"),
-        (TEN, {"folds": 11}, "evaluation.folds: 11, but only 5 patients are of the rarer kind, benign or malignant"),
+        (TEN, {"test": "train"}),
+        ([(True, "test")] * 4, {}),
+        ([(True, "val")] * 4, {"test": "test"}),
     ],
 )
-def test_nobody_to_train_or_to_test_on(patients: list[Row], evaluation: dict[str, Any], expected: str) -> None:
-    with pytest.raises(InputError) as caught:
-        holders(cohort(patients), study(**evaluation), 0, 0)
-    assert str(caught.value).startswith(expected)
+def test_nobody_to_train_on(rows: list[Row], keys: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"^A: no patient is left to train on in fold 0 of seed 0; use fewer"):
+        held(rows, **keys)
 
 
-def test_the_tested_split_does_not_matter_with_folds() -> None:
-    found = holders(cohort(TEN), study(folds=5, test="train"), 0, 0)
-    assert len(found[ALL].test) == 2
+def test_a_hospital_whose_only_patient_is_tested_has_none_to_train_on() -> None:
+    """In one fold of five; in the other four it trains."""
+    refused = 0
+    for fold in range(5):
+        try:
+            assert len(held([(True, "train")], folds=5, fold=fold).training) == 1
+        except InputError as error:
+            assert str(error).startswith(f"A: no patient is left to train on in fold {fold} of seed 0; use fewer")
+            refused += 1
+    assert refused == 1
 
 
-def test_a_hospital_whose_patients_are_all_tested_has_none_to_train_on() -> None:
-    """Ten hospitals of one patient each: whoever is tested has nobody left."""
-    with pytest.raises(InputError, match=r"^evaluation\.folds: fold 0 of seed 0 tests all patients of hospital-"):
-        holders(cohort(TEN), study(count=10, folds=5), 0, 0)
+def test_nobody_to_test_is_no_error_at_one_hospital() -> None:
+    assert len(held(TEN).test) == 0 and len(held(TEN).validation) > 0

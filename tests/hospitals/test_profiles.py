@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 import yaml
 
+from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
-from fedmammo.hospitals.profiles import Profile, load_profile, load_profiles
+from fedmammo.hospitals.profiles import (
+    OPEN,
+    Profile,
+    digest_of_profiles,
+    load_profile,
+    load_profiles,
+    profiles_of,
+)
 
 ROOT = Path(__file__).parents[2]
 NAMES = [
@@ -82,6 +90,9 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ({"name": "a", "images_per_second": 0}, "images_per_second"),
         ({"name": "a", "masses": 1.5}, "masses"),
         ({"name": "a", "label_noise": -0.1}, "label_noise"),
+        ({"name": "a", "privacy": {"central_trust": "perhaps"}}, "privacy.central_trust"),
+        ({"name": "a", "privacy": {"budget": 1}}, "privacy.budget: unknown key"),
+        ({"name": "a", "scores": "all"}, "scores"),
     ],
 )
 def test_bad_content_is_one_line_with_file_and_key(tmp_path: Path, content: dict[str, object], part: str) -> None:
@@ -127,3 +138,32 @@ def test_yes_is_no_number(tmp_path: Path) -> None:
     """Pydantic would take YAML's yes for 1."""
     with pytest.raises(InputError, match=r"\.share: expected another kind of value than yes or no"):
         load_profile(write(tmp_path, name="a", share=True))
+
+
+def test_who_is_described_must_say_that_it_takes_part_without_a_budget(tmp_path: Path) -> None:
+    """Shipped profiles do; hospitals that nothing describes take part in everything."""
+    limits = load_profile(write(tmp_path, name="a")).privacy
+    assert (limits.without_budget, limits.central_trust) == ("refused", "refused")
+    for profile in load_profiles(NAMES):
+        assert (profile.privacy.without_budget, profile.scores) == ("accepted", "rows")
+    config = HospitalsConfig.model_validate({"assignment": {"by": "uniform", "count": 2}})
+    assert [(one.name, one.privacy) for one in profiles_of(config, ["x", "y"])] == [("x", OPEN), ("y", OPEN)]
+    assert (OPEN.without_budget, OPEN.central_trust) == ("accepted", "accepted")
+
+
+def test_the_digest_is_of_what_profiles_and_digitisers_say(tmp_path: Path) -> None:
+    """Wherever their files lie; a digitiser counts by its content too."""
+
+    def digest(folder: str, **content: object) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        path = write(tmp_path / folder, name="a", **content)
+        config = HospitalsConfig.model_validate({"assignment": {"by": "profiles", "profiles": [path]}})
+        return digest_of_profiles(config, ["a"])
+
+    assert digest("one") == digest("two")
+    assert len({digest("one"), digest("one", share=2), digest("one", digitiser="howtek_960")}) == 3
+    device = tmp_path / "device.yaml"
+    device.write_text((ROOT / "sites/digitisers/howtek_960.yaml").read_text())
+    before = digest("one", digitiser=str(device))
+    device.write_text((ROOT / "sites/digitisers/dba_m2100.yaml").read_text())
+    assert digest("one", digitiser=str(device)) != before

@@ -22,6 +22,7 @@ from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model
 from fedmammo.privacy.accounting import epsilon, epsilon_of_mu
 from fedmammo.privacy.mechanism import Mechanism
+from fedmammo.privacy.noise import Grid
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
@@ -53,15 +54,17 @@ class Hospital:
         self.others = [np.array([first, first + 1]) for first in (14, 16, 18, 20)]
         self.norm = clipping_norm
 
-    def sums(self, images: list[int]) -> Tensor:
-        """The sum of clipped gradients over the five patients: what a trusted server gets, times their number."""
+    def sums(self, images: list[int]) -> tuple[list[int], Grid]:
+        """The sum of clipped gradients over the five patients: what a trusted server gets, in steps of the grid."""
         patients = [np.array(images), *self.others]
         private = PrivateSteps(replace(ONE, clipping_norm=self.norm), SECRET, "r", len(patients), noised=False)
         model = initial_model(self.config, 0)
         sent, _, _ = train(
             self.inputs, patients, self.config, 1, generator_of(0, "published"), model, {}, private=private
         )
-        return private.divisor * torch.cat([tensor.flatten() for tensor in sent.values()]).double()
+        assert all(tensor.dtype == torch.int64 for tensor in sent.model.values())
+        total = torch.cat([tensor.flatten() for tensor in sent.model.values()]).tolist()
+        return total, private.grid(list(model.values()))
 
 
 @pytest.mark.parametrize(
@@ -77,28 +80,28 @@ class Hospital:
 def test_a_patient_moves_the_sum_by_no_more_than_the_norm(
     own_cohort: Cohort, keys: dict[str, Any], counts: list[int]
 ) -> None:
-    """With so many images against nothing: at a norm that all pass the difference is the norm, as far as float32 goes.
+    """With so many images against nothing: at a norm that all pass the difference is the norm, exactly in integers.
 
     Views are drawn and paths dropped from published seeds: who knows these must not see others move.
     """
     hospital = Hospital(own_cohort, 0.01, **keys)
-    without = hospital.sums([hospital.nothing])
+    without, grid = hospital.sums([hospital.nothing])
     for images in counts:
-        moved = (hospital.sums(list(range(images))) - without).norm().item()
-        assert 0.005 < moved <= 0.01 * (1 + 1e-3)
+        there, _ = hospital.sums(list(range(images)))
+        square = sum((one - other) ** 2 for one, other in zip(there, without, strict=True))
+        assert (grid.sensitivity // 2) ** 2 < square <= grid.sensitivity**2
 
 
 # (b) The noise has the variance that is claimed
 
 
 def noise_of(mechanism: Mechanism, request: str, secret: Secret = SECRET, size: int = 400) -> np.ndarray:
-    """What the optimiser releases of patients without gradients, of sum 0, step by step: (steps, 2 x size)."""
+    """What is released of patients without gradients, of sum 0, step by step: (steps, 2 x size)."""
     parameters = [nn.Parameter(torch.zeros(size)), nn.Parameter(torch.zeros(size // 4, 4))]
     private = PrivateSteps(mechanism, secret, request, 10)
-    optimizer = private.optimizer(torch.optim.SGD(parameters, lr=1.0))
     found = []
     for step, _ in enumerate(private.samples()):
-        private.gradient(optimizer, step, [[torch.zeros(3, *parameter.shape) for parameter in parameters]])
+        private.descend(parameters, step, [[torch.zeros(3, *parameter.shape) for parameter in parameters]])
         found.append(np.concatenate([parameter.grad.numpy().ravel() for parameter in parameters]))
     return private.divisor * np.array(found, np.float64)
 
@@ -112,7 +115,9 @@ def assert_variance(noise: np.ndarray, deviation: float) -> None:
 @pytest.mark.parametrize(("sigma", "clip", "rate"), [(1.0, 1.0, 1.0), (0.7, 3.0, 1.0), (5.0, 0.01, 0.2)])
 def test_the_noise_on_a_sum_is_the_multiplier_times_the_norm(sigma: float, clip: float, rate: float) -> None:
     mechanism = Mechanism("train", clip, sigma, rate, 1, 10)
-    assert_variance(noise_of(mechanism, "r"), sigma * clip)
+    noise, grid = noise_of(mechanism, "r"), Grid.of(clip, sigma, 800)
+    assert_variance(noise, grid.deviation * grid.step)
+    assert sigma * clip <= grid.deviation * grid.step < sigma * clip * (1 + 1 / 500)
 
 
 def test_a_hospitals_answer_carries_that_noise(deploy: Callable[..., Any]) -> None:
@@ -121,15 +126,20 @@ def test_a_hospitals_answer_carries_that_noise(deploy: Callable[..., Any]) -> No
     local = deploy("local", **both)
     central = deploy("central", **both, privacy={"trust": "central"})
     mechanism, found = local.plan.mechanism("train"), []
+    grid = Grid.of(mechanism.clipping_norm, mechanism.noise_multiplier, 65)
     for node in range(3):
         local.agree(node), central.agree(node)
-        gradient, stepped = central.train(node)[0], local.train(node)[0]
-        patients = len(local.held[f"hospital-{node + 1}"].training)
+        total, stepped = central.train(node)[0], local.train(node)[0]
+        patients = local.sizes[f"hospital-{node + 1}"]
+        assert all(tensor.dtype == torch.int64 for tensor in total.values())
         found += [
-            patients * ((local.model[name] - stepped[name]) / 0.1 - tensor).numpy().ravel()
-            for name, tensor in gradient.items()
+            (patients * (local.model[name] - stepped[name]) / 0.1 - grid.step * tensor).numpy().ravel()
+            for name, tensor in total.items()
         ]
-    assert_variance(np.concatenate(found), mechanism.noise_multiplier * mechanism.clipping_norm)
+    noise = np.concatenate(found)
+    assert_variance(noise, grid.deviation * grid.step)
+    off_grid = noise / grid.step - np.round(noise / grid.step)
+    assert abs(off_grid).max() < 0.1, "what is noised lies on the grid, as far as the float32 of a model tells"
 
 
 # (c) Noises have nothing to do with each other
@@ -142,7 +152,7 @@ def test_noise_of_steps_requests_and_hospitals_is_independent() -> None:
         [noise_of(two, "r"), noise_of(two, "s"), noise_of(two, "r", Secret.of(Path("other"), 1)),
          noise_of(two, "r", Secret.of(Path("hospital"), 2))]
     )  # fmt: skip
-    assert len(np.unique(found)) > found.size - 5
+    assert len(np.unique(found)) > 0.5 * found.size  # of a grid of some ten thousand steps
     correlations = np.corrcoef(found)[np.triu_indices(len(found), 1)]
     assert abs(correlations).max() < 5 / sqrt(800)
 
@@ -160,7 +170,7 @@ def test_noise_of_rounds_and_hospitals_is_independent(deploy: Callable[..., Any]
     differences = [found[0] - found[1], found[2] - found[3]]
     sigma = deployment.plan.mechanism("train").noise_multiplier
     for node, difference in enumerate(differences):
-        patients = len(deployment.held[f"hospital-{node + 1}"].training)
+        patients = deployment.sizes[f"hospital-{node + 1}"]
         deviation = sqrt(2) * 0.1 * sigma / patients
         assert 0.5 < difference.std() / deviation < 1.5
     assert abs(np.corrcoef(differences)[0, 1]) < 5 / sqrt(found.shape[1])
@@ -183,10 +193,9 @@ def test_an_estimate_of_mu_agrees_with_the_claim() -> None:
     def statistic(request: str, patient: Tensor) -> float:
         parameter = nn.Parameter(torch.zeros(2))
         private = PrivateSteps(mechanism, SECRET, request, 3)
-        optimizer = private.optimizer(torch.optim.SGD([parameter], lr=1.0))
         total = 0.0
         for step in range(mechanism.local_steps):
-            private.gradient(optimizer, step, [[torch.cat([patient, others])]])
+            private.descend([parameter], step, [[torch.cat([patient, others])]])
             total += (parameter.grad @ direction[0] / 5).item()
         return total
 

@@ -11,13 +11,16 @@ from fedmammo.privacy.embedding import ClassMeans, cut, vectors_of_patients
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
-from fedmammo.training.generator import private_mean
+from fedmammo.stages.embedding import private_mean
 
 NOISE = 2.0
 
 
-def steps(patients: int, request: str = "a request", sigma: float = NOISE, norm: float = 1.0) -> PrivateSteps:
-    return PrivateSteps(Mechanism("embedding", norm, sigma, 1.0, 1, 1), Secret(bytes(32)), request, patients)
+def steps(
+    patients: int, request: str = "a request", sigma: float = NOISE, norm: float = 1.0, noised: bool = True
+) -> PrivateSteps:
+    mechanism = Mechanism("embedding", norm, sigma, 1.0, 1, 1)
+    return PrivateSteps(mechanism, Secret(bytes(32)), request, patients, noised=noised)
 
 
 def test_vectors_of_two_patients_by_hand() -> None:
@@ -63,15 +66,17 @@ def cohort(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 @pytest.mark.parametrize("left_out", range(6))
 def test_without_noise_neighbouring_sums_differ_by_the_norm_at_most(left_out: int) -> None:
-    """Also where an image's features are not numbers, or a vector arrives longer than it should."""
+    """In integers; also where an image's features are not numbers, or a vector arrives longer than it should."""
     features, malignant, whose = cohort()
     vectors = vectors_of_patients(features, malignant, whose, 6, 0.5) * 1.7
     vectors[2, 0, 3] = torch.nan
     neighbour = vectors.clone()
     neighbour[left_out] = 0
-    sums = [6 * private_mean(each, steps(6, sigma=1e-9, norm=0.5)) for each in (vectors, neighbour)]
-    assert all(total.isfinite().all() for total in sums)
-    assert float((sums[0] - sums[1]).norm()) <= 0.5 + 1e-6
+    private = steps(6, norm=0.5, noised=False)
+    sums, grid = [private_mean(each, private) for each in (vectors, neighbour)], private.grid([vectors[0]])
+    moved = [first - second for first, second in zip(*(one.flatten().tolist() for one in sums), strict=True)]
+    assert sums[0].dtype == torch.int64
+    assert sum(number**2 for number in moved) <= grid.sensitivity**2 and grid.sensitivity * grid.step < 0.502
 
 
 def test_noise_is_there_and_comes_from_secret_and_request() -> None:
@@ -80,6 +85,7 @@ def test_noise_is_there_and_comes_from_secret_and_request() -> None:
     released = private_mean(vectors, steps(6, norm=3.0))
     assert float(released.std()) == pytest.approx(NOISE * 3 / 6, rel=0.08)
     assert torch.equal(released, private_mean(vectors, steps(6, norm=3.0)))
+    assert not private_mean(vectors, steps(6, norm=3.0, noised=False)).any()
     other = private_mean(vectors, steps(6, "another request", norm=3.0))
     assert abs(float(np.corrcoef(released.flatten(), other.flatten())[0, 1])) < 0.1
 

@@ -11,25 +11,35 @@ from typing import Any
 import pandas as pd
 import pytest
 from flwr.app import Context, Message
-from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import StudyError
-from fedmammo.federation.client_app import answer, app, introduce
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.hospitals.site_file import read_site_file
 from fedmammo.privacy.accounting import epsilon
-from fedmammo.run.folder import RunFolder
-from fedmammo.study import check, run
+from fedmammo.study import simulate
 
-CELL = "federated-real-epsilon-6-seed0-draw0-fold0"
+NAME = "federated-real-epsilon-6-seed0-draw0-fold0"
 Events = Callable[[dict[str, Any]], None]
+Change = Callable[[Message], None]
 
 
-def go(config: StudyConfig, out: Path, app: ClientApp = app, report: Events = lambda _: None) -> Path:
-    names, digests = check(config)
-    with RunFolder(out).opened(config, digests) as folder:
-        run(config, folder, InlineGrid(app, len(names)), report)
+def go(config: StudyConfig, out: Path, change: Change = lambda _: None, report: Events = lambda _: None) -> Path:
+    """Run a study on the inline grid, behind a server that changes what it asks."""
+
+    def on_grid(hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
+        app = app_of(hospitals)
+
+        def altered(message: Message, context: Context) -> Message:
+            change(message)
+            return app(message, context)
+
+        run(InlineGrid(altered, nodes))  # type: ignore[arg-type]
+
+    simulate(config, out, report, on_grid)
     return out
 
 
@@ -47,7 +57,7 @@ def contents(run: Path) -> dict[str, bytes]:
 
 def ledgers(run: Path) -> list[list[dict[str, Any]]]:
     """The releases that each hospital's ledger holds."""
-    files = [run / "hospitals" / f"hospital-{number}" / "ledger" / f"{CELL}.jsonl" for number in (1, 2, 3)]
+    files = [run / "hospitals" / f"hospital-{number}" / "ledger" / f"{NAME}.jsonl" for number in (1, 2, 3)]
     lines = [[json.loads(line) for line in file.read_text().splitlines()] for file in files]
     return [[line for line in own if "request" in line] for own in lines]
 
@@ -126,7 +136,7 @@ def test_a_study_killed_while_it_releases_goes_on_to_the_same_bytes(
 
     def first() -> None:
         def report(event: dict[str, Any]) -> None:
-            if event["stage"] == "plan" and not agreed:
+            if event["stage"] == "agree" and not agreed:
                 agreed.append(True)
                 flush, calls = os.fsync, []
 
@@ -151,51 +161,34 @@ def test_a_study_killed_while_it_releases_goes_on_to_the_same_bytes(
 # Servers that deviate
 
 
-def deviating(change: Callable[[dict[str, Any]], None]) -> ClientApp:
-    """The hospitals' app behind a server that asks for something else in a round of training."""
-    other = ClientApp()
-    other.query("hospital")(introduce)
-    other.query("features")(answer)
-    other.query("plan")(answer)
-    other.evaluate()(answer)
-
-    @other.train()
-    def altered(message: Message, context: Context) -> Message:
-        record = message.content.config_records["config"]
-        task = json.loads(str(record["task"]))
-        if task["asked"]:
-            change(task)
-        record["task"] = json.dumps(task)
-        return answer(message, context)
-
-    return other
-
-
 @pytest.mark.parametrize(
-    ("name", "value", "reason"),
+    ("asked", "reason"),
     [
-        ("noise_multiplier", 0, "refused: noise multiplier 0 was asked for"),
-        ("clipping_norm", 1e9, "refused: clipping norm 1000000000.0 was asked for, 1.0 agreed to"),
-        ("rate", 0.5, "refused: rate 0.5 was asked for, 1.0 agreed to"),
-        ("round", 3, "refused: round 3 was asked for, 2 were agreed to"),
+        ({"round": 3}, "refused: round 3 was asked for, 2 were agreed to"),
+        ({"plan": "0" * 64}, "refused: it was not agreed to this plan"),
+        ({"deployment": "0" * 64}, "refused: no deployment of this digest was agreed to here"),
+        ({"noise_multiplier": 0}, "refused: not a job that is understood here"),
     ],
 )
 def test_a_server_that_deviates_is_refused_by_every_hospital(
-    config: StudyConfig, tmp_path: Path, name: str, value: float, reason: str
+    config: StudyConfig, tmp_path: Path, asked: dict[str, Any], reason: str
 ) -> None:
     """The study ends with that message; what was finished before, the setting without a budget, has its results."""
 
-    def change(task: dict[str, Any]) -> None:
-        (task if name == "round" else task["asked"])[name] = value
+    def change(message: Message) -> None:
+        record = message.content.config_records.get("config")
+        job = json.loads(str(record["job"])) if record else {}
+        if record and job["stage"] == "train" and "plan" in job:
+            record["job"] = json.dumps(job | asked)
 
     seen: list[dict[str, str]] = []
 
     def report(event: dict[str, Any]) -> None:
-        if event["cell"].setting == "real-epsilon-6" and event["stage"] == "train":
+        if event["deployment"]["setting"] == "real-epsilon-6" and event["stage"] == "train":
             seen.append(event["hospitals"])
 
     with pytest.raises(StudyError) as ended:
-        go(config, tmp_path / "run", deviating(change), report)
+        go(config, tmp_path / "run", change, report)
     assert reason in str(ended.value) and "\n" not in str(ended.value)
     assert "0 of 3 hospitals answered" in str(ended.value)
     (statuses,) = seen
@@ -214,20 +207,27 @@ def test_a_plan_beyond_a_hospitals_limits_ends_the_study(
         "settings": ["real-epsilon-6"],
         "hospitals": {"assignment": {"by": "profiles", "profiles": profiles}},
     }
-    with pytest.raises(StudyError, match=r"A failed: RefusalError: refused: epsilon 6 is not between 0 and 5"):
+    with pytest.raises(
+        StudyError, match=r"A failed: RefusalError: refused: epsilon 6\.0 is not between 0 and the maximum"
+    ):
         go(parse(phantom_study | {"arms": ["federated"]}, ""), tmp_path / "run")
 
 
-def test_a_hospital_may_refuse_whatever_has_no_budget(
+def test_a_hospital_refuses_whatever_has_no_budget(
     phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
 ) -> None:
-    """Also where a server drops the budget from the setting's name after a plan was agreed to."""
-    (tmp_path / "a.yaml").write_text("{name: A, privacy: {without_budget: refused}}")
-    (tmp_path / "b.yaml").write_text("{name: B}")
+    """Unless its profile says otherwise. Whoever holds all patients keeps to what each hospital allows."""
+    (tmp_path / "a.yaml").write_text("{name: A}")
+    (tmp_path / "b.yaml").write_text("{name: B, privacy: {without_budget: accepted, central_trust: accepted}}")
     dealt = {"by": "profiles", "profiles": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}
     phantom_study |= {"hospitals": {"assignment": dealt}, "arms": ["federated"]}
     go(parse(phantom_study | {"settings": ["real-epsilon-6"]}, ""), tmp_path / "private")
-    with pytest.raises(StudyError, match="A failed: RefusalError: refused: A takes part in nothing but settings with"):
+    with pytest.raises(StudyError, match="A failed: RefusalError: refused: without_budget: refused"):
         go(parse(phantom_study | {"settings": ["real"]}, ""), tmp_path / "run")
-    with pytest.raises(StudyError, match="failed: RefusalError: refused: all takes part in nothing but settings with"):
+    with pytest.raises(StudyError, match="A failed: RefusalError: refused: without_budget: refused"):
         go(parse(phantom_study | {"settings": ["real"], "arms": ["centralized"]}, ""), tmp_path / "pooled")
+    assert read_site_file(tmp_path / "pooled/hospitals/all/site.yaml").limits.without_budget == "refused"
+    central = {"settings": ["real-epsilon-6"], "privacy": {"trust": "central"}}
+    phantom_study["federation"] = {"rounds": 1, "local_steps": 1}
+    with pytest.raises(StudyError, match="A failed: RefusalError: refused: central_trust: refused"):
+        go(parse(phantom_study | central, ""), tmp_path / "central")

@@ -1,6 +1,7 @@
 """Sixteen ways in which a private study is not private: each a test that fails where our code falls into it.
 
-On the real training loop, optimiser, ledger and hospital. Trap 10 is shown for every network in test_gradients.
+On the real training loop, noise, ledger and hospital. Trap 10 is shown for every network in test_gradients; traps 17 to
+27 have files of their own.
 """
 
 import os
@@ -17,26 +18,27 @@ import pytest
 import torch
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.sections import CohortConfig, DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.study import parse
 from fedmammo.errors import InputError
 from fedmammo.features.inputs import Inputs
-from fedmammo.federation.strategies import STRATEGIES
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import build_classifier, initial_model
 from fedmammo.privacy.accounting import calibrate, epsilon
-from fedmammo.privacy.fields import check_fields
+from fedmammo.privacy.answer import Answer, check_fields
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import Plan, RefusalError, digest_of_study
+from fedmammo.privacy.noise import from_grid
+from fedmammo.privacy.plan import Plan, RefusalError
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
 from fedmammo.run.guarantees import guarantees
+from fedmammo.stages.hospital import STAGES
+from fedmammo.stages.opened import inputs_of
+from fedmammo.stages.stage import Job
+from fedmammo.strategies.registry import KINDS, STRATEGIES
 from fedmammo.synthesis.sources import POOLS, POOLS_TABLE
-from fedmammo.training.hospital import work
-from fedmammo.training.site import open_site
 from fedmammo.training.steps import train
-from fedmammo.training.task import Cell
 
 Deploy = Callable[..., Any]
 SECRET = Secret.of(Path("hospital"), 1)
@@ -45,7 +47,7 @@ ONE = Mechanism("train", 1.0, 1.0, 1.0, 1, 1)
 
 def steps_of(request: str = "r", secret: Secret = SECRET, **keys: Any) -> PrivateSteps:
     """A private step of twenty patients almost without noise, at a norm that nobody reaches."""
-    return PrivateSteps(replace(ONE, **{"clipping_norm": 100.0, "noise_multiplier": 1e-9} | keys), secret, request, 20)
+    return PrivateSteps(replace(ONE, **{"clipping_norm": 2.0, "noise_multiplier": 1e-9} | keys), secret, request, 20)
 
 
 def test_trap_01_a_fresh_accountant_each_round(deploy: Deploy) -> None:
@@ -68,11 +70,8 @@ def test_trap_02_amplification_by_clients_or_by_a_round_that_is_all_or_nothing(d
     assert numbers["epsilon"] == epsilon(((0.5, mechanism.noise_multiplier, 2),), 1e-4)
     (line,) = deployment.ledger(1)
     assert (line["mechanism"]["rate"], line["steps"]) == (0.5, 2)
-    for name in STRATEGIES:
-        study = deployment.study.model_dump() | {
-            "federation": {"rounds": 1, "local_steps": 1, "strategy": {"name": name}}
-        }
-        assert parse(study, "").federation.strategy.make().fraction_train == 1.0
+    for kind, name in zip(KINDS, STRATEGIES, strict=True):
+        assert kind(name=name).make(deployment.deployment).fraction_train == 1.0
 
 
 def test_trap_03_an_empty_sample_is_skipped(deploy: Deploy) -> None:
@@ -82,7 +81,7 @@ def test_trap_03_an_empty_sample_is_skipped(deploy: Deploy) -> None:
     """
     deployment = deploy(diagnosis={"patient_fraction": 0.01, "optimizer": {"momentum": 0.0}}, federation={"rounds": 40})
     deployment.agree(2)
-    mechanism, patients = deployment.plan.mechanism("train"), len(deployment.held["hospital-3"].training)
+    mechanism, patients = deployment.plan.mechanism("train"), deployment.sizes["hospital-3"]
     for number in range(1, 41):
         sent, numbers = deployment.train(2, number)
         line = deployment.ledger(2)[-1]
@@ -96,7 +95,7 @@ def test_trap_03_an_empty_sample_is_skipped(deploy: Deploy) -> None:
     assert (moved != 0).all() and 0.5 < moved.std().item() / deviation < 1.5
 
 
-def test_trap_04_training_on_others_than_the_sample_that_is_accounted(one_by_one: Any) -> None:
+def test_trap_04_training_on_others_than_the_sample_that_is_accounted(one_by_one: Any, fine_grid: None) -> None:
     """Whose weights move in a step are those whom the Poisson sample names, of a size that varies."""
     sizes = set()
     for number in range(8):
@@ -145,7 +144,7 @@ def test_trap_07_statistics_of_batches_and_state_travel_without_noise(deploy: De
         build_classifier(config)
     deployment = deploy(diagnosis={"train": "last_blocks:1"})
     deployment.agree(0)
-    classifier = open_site(deployment.study.model_dump_json()).inputs.classifier
+    classifier = inputs_of(deployment.site(0), deployment.deployment).classifier
     trained = dict.fromkeys(classifier.trained())
     before = {name: tensor.clone() for name, tensor in classifier.state_dict().items() if name not in trained}
     sent, _ = deployment.train(0)
@@ -158,9 +157,9 @@ def test_trap_08_one_row_that_is_not_a_number(one_by_one: Any) -> None:
     expected = one_by_one.train(steps_of())
     one_by_one.features(3, np.full(64, np.nan, np.float32))
     found = one_by_one.train(steps_of())
-    expected[3] = 0
     assert abs(expected[[2, 4]]).min() > 0.02
-    assert np.allclose(found, expected, atol=1e-6)
+    assert abs(found[3]) < 1e-3
+    assert np.allclose(np.delete(found, 3), np.delete(expected, 3), atol=1e-6)
 
 
 def test_trap_09_noise_and_samples_from_a_published_seed(deploy: Deploy, tmp_path: Path) -> None:
@@ -188,20 +187,20 @@ def test_trap_09_noise_and_samples_from_a_published_seed(deploy: Deploy, tmp_pat
 def test_trap_09_a_seeded_secret_marks_the_run_and_forks_share_no_state(deploy: Deploy, tmp_path: Path) -> None:
     """A seed in place of the secret leaves no guarantee. Two forks of a hospital draw what one process would draw."""
     deployment = deploy()
-    marked = guarantees(tmp_path, deployment.study, [Cell("federated", "real-epsilon-6", 0, 0, 0)])
+    marked = guarantees(tmp_path, deployment.config, [deployment.deployment])
     assert marked["federated", "real-epsilon-6"].end_to_end == "none"
     for request in "ab":
         pid = os.fork()
         if pid == 0:
-            np.save(tmp_path / f"{request}.npy", SECRET.stream(request, "noise", 0).normal((50,)))
+            np.save(tmp_path / f"{request}.npy", SECRET.stream(request, "noise", 0).words(50))
             os._exit(0)
         assert os.waitpid(pid, 0)[1] == 0
     first, second = (np.load(tmp_path / f"{request}.npy") for request in "ab")
     assert not np.isin(first, second).any()
-    assert np.array_equal(first, SECRET.stream("a", "noise", 0).normal((50,)))
+    assert np.array_equal(first, SECRET.stream("a", "noise", 0).words(50))
 
 
-def test_trap_10_swin_through_the_whole_loop(own_cohort: Cohort) -> None:
+def test_trap_10_swin_through_the_whole_loop(own_cohort: Cohort, fine_grid: None) -> None:
     """Swin's last block: without noise and clipping, a step is along the mean over patients of their mean gradients."""
     content = {"network": "swin_tiny_patch4_window7_224", "weights": "none", "image_size": 64}
     more = {"train": "last_blocks:1", "augmentation": {"flips": "none"}, "optimizer": {"learning_rate": 1}}
@@ -209,9 +208,11 @@ def test_trap_10_swin_through_the_whole_loop(own_cohort: Cohort) -> None:
     inputs = Inputs(own_cohort, config, torch.device("cpu"), true_records(own_cohort))
     patients = [np.array([0, 1, 2]), np.array([3])]
     inputs.compute(np.arange(4))
-    private = PrivateSteps(replace(ONE, clipping_norm=1e6), SECRET, "r", 2, noised=False)
+    private = PrivateSteps(replace(ONE, clipping_norm=1000.0), SECRET, "r", 2, noised=False)
     model = initial_model(config, 0)
-    found, _, _ = train(inputs, patients, config, 1, generator_of(0), model, {}, private=private)
+    sums = train(inputs, patients, config, 1, generator_of(0), model, {}, private=private)[0].model
+    grid = private.grid(list(model.values()))
+    found = dict(zip(sums, from_grid(list(sums.values()), grid, private.divisor), strict=True))
     classifier, expected = inputs.classifier, {}
     assert any("relative_position_bias_table" in name for name in found)
     for rows in patients:
@@ -225,15 +226,15 @@ def test_trap_10_swin_through_the_whole_loop(own_cohort: Cohort) -> None:
 
 
 def test_trap_11_a_generator_that_is_not_private_voids_what_uses_it(new_study: Any, tmp_path: Path) -> None:
-    """A classifier with a budget, pretrained on a pool: none from end to end, unless the pool was drawn by rule."""
+    """A classifier with a budget, pretrained on a pool: none from end to end, unless no patient was looked at."""
     content = new_study() | {"settings": ["real-epsilon-6", "pretrained-epsilon-6"], "arms": ["federated"]}
     config = parse(content | {"synthesis": {"source": "phantom"}}, "")
-    table = pd.DataFrame({"arm": ["federated"], "setting": ["pretrained"], "guarantee": ["none"]})
+    table = pd.DataFrame([{"arm": "federated", "setting": "pretrained", "sole_setting": "", "seed": "all", "draw": "0",
+                           "fold": "0", "holder": "all"}])  # fmt: skip
     (tmp_path / POOLS).mkdir()
-    cells = [Cell("federated", setting, 0, 0, 0) for setting in config.settings]
     for guarantee, expected in (("none", "none"), ("none needed: drawn by rule, at published rates", "patient")):
         table.assign(guarantee=guarantee).to_csv(tmp_path / POOLS / POOLS_TABLE, index=False)
-        marked = guarantees(tmp_path, config, cells)
+        marked = guarantees(tmp_path, config, list(config.deployments))
         assert marked["federated", "pretrained-epsilon-6"].end_to_end == expected
         assert marked["federated", "real-epsilon-6"].end_to_end == "patient"
 
@@ -261,24 +262,29 @@ def test_trap_13_what_depends_on_patients_leaves_uncharged(deploy: Deploy, own_c
 
     A field that is local, or that nobody marked, is refused; features come in one go, which tells no number of images.
     """
-    deployment = deploy()
+    deployment = deploy(arms=["federated", "centralized"], cohort=own_cohort)
     deployment.agree(0)
     _, numbers = deployment.train(0)
     assert numbers.keys() == {"num-examples", "epsilon"}
     assert numbers["num-examples"] == deployment.plan.patients["hospital-1"]
     for stage, name in [("train", "loss"), ("train", "images"), ("train", "norm"), ("count", "malignant"),
-                        ("generator", "loss"), ("embedding", "images"), ("new", "tensors")]:  # fmt: skip
+                        ("generator", "loss"), ("embedding", "images"), ("declare", "beside"),
+                        ("agree", "tensors")]:  # fmt: skip
+        answer = Answer({"x": torch.ones(1)}, {}) if name == "tensors" else Answer(numbers={name: 1.0})
+        answer = Answer(beside={"x": torch.ones(1)}) if name == "beside" else answer
         with pytest.raises(RefusalError, match=f"^refused: {name} of stage {stage} is not for others to see$"):
-            check_fields(stage, [name])
-    check_fields("train", ["tensors", "num-examples", "epsilon"])
-    study = deployment.study.model_copy(update={"cohort": CohortConfig(path=str(own_cohort.folder))})
-    pooled = replace(deployment.task("features").cell, arm="centralized")
-    task = deployment.task("features", cell=pooled, pooled=True, study=study.model_dump_json())
-    assert work(task, 0, {}) == ({}, {"remaining": 0.0})
-    assert len(open_site(task.study).inputs.missing(np.arange(46))) == 0
+            check_fields(stage, STAGES[stage].fields, answer)
+    check_fields("train", STAGES["train"].fields, Answer({"x": torch.ones(1)}, {"num-examples": 1.0, "epsilon": 6.0}))
+    pooled = deployment.config.deployment("centralized", "real-epsilon-6")
+    deployment.declare(3, pooled)
+    answer = deployment.ask(3, Job("features", pooled.digest))
+    assert (answer.tensors, answer.numbers) == ({}, {"remaining": 0.0})
+    assert len(inputs_of(deployment.site(3), pooled).missing(np.arange(46))) == 0
 
 
-def test_trap_14_how_many_were_sampled_is_in_a_weight_or_divisor(one_by_one: Any, deploy: Deploy) -> None:
+def test_trap_14_how_many_were_sampled_is_in_a_weight_or_divisor(
+    one_by_one: Any, deploy: Deploy, fine_grid: None
+) -> None:
     """Whoever is in a step moves a weight by 1/2 over the expected number of patients, 6, however many are in it."""
     for number in range(6):
         private = steps_of(f"request {number}", rate=0.3)
@@ -305,51 +311,55 @@ def test_trap_15_noise_of_nothing_and_an_accountant_that_asks_for_too_little(dep
 
 
 @pytest.mark.parametrize(
-    ("asked", "number", "reason"),
-    [
-        ({"noise_multiplier": 0}, 1, r"noise multiplier 0 was asked for"),
-        ({"clipping_norm": 1e6}, 1, r"clipping norm 1000000\.0 was asked for"),
-        ({"rate": 0.1}, 1, r"rate 0\.1 was asked for"),
-        ({"local_steps": 9}, 1, r"local steps 9 was asked for"),
-        ({"rounds": 4}, 4, r"rounds 4 was asked for"),
-        ({}, 4, r"round 4 was asked for, 3 were agreed to"),
-    ],
+    "change", [{"noise_multiplier": 1e-3}, {"clipping_norm": 1e6}, {"rate": 0.1}, {"local_steps": 9}, {"rounds": 4}]
 )
-def test_trap_16_a_server_that_chooses_as_it_goes(
-    deploy: Deploy, asked: dict[str, Any], number: int, reason: str
-) -> None:
-    """Every hospital refuses what it did not agree to, and nothing is drawn."""
+def test_trap_16_a_server_that_chooses_as_it_goes(deploy: Deploy, change: dict[str, Any]) -> None:
+    """Every hospital refuses a plan that it does not work out itself, a round by it, and one round more than agreed."""
     deployment = deploy()
+    (mechanism,) = deployment.plan.mechanisms
+    other = replace(deployment.plan, mechanisms=(replace(mechanism, **change),))
     for node in range(3):
+        with pytest.raises(RefusalError, match=r"^refused: the plan that is asked for is not the one that"):
+            deployment.agree(node, plan=other)
         deployment.agree(node)
-        with pytest.raises(RefusalError, match=rf"^refused: {reason}"):
-            deployment.train(node, number, asked=asked)
+        with pytest.raises(RefusalError, match=r"^refused: it was not agreed to this plan$"):
+            deployment.train(node, plan=other.digest)
+        for number in (0, 4):
+            with pytest.raises(RefusalError, match=rf"^refused: round {number} was asked for, 3 were agreed to$"):
+                deployment.train(node, number)
         assert deployment.ledger(node) == []
 
 
 def test_trap_16_another_plan_another_study_or_limits_of_the_hospitals_own(deploy: Deploy) -> None:
     deployment = deploy()
-    faster = deploy(diagnosis={"optimizer": {"learning_rate": 1.0}})
+    faster = deployment.of("real-epsilon-6", diagnosis={"optimizer": {"learning_rate": 1.0}})
     weaker = replace(deployment.plan, budget=60.0)
+    with pytest.raises(RefusalError, match=r"^refused: no deployment of this digest was agreed to here$"):
+        deployment.train(0)
+    deployment.declare(0)
     with pytest.raises(RefusalError, match=r"^refused: it was not agreed to this plan$"):
         deployment.train(0)
     deployment.agree(0)
     with pytest.raises(RefusalError, match=r"^refused: another plan was agreed to for this deployment$"):
-        deployment.agree(0, weaker)
+        deployment.agree(0, sizes=deployment.sizes | {"hospital-2": 99})
+    with pytest.raises(RefusalError, match=r"^refused: the plan that is asked for is not the one"):
+        deployment.agree(0, plan=weaker)
     with pytest.raises(RefusalError, match=r"^refused: it was not agreed to this plan$"):
         deployment.train(0, plan=weaker.digest)
-    with pytest.raises(RefusalError, match=r"^refused: the study is not the one that was agreed to$"):
-        deployment.train(0, study=faster.study.model_dump_json())
-    with pytest.raises(RefusalError, match=r"^refused: the plan is for another study than the one that is asked for$"):
-        deployment.agree(1, faster.plan)
-    with pytest.raises(RefusalError, match=r"^refused: epsilon 101 is not between 0 and 100$"):
-        deployment.agree(1, replace(deployment.plan, budget=101.0))
-    assert deployment.plan.study == digest_of_study(deployment.study)
+    with pytest.raises(RefusalError, match=r"^refused: no deployment of this digest was agreed to here$"):
+        deployment.train(0, deployment=faster)
+    with pytest.raises(RefusalError, match=r"^refused: it does not declare hospital-1's number of training patients$"):
+        deployment.agree(0, faster, sizes=deployment.sizes | {"hospital-1": 1})
+    with pytest.raises(RefusalError, match=r"^refused: the deployment is not the one that its digest names$"):
+        deployment.ask(1, Job("declare", deployment.deployment.digest), text=faster.model_dump_json())
+    with pytest.raises(RefusalError, match=r"^refused: epsilon 101\.0 is not between 0 and the maximum_epsilon"):
+        deployment.declare(1, deployment.of("real-epsilon-6", setting_name="real-epsilon-101"))
+    assert deployment.plan.study == deployment.deployment.study
     assert deployment.ledger(0) == []
 
 
 def test_a_release_is_keyed_by_all_that_a_hospital_computes_it_from(deploy: Deploy) -> None:
-    """Trap 9 again, at a hospital: another model, another weight of FedProx, another state of its optimiser."""
+    """Trap 9 again, at a hospital: another model, another state of its optimiser, other tensors beside the model."""
     deployment = deploy(federation={"rounds": 9})
     deployment.agree(0)
     deployment.train(0, 1)
@@ -360,6 +370,8 @@ def test_a_release_is_keyed_by_all_that_a_hospital_computes_it_from(deploy: Depl
     assert len(deployment.ledger(0)) == 3
     deployment.train(0, 2)  # what is asked is what it was, but round 1 left another momentum
     assert len(deployment.ledger(0)) == 4
-    deployment.train(0, 2, pool=None)
+    deployment.train(0, 2, part=1, parts=3)
     assert len(deployment.ledger(0)) == 4
-    assert len({line["request"] for line in deployment.ledger(0)}) == 4
+    deployment.train(0, 2, beside=other)
+    assert len(deployment.ledger(0)) == 5
+    assert len({line["request"] for line in deployment.ledger(0)}) == 5

@@ -11,7 +11,6 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.study import parse
 from fedmammo.evaluation.tables import COMPARISONS, RESULTS
 from fedmammo.report import terminal
-from fedmammo.training.task import Cell
 
 
 def test_a_table_shows_numbers_short_and_missing_ones_empty(capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,8 +120,10 @@ def test_what_a_run_guarantees_is_said_unless_it_learned_from_patients_alone(
 def test_progress_names_the_hospital_that_failed(
     small_study: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    event = {"cell": Cell("federated", "real", 4, 0, 0), "stage": "train", "round": 2, "rounds": 5}
-    with terminal.Progress(parse(small_study, "small")) as progress:
+    config = parse(small_study, "small")
+    one = config.deployment("federated", "real", seed=4)
+    event = {"deployment": {"name": one.name, **one.place}, "stage": "train", "round": 2, "rounds": 5}
+    with terminal.Progress(config) as progress:
         progress.update({**event, "hospitals": {"A": "ok", "B": "ok"}})
         progress.update({**event, "hospitals": {"A": "ok", "B": "failed: [Errno 28] full"}})
         progress.update({**event, "stage": "features", "rounds": 0, "hospitals": {"A": "ok"}})

@@ -1,4 +1,4 @@
-"""The folder of a run: who may use it, when a cell is finished, and what its tables hold."""
+"""The folder of a run: who may use it, when a deployment is finished, and what its tables hold."""
 
 import fcntl
 from pathlib import Path
@@ -9,21 +9,26 @@ import pytest
 import torch
 import yaml
 
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.disk.files import read_tensors, write_tensors
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run import folder as run_folder
 from fedmammo.run.folder import RunFolder, read_config, write_rounds
-from fedmammo.training.task import Cell
 
 DIGESTS = {"code": "c0de", "weights": "3e1", "cohort": "c0"}
-CELL = Cell("local", "real", 3, 0, 0)
 
 
 @pytest.fixture
 def config(small_study: dict[str, Any]) -> StudyConfig:
     return parse(small_study, "small")
+
+
+@pytest.fixture
+def deployment(config: StudyConfig) -> Deployment:
+    """One of its deployments."""
+    return config.deployment("local", "real", seed=3)
 
 
 def changed(small_study: dict[str, Any], section: str, **values: Any) -> StudyConfig:
@@ -124,62 +129,68 @@ def test_whoever_waited_looks_again(
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["federation"]["rounds"] == 9
 
 
-def predictions(cell: Cell, score: float) -> pd.DataFrame:
+def predictions(deployment: Deployment, score: float) -> pd.DataFrame:
     """One image, whose pseudonyms look like numbers."""
-    parts = (cell.arm, cell.setting, cell.seed, cell.draw, cell.fold)
-    row = [*parts, "NA", "test", "NA", "0000000000000001", "1e5", 1, score]
+    row = [*deployment.place.values(), "NA", "test", "NA", "0000000000000001", "1e5", 1, score]
     return pd.DataFrame([row], columns=list(COLUMNS))
 
 
-def test_a_finished_cell(tmp_path: Path) -> None:
+def test_a_finished_deployment(tmp_path: Path, deployment: Deployment) -> None:
     folder, model = RunFolder(tmp_path), {"head.weight": torch.arange(3.0)}
-    write_tensors(folder.checkpoint(CELL), model)
-    state, other = tmp_path / "hospitals/A" / CELL.name / "state", tmp_path / "hospitals/A/another-cell/state"
+    write_tensors(folder.checkpoint(deployment), model)
+    state, other = (
+        tmp_path / "hospitals/A" / deployment.name / "state",
+        tmp_path / "hospitals/A/another-deployment/state",
+    )
     for path in (state, other):
         path.parent.mkdir(parents=True)
         path.write_text("")
-    assert not folder.finished(CELL)
+    assert not folder.finished(deployment)
 
-    folder.finish(CELL, {"A": model}, [{"arm": "local", "round": 1}], predictions(CELL, 0.5), seconds=1.234)
-    assert folder.finished(CELL)
-    assert torch.equal(read_tensors(folder.model(CELL, "A"))[0]["head.weight"], model["head.weight"])
-    assert not folder.checkpoint(CELL).exists()
+    folder.finish(deployment, {"A": model}, [{"arm": "local", "round": 1}], predictions(deployment, 0.5), seconds=1.234)
+    assert folder.finished(deployment)
+    assert torch.equal(read_tensors(folder.model(deployment, "A"))[0]["head.weight"], model["head.weight"])
+    assert not folder.checkpoint(deployment).exists()
     assert not state.exists()
     assert other.exists()
     assert (tmp_path / "timings.csv").read_text() == "arm,setting,seed,draw,fold,seconds\nlocal,real,3,0,0,1.23\n"
 
     for table in ("rounds", "predictions"):
-        path = folder.cell(CELL) / f"{table}.csv"
+        path = folder.folder(deployment) / f"{table}.csv"
         content = path.read_text()
         path.unlink()
-        assert not folder.finished(CELL)
+        assert not folder.finished(deployment)
         path.write_text(content)
 
 
-def test_cells_are_gathered_in_their_order_and_read_as_written(tmp_path: Path) -> None:
+def test_deployments_are_gathered_in_their_order_and_read_as_written(tmp_path: Path, config: StudyConfig) -> None:
     """Scores come back to the last bit, and names that look like numbers or missing values as text."""
-    folder, cells = RunFolder(tmp_path), [Cell("local", "real", seed, 0, 0) for seed in (10, 9)]
+    folder, found = RunFolder(tmp_path), [config.deployment("local", "real", seed) for seed in (10, 9)]
     scores = [0.1 + 0.2, 1 / 3]
-    for cell, score in zip(cells, scores, strict=True):
-        write_tensors(folder.checkpoint(cell), {})
-        folder.finish(cell, {}, [{"seed": cell.seed}], predictions(cell, score), seconds=0)
-    folder.collect(cells)
+    for one, score in zip(found, scores, strict=True):
+        write_tensors(folder.checkpoint(one), {})
+        folder.finish(one, {}, [{"seed": one.seed}], predictions(one, score), seconds=0)
+    folder.collect(found)
     table = folder.predictions()
-    pd.testing.assert_frame_equal(folder.predictions(cells), table, check_exact=True)
-    expected = [predictions(cell, score) for cell, score in zip(cells, scores, strict=True)]
+    pd.testing.assert_frame_equal(folder.predictions(found), table, check_exact=True)
+    expected = [predictions(one, score) for one, score in zip(found, scores, strict=True)]
     pd.testing.assert_frame_equal(table, pd.concat(expected, ignore_index=True), check_exact=True)
     assert list(pd.read_csv(tmp_path / "rounds.csv")["seed"]) == [10, 9]
     assert (tmp_path / "timings.csv").read_text().count("arm") == 1
 
 
-def test_gans_leave_their_rounds_alone(tmp_path: Path) -> None:
+def test_gans_leave_their_rounds_alone(tmp_path: Path, deployment: Deployment) -> None:
     """Rounds of GANs stand first; what only continuing them needed goes."""
-    folder, gan, drawn = RunFolder(tmp_path), tmp_path / "cells/generator-x", tmp_path / "cells/phantom-generator"
-    folder.finish(CELL, {}, [{"stage": "train"}], predictions(CELL, 0.5), seconds=0)
+    folder, gan, drawn = (
+        RunFolder(tmp_path),
+        tmp_path / "deployments/generator-x",
+        tmp_path / "deployments/phantom-generator",
+    )
+    folder.finish(deployment, {}, [{"stage": "train"}], predictions(deployment, 0.5), seconds=0)
     write_rounds(gan, [{"stage": "generator"}])
     for path in (gan / "checkpoint.safetensors", drawn / "round-00001.safetensors"):
         write_tensors(path, {})
-    folder.collect([CELL])
+    folder.collect([deployment])
     assert len(folder.predictions()) == 1
     assert list(pd.read_csv(tmp_path / "rounds.csv")["stage"]) == ["generator", "train"]
     assert [path.name for path in gan.iterdir()] == ["rounds.csv"]
@@ -187,9 +198,9 @@ def test_gans_leave_their_rounds_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b'"', "a score", "a seed", "a tail"])
-def test_damaged_predictions_are_named(tmp_path: Path, content: bytes | str) -> None:
+def test_damaged_predictions_are_named(tmp_path: Path, deployment: Deployment, content: bytes | str) -> None:
     if isinstance(content, str):
-        whole = predictions(CELL, 0.25).to_csv(index=False).encode()
+        whole = predictions(deployment, 0.25).to_csv(index=False).encode()
         parts = {"a score": (b"0.25", b"?"), "a seed": (b",3,", b",,"), "a tail": (b"5\n", b"")}
         assert parts[content][0] in whole
         content = whole.replace(*parts[content])
@@ -201,3 +212,29 @@ def test_damaged_predictions_are_named(tmp_path: Path, content: bytes | str) -> 
 def test_an_unfinished_run_has_no_predictions(run: Path) -> None:
     with pytest.raises(InputError, match="holds no finished run; finish it with fedmammo run"):
         RunFolder(run).predictions()
+
+
+def test_the_deployments_of_arms_and_settings_that_are_whole(tmp_path: Path, small_study: dict[str, Any]) -> None:
+    """A study that ends early tells what it has of those alone."""
+    config = parse(small_study | {"arms": ["local", "federated"], "seeds": [0, 1]}, "small")
+    folder, found = RunFolder(tmp_path), list(config.deployments)
+    for one in found[:3]:
+        folder.finish(one, {}, [], predictions(one, 0.5), seconds=0)
+    assert [folder.finished(one) for one in found] == [True, True, True, False]
+    assert folder.complete(found) == found[:2]
+
+
+def test_what_only_going_on_needed_goes(tmp_path: Path, deployment: Deployment) -> None:
+    """Secrets, what hospitals kept of deployments, the server's; site files, ledgers and pools stay."""
+    folder = RunFolder(tmp_path)
+    folder.finish(deployment, {}, [{"stage": "train"}], predictions(deployment, 0.5), seconds=0)
+    gone = ["hospitals/A/secret", "hospitals/A/deployments/x.json", "server/secret", "hospitals/A/generator-x/state"]
+    gone += ["synthetic/pool/features/x/whole.npy", "deployments/pretraining-x/round"]
+    kept = ["hospitals/A/site.yaml", "hospitals/A/patients.csv", "hospitals/A/ledger/x.jsonl", "hospitals/nodes.json"]
+    kept += ["synthetic/pool/patches.npy", "models/x.safetensors"]
+    for name in (*gone, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    folder.collect([deployment])
+    assert all((tmp_path / name).exists() for name in kept)
+    assert not any((tmp_path / name).exists() for name in gone)

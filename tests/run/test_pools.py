@@ -7,35 +7,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError, StudyError
-from fedmammo.federation.arms import Group, groups_of
+from fedmammo.federation.rounds import Deployed
+from fedmammo.privacy.accounting import epsilon_of_mu
+from fedmammo.privacy.secret import Secret
 from fedmammo.randomness import generator_of
-from fedmammo.run.pools import Pools, check_source
+from fedmammo.run.pools import Pools, check_source, guarantee_of, in_words
+from fedmammo.stages.planning import plan_of
 from fedmammo.synthesis.pool import Pool, Synthetic
-from fedmammo.training.task import Cell
 
 SIDE = 16
-LOCAL = Cell("local", "pretrained", 0, 0, 0)
-CENTRALIZED = Cell("centralized", "pretrained", 0, 0, 0)
+SETTINGS = ["pretrained", "augmented"]
 
 
 class Generators:
-    """Stands for an arm's generators: noise that depends on whose it is, and a list of the cells that asked."""
+    """Stands for an arm's generators: noise that depends on whose it is, and a list of the deployments that asked."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(
-        self, cell: Cell, config: StudyConfig, groups: list[Group], plan: object = None
-    ) -> dict[str, Synthetic]:
-        self.asked.append(cell.name)
-        return {group.name: self.images(cell, group.name) for group in groups}
+    def __call__(self, deployed: Deployed) -> dict[str, Synthetic]:
+        self.asked.append(deployed.deployment.name)
+        return {group.name: self.images(deployed.deployment, group.name) for group in deployed.groups}
 
     @staticmethod
-    def images(cell: Cell, holder: str) -> Synthetic:
-        noise = generator_of(cell.arm, cell.draw, cell.fold, holder).integers(0, 65536, (4, SIDE, SIDE))
+    def images(one: Deployment, holder: str) -> Synthetic:
+        sole = one.setting_name if one.generator_share else ""
+        noise = generator_of(one.arm_name, sole, one.draw, one.fold, holder).integers(0, 65536, (4, SIDE, SIDE))
         return Synthetic(noise.astype(np.uint16), np.arange(4) % 2 == 1, np.full(4, holder))
 
 
@@ -44,17 +46,20 @@ def generators() -> Generators:
     return Generators()
 
 
-@pytest.fixture
-def pools(tmp_path: Path, generators: Generators) -> Pools:
-    return Pools(tmp_path, SIDE, generators)
-
-
 def study(content: dict[str, Any], source: str, **keys: Any) -> StudyConfig:
-    return parse(content | {"synthesis": {"source": source, "images": 4}, **keys}, "small")
+    return parse(content | {"synthesis": {"source": source, "images": 4}, "settings": SETTINGS, **keys}, "small")
 
 
-def of(pools: Pools, config: StudyConfig, cell: Cell) -> dict[str, Pool]:
-    return pools.of(cell, config, groups_of(cell.arm, ["A", "B"], config.federation.strategy))
+def pools_of(tmp_path: Path, generators: Generators, config: StudyConfig, seeded: bool = False) -> Pools:
+    """Take up what lies in a folder, as after a restart."""
+    return Pools(tmp_path, SIDE, config.synthesis, generators, seeded)
+
+
+def of(pools: Pools, one: Deployment) -> dict[str, Pool]:
+    """The pools of a deployment at hospitals A and B."""
+    sizes = dict.fromkeys(("A", "B", "all"), 10)
+    groups, plan = one.arm.groups(["A", "B"]), plan_of(one, sizes)
+    return pools.of(Deployed(one, groups, sizes, plan, Secret(bytes(32)), torch.device("cpu")))
 
 
 def table(tmp_path: Path) -> pd.DataFrame:
@@ -62,12 +67,14 @@ def table(tmp_path: Path) -> pd.DataFrame:
 
 
 def test_each_holder_has_the_images_of_its_own_generator(
-    pools: Pools, generators: Generators, small_study: dict[str, Any], tmp_path: Path
+    generators: Generators, small_study: dict[str, Any], tmp_path: Path
 ) -> None:
-    found = of(pools, study(small_study, "gan"), LOCAL)
+    config = study(small_study, "gan")
+    local = config.deployment("local", "pretrained")
+    found = of(pools_of(tmp_path, generators, config), local)
     assert list(found) == ["A", "B"]
     for name, pool in found.items():
-        assert np.array_equal(pool.patches, generators.images(LOCAL, name).patches)
+        assert np.array_equal(pool.patches, generators.images(local, name).patches)
     written = table(tmp_path)
     assert ",".join(written) == "arm,setting,sole_setting,seed,draw,fold,holder,digest,images,guarantee"
     assert written["holder"].tolist() == ["A", "B"] and set(written["guarantee"]) == {"none"}
@@ -76,51 +83,54 @@ def test_each_holder_has_the_images_of_its_own_generator(
 
 
 def test_seeds_and_settings_share_a_pool_but_folds_do_not(
-    pools: Pools, generators: Generators, small_study: dict[str, Any], tmp_path: Path
+    generators: Generators, small_study: dict[str, Any], tmp_path: Path
 ) -> None:
     """Without folds a pool serves all seeds; with folds, which are dealt anew for each seed, one seed and fold."""
     plain = study(small_study, "gan")
-    first = of(pools, plain, LOCAL)
-    for cell in (Cell("local", "augmented", 0, 0, 0), Cell("local", "pretrained", 7, 0, 0)):
-        assert {name: pool.digest for name, pool in of(pools, plain, cell).items()} == {
+    pools = pools_of(tmp_path, generators, plain)
+    first = of(pools, plain.deployment("local", "pretrained"))
+    for setting, seed in (("augmented", 0), ("pretrained", 7)):
+        found = of(pools, plain.deployment("local", setting, seed))
+        assert {name: pool.digest for name, pool in found.items()} == {
             name: pool.digest for name, pool in first.items()
         }
     assert len(generators.asked) == 1 and set(table(tmp_path)["seed"]) == {"all"}
-    of(pools, plain, Cell("local", "pretrained", 0, 1, 0))
+    of(pools, plain.deployment("local", "pretrained", draw=1))
     assert len(generators.asked) == 2
 
     folds = study(small_study, "gan", evaluation={"folds": 2})
     for seed, fold in ((0, 0), (0, 1), (1, 0)):
-        of(pools, folds, Cell("local", "pretrained", seed, 0, fold))
-        of(pools, folds, Cell("local", "augmented", seed, 0, fold))
+        for setting in SETTINGS:
+            of(pools, folds.deployment("local", setting, seed, 0, fold))
     assert len(generators.asked) == 5
 
 
-def test_a_restart_takes_them_up(
-    pools: Pools, generators: Generators, small_study: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_restart_takes_them_up(generators: Generators, small_study: dict[str, Any], tmp_path: Path) -> None:
     config = study(small_study, "gan")
-    first = of(pools, config, LOCAL)
+    local = config.deployment("local", "pretrained")
+    first = of(pools_of(tmp_path, generators, config), local)
     written = (tmp_path / "pools.csv").read_bytes()
-    again = of(Pools(tmp_path, SIDE, generators), config, LOCAL)
+    again = of(pools_of(tmp_path, generators, config), local)
     assert {name: pool.digest for name, pool in again.items()} == {name: pool.digest for name, pool in first.items()}
     assert len(generators.asked) == 1
 
     shutil.rmtree(first["B"].folder)
-    remade = of(Pools(tmp_path, SIDE, generators), config, LOCAL)
+    remade = of(pools_of(tmp_path, generators, config), local)
     assert remade["B"].folder.is_dir() and remade["B"].digest == first["B"].digest
     assert (tmp_path / "pools.csv").read_bytes() == written
 
     (first["A"].folder / "images.csv").write_text("image,malignant,origin\n")
     with pytest.raises(StudyError, match="remove the folder"):
-        of(Pools(tmp_path, SIDE, generators), config, LOCAL)
+        of(pools_of(tmp_path, generators, config), local)
 
 
 def test_what_looks_at_no_patient_is_one_pool_for_all(
-    pools: Pools, generators: Generators, small_study: dict[str, Any], tmp_path: Path
+    generators: Generators, small_study: dict[str, Any], tmp_path: Path
 ) -> None:
     config = study(small_study, "phantom", evaluation={"folds": 2})
-    digests = {pool.digest for cell in (LOCAL, CENTRALIZED) for pool in of(pools, config, cell).values()}
+    pools = pools_of(tmp_path, generators, config)
+    arms = ("local", "centralized")
+    digests = {pool.digest for arm in arms for pool in of(pools, config.deployment(arm, "pretrained")).values()}
     assert len(digests) == 1 and generators.asked == []
     assert table(tmp_path)["holder"].tolist() == ["A", "B", "all"]
     assert set(table(tmp_path)["guarantee"]) == {"none needed: drawn by rule, at published rates"}
@@ -132,3 +142,50 @@ def test_what_a_study_depends_on(small_study: dict[str, Any], tmp_path: Path) ->
     folder = parse(small_study | {"synthesis": {"source": "folder", "path": str(tmp_path / "nowhere")}}, "small")
     with pytest.raises(InputError, match=r"synthesis\.path: .*nowhere is no folder"):
         check_source(folder.synthesis)
+
+
+BUDGETS = ["pretrained-epsilon-6", "pretrained-epsilon-2"]
+PRIVATE_GAN = {"source": "gan", "images": 4, "image_size": 32, "width": 4, "rounds": 2, "local_steps": 3}
+PRIVATE_GAN |= {"method": "mean_embedding"}
+
+
+def private(content: dict[str, Any], share: float, **source: Any) -> StudyConfig:
+    keys = {"synthesis": PRIVATE_GAN | source, "settings": BUDGETS, "privacy": {"generator_share": share}}
+    return parse(content | keys, "small")
+
+
+def test_a_generator_with_a_part_of_the_budget_is_its_settings_own(
+    generators: Generators, small_study: dict[str, Any], tmp_path: Path
+) -> None:
+    """And its pool says what it costs; without a part of it, settings share a pool that guarantees nothing."""
+    config = private(small_study, 0.25)
+    pools = pools_of(tmp_path / "private", generators, config)
+    for setting in (*BUDGETS, BUDGETS[0]):
+        of(pools, config.deployment("local", setting))
+    assert len(generators.asked) == 2
+    written = table(tmp_path / "private")
+    assert written["sole_setting"].tolist() == [setting for setting in BUDGETS for _ in "AB"]
+    costs = [float(row["guarantee"].split()[1]) for _, row in written.iterrows()]
+    assert all(row.endswith(" at delta 0.0001 per patient") for row in written["guarantee"])
+    assert costs[0] == costs[1] and costs[2] == costs[3] and costs[2] < 2 and costs[2] < costs[0] < 6
+
+    plain = private(small_study, 0.0)
+    pools = pools_of(tmp_path / "plain", generators, plain)
+    for setting in BUDGETS:
+        of(pools, plain.deployment("local", setting).without_budget())
+    assert len(generators.asked) == 3
+    assert set(table(tmp_path / "plain")["guarantee"]) == {"none"}
+
+
+def test_what_a_pool_guarantees(small_study: dict[str, Any]) -> None:
+    """A quarter of the squared mu of epsilon 6 goes to the generator: half of mu 1.4596."""
+    config = private(small_study, 0.25)
+    one = config.deployment("local", BUDGETS[0])
+    plan = plan_of(one, {"A": 10})
+    found = guarantee_of(one, plan, seeded=False)
+    assert isinstance(found, dict) and (found["delta"], found["unit"]) == (1e-4, "patient")
+    assert found["epsilon"] == pytest.approx(epsilon_of_mu(1.4596 / 2, 1e-4), rel=0.01)
+    assert in_words(found) == f"epsilon {found['epsilon']:.4g} at delta 0.0001 per patient"
+    assert guarantee_of(one, plan, seeded=True) == guarantee_of(one, None, seeded=False) == "none"
+    drawn = study(small_study, "phantom").deployment("local", "pretrained")
+    assert guarantee_of(drawn, None, seeded=True) == in_words("none needed: no patient was looked at")

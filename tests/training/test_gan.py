@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from fedmammo.config.arm import ArmName
 from fedmammo.config.study import StudyConfig
 from fedmammo.models.mcgan import Mcgan, build_mcgan
 from fedmammo.synthesis.sources import FromGan
 from fedmammo.training.gan import AVERAGE, Patients, gan_name, train_gan
-from fedmammo.training.task import Cell
 
 SOURCE = FromGan(source="gan", image_size=32, width=4)
 
@@ -101,7 +101,7 @@ def test_three_images_of_one_class_are_enough(gan: Mcgan) -> None:
 
 def test_a_hospitals_own_gan_has_one_name_in_the_local_and_the_federated_arm(phantom_study: dict) -> None:
     def name(
-        arm: str,
+        arm: ArmName,
         combine: str,
         folds: int = 0,
         seed: int = 0,
@@ -112,7 +112,7 @@ def test_a_hospitals_own_gan_has_one_name_in_the_local_and_the_federated_arm(pha
         synthesis, privacy = {"source": "gan", "combine": combine, **keys}, {"generator_share": share}
         changes = {"synthesis": synthesis, "evaluation": {"folds": folds}, "privacy": privacy, "settings": [setting]}
         config = StudyConfig.model_validate({**phantom_study, **changes})
-        return gan_name(Cell(arm, setting, seed, 0, 0), config, arm == "centralized", "north")
+        return gan_name(config.deployment(arm, setting, seed), "all" if arm == "centralized" else "north")
 
     assert name("local", "pool") == name("federated", "pool") == "generator-alone-north-none-draw0"
     assert name("federated", "average") == "generator-federated-none-draw0"

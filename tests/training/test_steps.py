@@ -1,7 +1,7 @@
 """The training loop against steps computed by hand, and scoring."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,10 +14,11 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.disk.files import read_tensors, write_tensors
 from fedmammo.features.inputs import Inputs
-from fedmammo.features.store import FeatureStore
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import initial_model
 from fedmammo.randomness import generator_of
+from fedmammo.strategies.base import LocalRound
+from fedmammo.strategies.fedprox import FedProx
 from fedmammo.training.steps import batches_of_patients, score, train
 
 CPU = torch.device("cpu")
@@ -93,7 +94,7 @@ class Hand:
         self.inputs.classifier.center.zero_()
         self.inputs.classifier.scale.fill_(1)
         malignant = cohort.manifest["malignant"].to_numpy()
-        store = FeatureStore(self.inputs.folder, len(malignant), lambda: 64)
+        _, store = self.inputs._sets[0]
         self.a, self.b = np.flatnonzero(malignant)[:1], np.flatnonzero(~malignant)[:3]
         for view, values in zip(self.inputs.views, ([2, 1, -1, 3], [-1, -1, -1, -1]), strict=False):
             for array in store.files(view.name):
@@ -108,10 +109,14 @@ class Hand:
     def train(self, steps: int = 1, mu: float = 0.0, start: float = 0.0) -> tuple[Tensor, float, dict[str, float]]:
         """Weights and bias after so many steps, and the numbers."""
         incoming = {"head.weight": torch.full((1, 64), start), "head.bias": torch.zeros(1)}
-        outgoing, numbers, _ = train(
-            self.inputs, [self.a, self.b], self.config, steps, generator(), incoming, {}, proximal_mu=mu
-        )
-        return outgoing["head.weight"][0], outgoing["head.bias"].item(), numbers
+        prox = FedProx(name="FedProx", proximal_mu=mu)
+        local = LocalRound(cast(Any, None), incoming, {}, {})  # FedProx looks at the model alone
+        trained, numbers, _ = train(
+            self.inputs, [self.a, self.b], self.config, steps, generator(), incoming, {},
+            correct=lambda parameters: prox.correct(local, parameters),
+        )  # fmt: skip
+        assert trained.public == {}
+        return trained.model["head.weight"][0], trained.model["head.bias"].item(), numbers
 
 
 def sigmoid(value: float) -> float:
@@ -172,7 +177,7 @@ def test_one_view_of_every_image_is_drawn_anew(own_cohort: Cohort) -> None:
         incoming = {"head.weight": torch.zeros(1, 64), "head.bias": torch.zeros(1)}
         draw = generator_of(0, "views", number)
         outgoing, _, _ = train(hand.inputs, [hand.a, hand.b], hand.config, 1, draw, incoming, {})
-        weight = outgoing["head.weight"][0, 0].item()
+        weight = outgoing.model["head.weight"][0, 0].item()
         nearest = min(possible, key=lambda value: abs(value - weight))
         assert weight == pytest.approx(nearest, abs=1e-6)
         seen.add(nearest)
@@ -250,11 +255,12 @@ def test_rounds_do_not_interrupt_the_optimiser(
     inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     patients = [np.arange(6)]
     inputs.compute(patients[0])
-    expected, numbers, whole_state = train(inputs, patients, config, 6, generator(), initial_model(config, 0), {})
+    whole, numbers, whole_state = train(inputs, patients, config, 6, generator(), initial_model(config, 0), {})
+    expected = whole.model
 
     model, state, images = initial_model(config, 0), {}, 0.0
     for number, steps in enumerate((1, 2, 3)):
-        model, some, state = train(inputs, patients, config, steps, generator_of(number), model, state)
+        (model, _), some, state = train(inputs, patients, config, steps, generator_of(number), model, state)
         images += some["images"]
         write_tensors(tmp_path / "state", state)
         state, _ = read_tensors(tmp_path / "state")
@@ -271,10 +277,10 @@ def test_a_fresh_state_is_another_continuation(phantom_cohort: Cohort) -> None:
     config = diagnosis(optimizer={"learning_rate": 0.01})
     inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     inputs.compute(np.arange(6))
-    model, _, state = train(inputs, [np.arange(6)], config, 2, generator(), initial_model(config, 0), {})
+    (model, _), _, state = train(inputs, [np.arange(6)], config, 2, generator(), initial_model(config, 0), {})
     continued, _, _ = train(inputs, [np.arange(6)], config, 1, generator(), model, state)
     forgotten, _, _ = train(inputs, [np.arange(6)], config, 1, generator(), model, {})
-    assert not torch.equal(continued["head.weight"], forgotten["head.weight"])
+    assert not torch.equal(continued.model["head.weight"], forgotten.model["head.weight"])
 
 
 def test_what_is_frozen_does_not_change(phantom_cohort: Cohort) -> None:
@@ -286,7 +292,7 @@ def test_what_is_frozen_does_not_change(phantom_cohort: Cohort) -> None:
     outgoing, _, _ = train(inputs, [np.arange(4)], config, 2, generator(), initial_model(config, 0), {})
     after = inputs.classifier.state_dict()
     changed = {name for name in before if not torch.equal(after[name], before[name])}
-    assert changed == outgoing.keys() == inputs.classifier.trained().keys()
+    assert changed == outgoing.model.keys() == inputs.classifier.trained().keys()
     assert not inputs.classifier.training
 
 
@@ -302,7 +308,7 @@ def test_random_paths_come_from_the_round_and_leave_no_trace(phantom_cohort: Coh
         before = torch.random.get_rng_state()
         outgoing, _, _ = train(inputs, [np.arange(4)], config, 2, draw, incoming, {})
         assert torch.equal(torch.random.get_rng_state(), before)
-        return outgoing["head.weight"]
+        return outgoing.model["head.weight"]
 
     first = trained(1, generator())
     assert torch.equal(trained(2, generator()), first)

@@ -1,0 +1,135 @@
+"""One deployment of a study: an arm, a setting, a seed, a draw of hospitals and a fold, with the sections it uses."""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from fedmammo.config.arm import Arm, ArmName
+from fedmammo.config.privacy import Privacy
+from fedmammo.config.schema import Section
+from fedmammo.config.sections import DiagnosisConfig, FederationConfig
+from fedmammo.config.setting import Setting, SettingName
+from fedmammo.strategies.base import BaseStrategy
+from fedmammo.strategies.fedavg import FedAvg
+from fedmammo.synthesis.sources import FromGan, Synthesis
+
+
+class Dealing(Section):
+    """How a hospital's own patients are divided into those that train, set thresholds and are tested.
+
+    `stratified` divides benign and malignant patients alike. A study that has a setting with a budget divides without
+    labels in all its settings: who trains must not depend on what is protected.
+    """
+
+    test: str = Field(description="Split whose patients are tested; without folds.")
+    folds: int = Field(ge=0, description="Folds of cross-validation over all patients, or 0.")
+    validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the training patients that set thresholds.")
+    stratified: bool = Field(description="Whether labels are looked at.")
+
+
+class Deployment(Section):
+    """A value that travels once, and is named by its digest from then on.
+
+    It holds what it uses and nothing else: no path, no secret, no hospital's limits, not where hospitals compute.
+    """
+
+    arm_name: ArmName = Field(description="The arm.")
+    setting_name: SettingName = Field(description="The setting.")
+    seed: int = Field(ge=0, description="Seed of the classifier, of the order of patients, and of folds.")
+    draw: int = Field(ge=0, description="Seed of the draw of hospitals and of validation patients.")
+    fold: int = Field(ge=0, description="Which fold is tested; 0 where there are none.")
+    diagnosis: DiagnosisConfig = Field(description="The classifier, nothing overridden any more.")
+    federation: FederationConfig = Field(description="Rounds and strategy, likewise.")
+    privacy: Privacy | None = Field(description="How patients are protected; none without a budget.")
+    source: Synthesis | None = Field(description="Where synthetic images come from; none where none are used.")
+    dealing: Dealing = Field(description="Who trains, sets thresholds and is tested.")
+
+    @model_validator(mode="after")
+    def _budget_is_one_thing(self) -> "Deployment":
+        """Refuse what says two things of its budget: hospitals read one here, and the other there."""
+        if (self.privacy is None) != (self.setting.epsilon is None):
+            raise ValueError(
+                f"privacy: belongs to settings with a budget, and to no others; not so in {self.setting_name}"
+            )
+        if self.privacy is not None and self.privacy.secret_seed is not None:
+            raise ValueError("privacy.secret_seed: hospitals have secrets of their own")
+        if self.privacy is not None and self.dealing.stratified:
+            raise ValueError("dealing.stratified: under a budget who trains does not depend on labels")
+        return self
+
+    @property
+    def arm(self) -> Arm:
+        """Who learns with whom."""
+        return Arm.of(self.arm_name)
+
+    @property
+    def setting(self) -> Setting:
+        """What is learned from, under which budget."""
+        return Setting.of(self.setting_name)
+
+    @property
+    def name(self) -> str:
+        """File-safe name."""
+        return f"{self.arm_name}-{self.setting_name}-seed{self.seed}-draw{self.draw}-fold{self.fold}"
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where it stands in a study's tables: arm, setting, seed, draw, fold."""
+        return {
+            "arm": self.arm_name,
+            "setting": self.setting_name,
+            "seed": self.seed,
+            "draw": self.draw,
+            "fold": self.fold,
+        }
+
+    @property
+    def stream(self) -> tuple[int | str, ...]:
+        """What its streams of ordinary randomness begin with."""
+        return self.seed, self.arm_name, self.setting_name, self.draw, self.fold
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of its sections, which names it in every message after the first."""
+        return _digest(self.model_dump(mode="json"))
+
+    @property
+    def study(self) -> str:
+        """SHA-256 of what is done whatever the seed, draw and fold: what a hospital's people approve."""
+        return _digest(self.model_dump(mode="json", exclude={"seed", "draw", "fold"}))
+
+    @property
+    def generator_share(self) -> float:
+        """The share of the budget that the generator gets; 0 where none is private."""
+        if self.privacy is None or self.setting.kind == "real" or not isinstance(self.source, FromGan):
+            return 0.0
+        return 1.0 if self.setting.kind == "synthetic" else self.privacy.generator_share
+
+    @property
+    def central(self) -> bool:
+        """Whether a trusted server adds the noise."""
+        return self.privacy is not None and self.privacy.trust == "central"
+
+    @property
+    def strategy(self) -> BaseStrategy:
+        """How a federation combines models; a holder that trains alone gets its own back."""
+        return self.federation.strategy if self.arm.federated else FedAvg()
+
+    @property
+    def gan(self) -> FromGan:
+        """The source, where it is a GAN. Raises ValueError where it is none."""
+        if not isinstance(self.source, FromGan):
+            raise ValueError("the deployment's images do not come from a GAN")
+        return self.source
+
+    def without_budget(self) -> "Deployment":
+        """Return the same without a budget: what trains a generator that has no part in one."""
+        if self.privacy is None:
+            return self
+        return self.model_copy(update={"privacy": None, "setting_name": self.setting.kind})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,99 @@
+"""A site file: what a hospital tells its own software alone; `fedmammo schema --site` explains each key."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from fedmammo.config.arm import ALL
+from fedmammo.config.reading import fill_in, first_fault
+from fedmammo.config.schema import Section
+from fedmammo.errors import InputError
+from fedmammo.hospitals.digitiser import Digitiser
+from fedmammo.privacy.limits import Limits
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+
+class SiteFile(Section):
+    """A hospital's own file. No message changes what stands here, and none may name it. Paths are relative to it."""
+
+    name: str = Field(pattern=NAME, description="Name of the hospital, by which studies know it.")
+    kind: Literal["real", "simulated"] = Field(
+        default="real",
+        description="`real`: one privacy odometer over everything that was ever released, and studies need approval; "
+        "`simulated`: each deployment is a hospital that might have been, with an odometer of its own.",
+    )
+    cohort: Path = Field(description="Folder of the prepared cohort (`fedmammo data prepare`).")
+    state: Path = Field(
+        description="Folder of what the hospital keeps for itself: secret, ledgers, agreements, optimiser states."
+    )
+    pools: Path | None = Field(
+        default=None, description="Folder of synthetic images that arrive; `pools` in the folder of state if not told."
+    )
+    patients: Path | None = Field(
+        default=None,
+        description="Simulation alone: table of the cohort's patients whom the hospital holds, by pseudonym; without "
+        "it the hospital holds the whole cohort.",
+    )
+    digitisers: dict[str, Digitiser] = Field(
+        default_factory=dict, description="Simulation alone: the film digitisers that the table of patients names."
+    )
+    limits: Limits = Field(default_factory=Limits, description="What the hospital allows, whatever a server asks.")
+    scores: Literal["rows", "summaries", "not"] = Field(
+        default="not",
+        description="How scores of tested patients may leave: `rows`, one for each image under a pseudonym; "
+        "`summaries`, metrics alone; `not`.",
+    )
+    weights: dict[str, Path] = Field(
+        default_factory=dict, description="Files of networks' weights, by the SHA-256 by which deployments name them."
+    )
+    algorithms: list[str] = Field(
+        default_factory=list,
+        description="Import paths (`package.module:Class`) of algorithms of others that may run here.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where the hospital computes.")
+    threads: int = Field(default=1, ge=1, le=1024, description="Processor threads; sums depend on their number.")
+    uplink_megabits_per_second: float = Field(default=20.0, gt=0, description="Speed of the line, for simulated times.")
+    images_per_second: float = Field(default=20.0, gt=0, description="Speed of the computer, for simulated times.")
+    secret_seed: int | None = Field(
+        default=None, description="For tests alone: the secret comes from this number, and nothing is private."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, value: str, info: Any) -> str:
+        if value in ("server", "nodes"):
+            raise ValueError(f"{value!r} is taken, choose another name")
+        return value
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it is the holder of every hospital's patients, in a simulation."""
+        return self.name == ALL
+
+
+def read_site_file(path: Path) -> SiteFile:
+    """Read a site file; its paths become absolute.
+
+    Raises InputError, in one line, for a file that cannot be read, bad YAML, an unknown key or a wrong value.
+    """
+    try:
+        content = fill_in(yaml.safe_load(path.read_text(encoding="utf-8")), str(path))
+        file = SiteFile.model_validate(content)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise InputError(f"{path}: cannot be read ({reason}); give the path of a site file") from error
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_fault(error)}; fedmammo schema --site explains every key") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    here = path.resolve().parent
+    paths = {name: here / value for name in ("cohort", "state", "pools", "patients") if (value := getattr(file, name))}
+    return file.model_copy(update=paths)
+
+
+def write_site_file(file: SiteFile) -> str:
+    """Return the text of a site file, defaults left out."""
+    return yaml.safe_dump(file.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)

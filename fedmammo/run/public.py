@@ -1,0 +1,35 @@
+"""What the server has of a study that no patient has a part in: the network, as drawn patches centre and scale it."""
+
+from pathlib import Path
+
+import torch
+
+from fedmammo.config.deployment import Deployment
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.study import StudyConfig
+from fedmammo.features.inputs import Inputs
+from fedmammo.stages.opened import pick_device, with_weights
+
+
+class Public:
+    """The server's own network and computer.
+
+    Args:
+        config: the study.
+        run: folder of the run.
+    """
+
+    def __init__(self, config: StudyConfig, run: Path) -> None:
+        self._weights = config.weights
+        self.threads = config.engine.threads_per_hospital
+        self.device: torch.device = pick_device(config.engine.device)
+        cohort = Path(config.cohort.path)  # a simulation keeps there what is worked out from drawn patches
+        self._folder = (cohort if cohort.is_dir() else run) / "features"
+
+    def diagnosis(self, deployment: Deployment) -> DiagnosisConfig:
+        """Return a deployment's classifier, with the file of its weights."""
+        return with_weights(deployment.diagnosis, self._weights)
+
+    def inputs(self, deployment: Deployment) -> Inputs:
+        """Open a deployment's network, without any image."""
+        return Inputs(None, self.diagnosis(deployment), self.device, None, self._folder)

@@ -1,0 +1,81 @@
+"""The tables of a run as pandas DataFrames, each column of the type that its file means."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from io import BytesIO
+from pathlib import Path
+
+import pandas as pd
+
+from fedmammo.config.study import StudyConfig
+from fedmammo.errors import InputError
+
+# What is not listed is text, hospitals that are called `None` or `007` among it.
+NUMBERS: dict[str, dict[str, type]] = {
+    "results": dict.fromkeys(("value", "ci_low", "ci_high", "prevalence", "epsilon", "delta"), float)
+    | dict.fromkeys(("patients", "images"), int),
+    "comparisons": dict.fromkeys(("difference", "ci_low", "ci_high", "at_least", "p"), float),
+    "predictions": dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float},
+    "rounds": dict.fromkeys(("seed", "draw", "fold", "round", "bytes_up", "bytes_down"), int)
+    | dict.fromkeys(("simulated_seconds", "loss", "epsilon_spent"), float),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run left behind; docs/running.md lists the files.
+
+    A table is read when it is first asked for. Asking raises InputError where the run has not come as far, or where
+    the file is damaged. Text that is not there is empty, a number that is not there is NaN.
+
+    Attributes:
+        folder: of the run.
+        study: what was run, all defaults filled in.
+    """
+
+    folder: Path
+    study: StudyConfig = field(repr=False)
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """What each model scores: a row for each arm, setting, seed, draw of hospitals, model, place and metric.
+
+        `seed` and `draw` are text, since `all` is one of their values: the mean, with its 95 % interval over patients
+        and seeds.
+        """
+        return self._read("results")
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """`arm` in `setting` minus `against` in `against_setting`, paired, with 95 % interval and two-sided p."""
+        return self._read("comparisons")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A score in [0, 1] for every model and tested or validation image, by pseudonym; `label` 1 is malignant."""
+        return self._read("predictions")
+
+    @cached_property
+    def rounds(self) -> pd.DataFrame:
+        """Each hospital's part in each round of each stage: status, simulated seconds, bytes, loss, epsilon spent."""
+        return self._read("rounds")
+
+    def _read(self, table: str) -> pd.DataFrame:
+        path, numbers = self.folder / f"{table}.csv", NUMBERS[table]
+        if not path.exists():
+            raise InputError(
+                f"{self.folder}: the run has no {path.name} yet; run its study again, with the same folder"
+            )
+        try:
+            content = path.read_bytes()
+            if not content.endswith(b"\n"):  # its last number may have lost digits
+                raise ValueError("its end is missing")
+            columns = content[: content.index(b"\n")].decode().split(",")
+            if missing := set(numbers) - set(columns):
+                raise ValueError(f"no column {min(missing)}")
+            kinds = dict.fromkeys(columns, str) | numbers
+            empty = {column: [""] for column, kind in numbers.items() if kind is float}
+            return pd.read_csv(BytesIO(content), dtype=kinds, keep_default_na=False, na_values=empty)
+        except (OSError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path}: is damaged ({reason}); run its study again, with the same folder") from error

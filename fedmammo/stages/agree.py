@@ -1,0 +1,126 @@
+"""Agreement: a deployment travels once, hospitals declare their sizes, and each works out the plan by itself."""
+
+import json
+from typing import ClassVar
+
+from pydantic import ValidationError
+
+from fedmammo.config.deployment import Deployment
+from fedmammo.privacy.answer import Answer, Mark
+from fedmammo.privacy.guard import Budget, Guard
+from fedmammo.privacy.plan import RefusalError
+from fedmammo.stages.planning import plan_of
+from fedmammo.stages.stage import Incoming, Work
+from fedmammo.training.gan import gan_name
+
+
+class Declare:
+    """A hospital reads what a deployment does, and declares its number of patients."""
+
+    name: ClassVar[str] = "declare"
+    fields: ClassVar[dict[str, Mark]] = {"num-examples": "public"}
+
+    def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
+        """Keep the deployment under its digest."""
+        work.site.keep(work.deployment)
+        return Answer(numbers=work.declared)
+
+
+def read_deployment(text: str, digest: str, algorithms: list[str]) -> Deployment:
+    """Read a deployment that a message brings.
+
+    `algorithms`: import paths that the hospital allows; nothing else is imported. Raises RefusalError for a deployment
+    that is not understood here, that has another digest, or that names an algorithm that is not allowed.
+    """
+    try:
+        name = json.loads(text)["federation"]["strategy"]["name"]
+        if ":" in name and name not in algorithms:
+            raise RefusalError(f"refused: algorithm {name} is not in algorithms of the site file")
+        deployment = Deployment.model_validate_json(text)
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise RefusalError("refused: not a deployment that is understood here") from error
+    if deployment.digest != digest:
+        raise RefusalError("refused: the deployment is not the one that its digest names")
+    return deployment
+
+
+def check_deployment(work: Work) -> None:
+    """Raise RefusalError where a hospital's own file, or what it agreed to before, forbids a deployment.
+
+    Asked before every job: what was allowed when the deployment was declared may not be allowed any more.
+    """
+    for wrong, why in _faults(work):
+        if wrong:
+            raise RefusalError(f"refused: {why}")
+
+
+def _faults(work: Work) -> list[tuple[bool, str]]:
+    """List what a hospital's own file forbids of a deployment."""
+    site, deployment, limits = work.site, work.deployment, work.site.limits
+    budget, trust = deployment.setting.epsilon, deployment.central
+    protected = site.odometer.protected
+    return [
+        (
+            site.asks_for_approval(deployment),
+            f"study {deployment.study} is not approved; fedmammo site approve does so",
+        ),
+        (site.file.scores != "rows", f"scores: {site.file.scores}; the study asks for rows of tested patients"),
+        (
+            budget is None and limits.without_budget == "refused",
+            "without_budget: refused; the hospital takes part in nothing but settings with a budget",
+        ),
+        (
+            budget is not None and not 0 < budget <= limits.maximum_epsilon,
+            f"epsilon {budget} is not between 0 and the maximum_epsilon of {limits.maximum_epsilon:g}",
+        ),
+        (trust and limits.central_trust == "refused", "central_trust: refused; the server is not trusted to add noise"),
+        (
+            not site.simulated and budget is not None and deployment.dealing.folds > 0,
+            "folds test every patient whom the budget protects",
+        ),
+        (
+            budget is None and not protected.isdisjoint((*work.holder.trained, *work.holder.shown)),
+            "patients are protected by a budget that was agreed to before; nothing of them leaves without one",
+        ),
+        (
+            not protected.isdisjoint(work.holder.shown),
+            "patients who are protected by a budget would be tested or would set thresholds",
+        ),
+    ]
+
+
+class Agree:
+    """A hospital works out the plan from the deployment and everybody's declared number of patients, and agrees."""
+
+    name: ClassVar[str] = "agree"
+    fields: ClassVar[dict[str, Mark]] = {}
+
+    def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
+        """Write down the plan. Raises RefusalError where it is not the one that is asked for, or passes a limit."""
+        site, deployment = work.site, work.deployment
+        try:
+            patients = {str(name): int(count) for name, count in json.loads(work.text).items()}
+        except (ValueError, AttributeError, TypeError) as error:
+            raise RefusalError("refused: the declared numbers of patients cannot be read") from error
+        plan = plan_of(deployment, patients)
+        if plan is None or plan.digest != work.job.plan:
+            raise RefusalError("refused: the plan that is asked for is not the one that the hospital works out")
+        plan.check(site.limits, site.name, len(work.holder.training))
+        guards = [
+            guard_of(work, generator) for generator in ((False, True) if deployment.generator_share else (False,))
+        ]
+        if not all(guard.ledger.knows(plan) for guard in guards):  # else a part of it was spent already
+            site.odometer.check([(one, one.steps) for one in plan.mechanisms])
+        site.odometer.protect(work.holder.trained)
+        for guard in guards:
+            guard.agree(plan, site.limits, site.name)
+        return Answer()
+
+
+def guard_of(work: Work, generator: bool) -> Budget:
+    """Return the guard of a deployment with a budget, or of the generator that it shares with others."""
+    site, deployment = work.site, work.deployment
+    shared = [site.name_of(deployment, gan_name(deployment, site.name))] if deployment.generator_share else []
+    name, before = (shared[0], []) if generator else (site.name_of(deployment), shared)
+    ledger = site.odometer.ledger(name, before)
+    return Budget(ledger, site.odometer, site.secret, work.holder.trained, work.job.plan)

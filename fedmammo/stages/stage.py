@@ -1,0 +1,199 @@
+"""What every step of a study has: a job that asks for it, and two halves."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fedmammo.config.deployment import Deployment
+from fedmammo.features.inputs import Inputs
+from fedmammo.hospitals.holder import Holder
+from fedmammo.hospitals.site import Site
+from fedmammo.privacy.answer import Answer, Mark
+from fedmammo.privacy.guard import Guard, digest_of_tensors
+from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.secret import Secret
+from fedmammo.stages.opened import inputs_of, inputs_with_pool
+from fedmammo.strategies.base import BaseStrategy
+
+DIGEST = re.compile("[0-9a-f]{64}")
+Tensors = dict[str, Tensor]
+Incoming = dict[str, Tensors]
+"""Tensors of a message, by record: `arrays` is the model."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a message asks of a hospital: names and numbers, no path, no configuration, no secret.
+
+    Attributes:
+        stage: which step.
+        deployment: digest of the deployment.
+        round: 1 for the first round; 0 where there are none.
+        part: which part of the work is this hospital's, from 0.
+        parts: in how many parts hospitals do it between them; 1 where each does all.
+        pool: digest of the synthetic images that the job is about.
+        plan: digest of the plan that was agreed to, where the deployment has a budget.
+    """
+
+    stage: str
+    deployment: str
+    round: int = 0
+    part: int = 0
+    parts: int = 1
+    pool: str | None = None
+    plan: str | None = None
+
+    def to_json(self) -> str:
+        """Write as text."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Job":
+        """Read what `to_json` wrote. Raises RefusalError for anything else."""
+        try:
+            job = cls(**json.loads(text))
+            texts = (job.stage, job.deployment, job.pool or "", job.plan or "")
+            if (
+                not all(type(value) is str for value in texts)
+                or not type(job.round) is type(job.part) is type(job.parts) is int
+                or not (job.round >= 0 <= job.part < job.parts)
+            ):
+                raise TypeError("a value of another kind")
+            if not all(value is None or DIGEST.fullmatch(value) for value in (job.deployment, job.pool, job.plan)):
+                raise ValueError("what is named by a digest has another name")
+            return job
+        except (TypeError, ValueError) as error:
+            raise RefusalError(f"refused: not a job that is understood here: {error}") from error
+
+
+class Work(NamedTuple):
+    """A job at a hospital: the hospital's own site, its own copy of the deployment."""
+
+    site: Site
+    deployment: Deployment
+    job: Job
+    text: str = ""  # of the one agreement
+
+    @property
+    def holder(self) -> Holder:
+        """Who trains, sets thresholds and is tested here."""
+        return self.site.holder(self.deployment)
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the hospital's network reads of its images, with those of the job's pool behind them."""
+        return inputs_with_pool(self.site, self.deployment, self.job.pool) if self.job.pool else self.inputs_alone
+
+    @property
+    def inputs_alone(self) -> Inputs:
+        """What the hospital's network reads of its images."""
+        return inputs_of(self.site, self.deployment)
+
+    @property
+    def of_pool(self) -> np.ndarray:
+        """Rows of the pool's images."""
+        inputs = self.inputs
+        return np.arange(inputs.images_of_patients, len(inputs.malignant))
+
+    @property
+    def folder(self) -> Path:
+        """Folder of what the hospital keeps of the deployment between rounds."""
+        return self.site.folder / self.site.name_of(self.deployment)
+
+    @property
+    def declared(self) -> dict[str, float]:
+        """The hospital's declared number of training patients, its weight in averages."""
+        return {"num-examples": float(len(self.holder.training))}
+
+
+class Stage(Protocol):
+    """A step of a study, at a hospital. Neither half knows Flower."""
+
+    name: ClassVar[str]
+    fields: ClassVar[dict[str, Mark]]
+    """What leaves a hospital, and under which mark; a field without a mark does not leave under a budget."""
+
+    def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
+        """Do a hospital's part. Raises RefusalError where it was not agreed to, StudyError where it cannot be done."""
+        ...
+
+
+class Turn(NamedTuple):
+    """What the server has in hand when a group's answers to a round are there.
+
+    Attributes:
+        deployment: the deployment.
+        plan: what was agreed to, where there is a budget.
+        group: name of the group.
+        number: of the round, from 1.
+        model: the model that was sent.
+        kept: what else the server keeps of the group, by name.
+        answers: by hospital.
+        mean: combines the answers' tensors as the strategy does.
+        patients: declared training patients of all members, also of those that did not answer.
+        secret: the server's own.
+        device: where the server computes.
+    """
+
+    deployment: Deployment
+    plan: Plan | None
+    group: str
+    number: int
+    model: Tensors
+    kept: Tensors
+    answers: dict[str, Answer]
+    mean: Callable[[], Tensors]
+    patients: int
+    secret: Secret
+    device: torch.device
+
+    @property
+    def agreed(self) -> Plan:
+        """The plan, where there is one. Raises ValueError where there is none."""
+        if self.plan is None:
+            raise ValueError("the deployment has no budget")
+        return self.plan
+
+    @property
+    def central(self) -> bool:
+        """Whether the server adds the noise."""
+        return self.plan is not None and self.plan.trust == "central"
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """Name, for a stream of noise, what was answered to what."""
+        who = {"deployment": self.deployment.digest, "group": self.group, "round": self.number}
+        return who | {"answered": list(self.answers), "model": digest_of_tensors(self.model)}
+
+
+class Rounds(Protocol):
+    """The server's half of a step that is taken in rounds: what goes out, what is made of the answers."""
+
+    name: ClassVar[str]
+
+    def rounds(self, deployment: Deployment) -> int:
+        """How many there are."""
+        ...
+
+    def averaged(self, deployment: Deployment) -> int:
+        """Over how many last rounds the final model is averaged."""
+        ...
+
+    def strategy(self, deployment: Deployment) -> BaseStrategy:
+        """How a federation's answers are combined."""
+        ...
+
+    def beside(self, deployment: Deployment, kept: Tensors, began: bool) -> Incoming:
+        """Return what goes out beside the model. `began`: whether every member has answered a round before."""
+        ...
+
+    def at_server(self, turn: Turn) -> tuple[Tensors, Tensors]:
+        """Return a group's new model, and what else the server keeps of the group."""
+        ...

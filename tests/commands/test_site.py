@@ -1,0 +1,132 @@
+"""A hospital looks at its own site, and a study that asks for more than a site file allows."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.commands.site import approve, check_page
+from fedmammo.config.study import StudyConfig, parse
+from fedmammo.errors import InputError, StudyError
+from fedmammo.hospitals.site import Site
+
+STUDY = "3f" * 32
+
+
+@pytest.fixture
+def site_file(phantom_cohort: Cohort, tmp_path: Path) -> Callable[..., Path]:
+    """Write the site file of a real hospital, for its owner alone."""
+
+    def written(**keys: Any) -> Path:
+        path = tmp_path / "site.yaml"
+        content = {"name": "north", "cohort": str(phantom_cohort.folder), "state": "state", "scores": "rows"}
+        path.write_text(yaml.safe_dump(content | keys))
+        path.chmod(0o600)
+        return path
+
+    return written
+
+
+def test_a_page_for_a_hospital_that_could_take_part(site_file: Callable[..., Path]) -> None:
+    page = {part.title: part for part in check_page(site_file())}
+    assert page["north: could take part"].lines == []
+    table = page["patients by split and class"].table
+    assert table is not None and table.set_index("split").loc["train"].tolist() == [10, 10, 20]
+    refused = " / ".join(page["what it would refuse"].lines)
+    assert "every study but the 0 that were approved" in refused
+    assert "every setting without a privacy budget" in refused and "central" in refused
+    assert page["what it has released"].lines[0] == "epsilon 0 of 100 in its lifetime, at delta 0.0001"
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({"scores": "not"}, "scores: not; studies ask for rows of tested patients"),
+        ({"secret_seed": 1}, "secret_seed: the secret comes from a number, and nothing is private"),
+        ({"weights": {"ab" * 32: "gone.safetensors"}}, "gone.safetensors is not there; mend the site file"),
+    ],
+)
+def test_what_keeps_a_hospital_from_taking_part(site_file: Callable[..., Path], keys: Any, problem: str) -> None:
+    first = check_page(site_file(**keys))[0]
+    assert first.title == "north: cannot take part as it is"
+    assert any(problem in line for line in first.lines)
+
+
+def test_a_site_file_that_others_can_read(site_file: Callable[..., Path]) -> None:
+    path = site_file()
+    path.chmod(0o644)
+    assert check_page(path)[0].lines == [
+        f"site file: others may read {path}; take that from them with chmod go= {path}"
+    ]
+
+
+def test_people_approve_a_study_by_its_digest(site_file: Callable[..., Path]) -> None:
+    path = site_file()
+    approve(path, STUDY)
+    assert Site.open(path).approved == [STUDY]
+    with pytest.raises(InputError, match=r"^real-epsilon-6: is not the digest of a study"):
+        approve(path, "real-epsilon-6")
+
+
+def test_a_site_file_that_is_not_there_or_says_what_nobody_knows(site_file: Callable[..., Path]) -> None:
+    with pytest.raises(InputError, match=r"nowhere\.yaml: cannot be read \(No such file or directory\)"):
+        check_page(Path("nowhere.yaml"))
+    with pytest.raises(InputError, match=r"site\.yaml: epsilon: unknown key; fedmammo schema --site explains"):
+        check_page(site_file(epsilon=6))
+
+
+@pytest.mark.parametrize(
+    ("profile", "settings", "reason"),
+    [
+        ({"privacy": {"maximum_epsilon": 100}}, ["real-epsilon-6", "real"], "B failed: RefusalError: refused: without"),
+        (
+            {"privacy": {"maximum_epsilon": 1, "without_budget": "accepted"}},
+            ["real-epsilon-1", "real-epsilon-6"],
+            r"B failed: RefusalError: refused: epsilon 6\.0 is not between 0 and the maximum_epsilon of 1",
+        ),
+        (
+            {"scores": "not", "privacy": {"without_budget": "accepted"}},
+            ["real"],
+            "B failed: RefusalError: refused: scores: not; the study asks for rows of tested patients",
+        ),
+    ],
+)
+def test_a_study_that_asks_for_more_is_refused_before_anything_is_computed(
+    phantom_study: dict[str, Any],
+    run_inline: Callable[[StudyConfig, Path], Path],
+    tmp_path: Path,
+    profile: dict[str, Any],
+    settings: list[str],
+    reason: str,
+) -> None:
+    """One line names the limit; the hospital computed nothing of it, and what others finished is kept."""
+    profiles = {"A": {"privacy": {"without_budget": "accepted"}}, "B": profile}
+    for name, content in profiles.items():
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, **content}))
+    phantom_study["hospitals"]["assignment"] = {
+        "by": "profiles",
+        "profiles": [str(tmp_path / f"{n}.yaml") for n in "AB"],
+    }
+    phantom_study |= {"settings": settings, "arms": ["federated"]}
+    phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 0.1}
+    run = tmp_path / "run"
+    with pytest.raises(StudyError, match=reason):
+        run_inline(parse(phantom_study, "small"), run)
+    assert not list(run.glob(f"hospitals/*/federated-{settings[-1]}-*"))
+    assert not (run / f"deployments/federated-{settings[-1]}-seed0-draw0-fold0").exists()
+    finished = pd.read_csv(run / "results.csv")["setting"].unique().tolist() if (run / "results.csv").exists() else []
+    assert finished == settings[:-1]
+
+
+def test_in_the_centralised_arm_a_failure_names_the_holder_of_all_patients(
+    phantom_study: dict[str, Any], run_inline: Callable[[StudyConfig, Path], Path], tmp_path: Path
+) -> None:
+    """The optimiser's steps are so large that the model is not finite."""
+    phantom_study["arms"] = ["centralized"]
+    phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 1e300}
+    with pytest.raises(StudyError, match="all failed: StudyError: its model is not finite"):
+        run_inline(parse(phantom_study, "small"), tmp_path / "run")
