@@ -226,7 +226,7 @@ def test_trap_10_swin_through_the_whole_loop(own_cohort: Cohort, fine_grid: None
 
 
 def test_trap_11_a_generator_that_is_not_private_voids_what_uses_it(new_study: Any, tmp_path: Path) -> None:
-    """A classifier with a budget, pretrained on a pool: none from end to end, unless no patient was looked at."""
+    """A classifier with a budget, pretrained on a pool: none from end to end, unless the pool was drawn by rule."""
     content = new_study() | {"settings": ["real-epsilon-6", "pretrained-epsilon-6"], "arms": ["federated"]}
     config = parse(content | {"synthesis": {"source": "phantom"}}, "")
     table = pd.DataFrame([{"arm": "federated", "setting": "pretrained", "sole_setting": "", "seed": "all", "draw": "0",
