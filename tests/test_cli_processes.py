@@ -113,7 +113,9 @@ def test_a_finished_run_is_shown_again_and_nothing_is_computed(study: Path, tmp_
     (run,) = (tmp_path / "runs").iterdir()
     assert re.fullmatch(r"small-\d{8}-\d{6}", run.name)
     files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in run.rglob("*") if path.is_file()}
-    computed = {path for path in files if path.parent != run} | {run / "timings.csv"}
+    dealt = {*run.glob("hospitals/*/site.yaml"), *run.glob("hospitals/*/patients.csv"), run / "hospitals/nodes.json"}
+    computed = {path for path in files if path.parent != run} - dealt | {run / "timings.csv"}
+    assert len(dealt) == 2 * 4 + 1 and dealt < files.keys(), "written again as config.yaml is, the same"
     assert any(path.suffix == ".safetensors" for path in computed)
 
     again = in_a_process("run", study, "--out", run.relative_to(tmp_path), cwd=tmp_path)

@@ -96,7 +96,7 @@ def _check(used: pd.DataFrame) -> None:
 
 
 def _check_patients_whole(test: pd.DataFrame) -> None:
-    for column, within in (("hospital", ["draw", "patient"]), ("fold", ["seed", "patient"])):
+    for column, within in (("hospital", ["draw", "patient"]), ("fold", ["seed", "draw", "patient"])):
         places = test.groupby(within)[column].transform("nunique")
         _refuse(test[places > 1], f"expected a patient's test images in one {column}: assign the patient whole")
 
