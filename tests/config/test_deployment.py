@@ -71,7 +71,7 @@ def told(whole: dict[str, Any]) -> dict[str, Any]:
     return whole | {"arms": {"local": {}, "federated": {}}, "settings": {name: {} for name in NAMES.values()}}
 
 
-@pytest.mark.parametrize(("key", "value", "whose"), USED, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("key", "value", "whose"), USED, ids=[key for key, _, _ in USED])
 def test_a_digest_changes_with_what_is_used(told: dict[str, Any], key: str, value: Any, whose: set[str]) -> None:
     before, after = digests(parse(told, "small")), digests(changed(told, key, value))
     assert {name for name in NAMES if before[name] != after[name]} == whose
