@@ -76,7 +76,7 @@ def test_imports_form_no_circle() -> None:
     for module in MODULES:
         visit(module, ())
     assert done == set(MODULES)
-    assert {"fedmammo.cohort.store", "fedmammo.config.arm"} <= imports("fedmammo.study"), "what is there is seen"
+    assert {"fedmammo.cohort.store", "fedmammo.config.study"} <= imports("fedmammo.study"), "what is there is seen"
 
 
 def within(room: str, but_for: tuple[str, ...] = ()) -> list[str]:

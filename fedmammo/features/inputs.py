@@ -36,6 +36,7 @@ PREFIX = (
     "randomness.py",
 )  # the code that features depend on
 NETWORK = ("network", "weights", "image_size", "features", "directions", "train", "harmonisation", "precision")
+Opened = tuple[Classifier, dict[str, Any], dict[str, Tensor]]
 ANY = {"learning_rate": 1.0}  # of an optimiser, which the network does not depend on
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
 DIRECTION_STAND_INS = 2048  # as many, where their features also give the directions that the head reads
@@ -70,7 +71,10 @@ class Inputs:
         self.weights = {} if config.weights in NO_FILE else {name_of_weights(config.weights): Path(config.weights)}
         self.harmonisation = config.harmonisation
         self.views = views_of(config.augmentation)
-        self.classifier, self._prefix = open_classifier(config, device, public)
+        self.classifier, self._prefix, initial = open_classifier(config, device, public)
+        with torch.no_grad():  # a process opens it once, and may have trained it since
+            for name, parameter in self.classifier.trained().items():
+                parameter.copy_(initial[name])
         self.images_of_patients = 0
         self._sets: list[tuple[ImageSet, FeatureStore]] = []
         if cohort is not None and records is not None:
@@ -173,18 +177,18 @@ def encode(classifier: Classifier, image: Tensor) -> Tensor:
     return classifier.prefix(image) if classifier.has_prefix else image
 
 
-def open_classifier(config: DiagnosisConfig, device: torch.device, public: Path) -> tuple[Classifier, dict[str, Any]]:
+def open_classifier(config: DiagnosisConfig, device: torch.device, public: Path) -> Opened:
     """Open a classifier, centred and scaled by drawn patches; a process opens each once.
 
     `public`: folder in which what is worked out from drawn patches is kept; no patient has a part in it.
-    Returns the classifier, and what the outputs of its frozen prefix depend on.
+    Returns the classifier, what the outputs of its frozen prefix depend on, and its tensors before any training.
     """
     network = DiagnosisConfig.model_validate({name: getattr(config, name) for name in NETWORK} | {"optimizer": ANY})
     return _open_classifier(network.model_dump_json(), device.type, public.resolve())
 
 
 @lru_cache(maxsize=16)
-def _open_classifier(network: str, device: str, public: Path) -> tuple[Classifier, dict[str, Any]]:
+def _open_classifier(network: str, device: str, public: Path) -> Opened:
     config = DiagnosisConfig.model_validate_json(network)
     classifier = build_classifier(config).to(device)
     prefix = {
@@ -215,7 +219,8 @@ def _open_classifier(network: str, device: str, public: Path) -> tuple[Classifie
             write_tensors(path, classifier.constants)
     for name, tensor in read_tensors(path)[0].items():
         getattr(classifier, name).copy_(tensor)
-    return classifier, prefix
+    initial = {name: parameter.detach().clone() for name, parameter in classifier.trained().items()}
+    return classifier, prefix, initial
 
 
 def digest_of_content(content: dict[str, Any]) -> str:

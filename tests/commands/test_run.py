@@ -314,7 +314,7 @@ def test_a_killed_child_is_an_error_and_what_was_finished_is_kept(study: Path, t
     with pytest.raises(ChildError, match=r"process ended with -9 .*finished rounds are kept") as caught:
         run(config, tmp_path / "out", kill_child)
     assert caught.value.exit_code == 3
-    assert (tmp_path / "out/cells/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists()
+    assert (tmp_path / "out/deployments/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists()
     assert children() == before
     assert not ENVIRONMENT.keys() & os.environ.keys() - {"CUBLAS_WORKSPACE_CONFIG"}
 
