@@ -75,8 +75,10 @@ def test_the_documented_lines_run_as_a_script(
         timeout=300,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("centralized features\n")
-    assert {"centralized", "local", "federated"} <= set(done.stdout.split())
+    assert done.stdout.startswith("centralized-real-seed0-draw0-fold0 declare\n")
+    assert {f"{arm}-real-seed0-draw0-fold0" for arm in ("centralized", "local", "federated")} <= set(
+        done.stdout.split()
+    )
     here = run_inline(load(study, ["federation.rounds=3"]), study.parent / "here")
     for table in ("results", "comparisons", "predictions", "rounds"):
         assert (study.parent / f"runs/first/{table}.csv").read_bytes() == (here / f"{table}.csv").read_bytes()
