@@ -25,6 +25,7 @@ from fedmammo.evaluation.attacks import CONFIDENCE, Bound, Flags, Floats
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.site_file import SiteFile, write_site_file
+from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import Plan
@@ -117,7 +118,7 @@ class Audited:
         write_text(folder / "site.yaml", write_site_file(site_file))
         self.site = Site.open(folder / "site.yaml")
         self.deployment = deployment
-        self._server = Secret.of(folder / "server", None)
+        self._server, self._kept = Secret.of(folder / "server", None), Tensors()
         self._own = inputs_of(self.site, deployment)
         _write_features(self._own, inputs, patients, self.places[present], images_of)
 
@@ -153,11 +154,8 @@ class Audited:
 
     def _step(self, plan: Plan, number: int, model: Tensors, sums: Tensors) -> Tensors:
         """Return the model that a trusted server makes of the hospital's clean sums."""
-        from fedmammo.privacy.answer import Answer
-
-        kept = getattr(self, "_kept", {})
         turn = Turn(
-            self.deployment, plan, NAME, number, model, kept, {NAME: Answer(sums)}, dict, 0, self._server,
+            self.deployment, plan, NAME, number, model, self._kept, {NAME: Answer(sums)}, dict, 0, self._server,
             torch.device("cpu"),
         )  # fmt: skip
         found, self._kept = Train().at_server(turn)

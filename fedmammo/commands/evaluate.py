@@ -12,7 +12,7 @@ from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.evaluation.tables import evaluate
-from fedmammo.features.inputs import Inputs
+from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.hospitals.dealing import deal
 from fedmammo.hospitals.records import records_of
 from fedmammo.privacy.answer import Answer
@@ -20,7 +20,6 @@ from fedmammo.run.folder import RunFolder, read_config
 from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.predictions import tabulate
 from fedmammo.run.public import Public
-from fedmammo.stages.opened import FEATURES_AT_ONCE
 from fedmammo.stages.score import MODEL, scores_of
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.study import StudyConfig
 from fedmammo.features.harmonisation import harmonise
-from fedmammo.features.inputs import Inputs
+from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.hospitals.assignment import density_classes
 from fedmammo.hospitals.dealing import deal
 from fedmammo.hospitals.demands import ignored_demands
@@ -25,7 +25,7 @@ from fedmammo.randomness import generator_of
 from fedmammo.report.hospital_figures import DENSITIES
 from fedmammo.report.sites import check_suffix, save
 from fedmammo.report.view import View
-from fedmammo.stages.opened import FEATURES_AT_ONCE, pick_device
+from fedmammo.stages.opened import pick_device
 
 _EXAMPLES = 3  # benign ones, and as many malignant ones
 _IMAGES = 200  # of a hospital, at most, whose gray values are counted

@@ -45,7 +45,7 @@ class StudyConfig(Section):
     engine: EngineConfig = Field(default_factory=EngineConfig, description="Where hospitals compute.")
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How models are scored.")
     arms: dict[ArmName, dict[str, Any]] = Field(
-        default={"centralized": {}, "local": {}, "federated": {}},
+        default={arm: {} for arm in ARMS},
         description="Arms to run, as a list, or with overrides of diagnosis, federation and privacy: "
         "`federated: {diagnosis.optimizer.learning_rate: .01}`.",
     )

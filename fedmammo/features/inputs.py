@@ -38,6 +38,7 @@ PREFIX = (
 NETWORK = ("network", "weights", "image_size", "features", "directions", "train", "harmonisation", "precision")
 Opened = tuple[Classifier, dict[str, Any], dict[str, Tensor]]
 ANY = {"learning_rate": 1.0}  # of an optimiser, which the network does not depend on
+FEATURES_AT_ONCE = 32  # images of which the frozen prefix is computed before somebody reports
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
 DIRECTION_STAND_INS = 2048  # as many, where their features also give the directions that the head reads
 

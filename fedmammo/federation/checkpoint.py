@@ -14,7 +14,7 @@ from fedmammo.disk.files import read_tensors, write_tensors
 
 @dataclass
 class Checkpoint:
-    """Where a cell stands.
+    """Where a deployment stands.
 
     Attributes:
         models: each group's model, tensors by name.

@@ -12,11 +12,11 @@ from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import write_text
-from fedmammo.features.inputs import Inputs
+from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.hospitals.dealing import Dealt, deal
 from fedmammo.hospitals.records import records_of
 from fedmammo.hospitals.site import open_cohort
-from fedmammo.stages.opened import FEATURES_AT_ONCE, pick_device, with_weights
+from fedmammo.stages.opened import pick_device, with_weights
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.quality import Images, quality_of
 from fedmammo.synthesis.sources import POOLS, POOLS_TABLE

@@ -2,10 +2,9 @@
 
 from typing import ClassVar
 
-from fedmammo.features.inputs import Rows
+from fedmammo.features.inputs import FEATURES_AT_ONCE, Rows
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Guard
-from fedmammo.stages.opened import FEATURES_AT_ONCE
 from fedmammo.stages.stage import Incoming, Work
 
 

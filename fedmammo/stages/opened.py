@@ -14,8 +14,6 @@ from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.site import Site
 from fedmammo.synthesis.pool import Pool
 
-FEATURES_AT_ONCE = 32  # images of which a hospital computes the frozen prefix before it reports
-
 
 def pick_device(wanted: str) -> torch.device:
     """Return a device; `auto` is a GPU where this process sees one.

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from fedmammo.config.deployment import Deployment
 from fedmammo.errors import StudyError
-from fedmammo.features.inputs import Inputs
+from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.randomness import generator_of
 from fedmammo.training import steps
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
 
 PRETRAINING = "pretraining"  # in place of a deployment, where those that begin with it share it
-FEATURES_AT_ONCE = 32  # images
 
 
 def pretrain(
