@@ -30,7 +30,7 @@ from fedmammo.federation.rounds import Deployed, RoundsOf
 from fedmammo.federation.server import Report, Server
 from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
 from fedmammo.hospitals.profiles import digest_of_profiles
-from fedmammo.models.classifier import CONSTANTS, build_classifier, initial_model
+from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
 from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
@@ -39,7 +39,6 @@ from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import tabulate, tested_split
 from fedmammo.run.public import Public
 from fedmammo.run.quality import QUALITY_TABLE, write_quality
-from fedmammo.stages.opened import pick_device, with_weights
 from fedmammo.stages.stage import Tensors
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
@@ -61,19 +60,19 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
         if place not in seen:
             seen.add(place)
             _check_tested(dealt, cohort, deployment)
-        networks[deployment.diagnosis.model_dump_json()] = deployment.diagnosis
+        networks[deployment.diagnosis.model_dump_json()] = deployment
         why = deployment.strategy.refuses(deployment, len(dealt.names)) if deployment.arm.federated else None
         if why:
             raise InputError(f"federation.strategy: {why}")
-    device = pick_device(config.engine.device)
-    backbones = [build_classifier(with_weights(network, config.weights)).digest() for network in networks.values()]
+    public = Public(config, Path())
+    backbones = [public.backbone(deployment) for deployment in networks.values()]
     digests = {
         "code": digest_of_sources(),
         "weights": " ".join(dict.fromkeys(backbones)),
         "cohort": cohort.digest,
         "profiles": digest_of_profiles(config.hospitals, dealt.names),
         **({"images": check_source(config.synthesis)} if config.synthesis else {}),
-        "device": device.type,
+        "device": public.device.type,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "flwr", "numpy")),
     }
     return dealt, digests
@@ -170,7 +169,7 @@ class Study:
         """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""
         deployment = deployed.deployment
         kind, path = deployment.setting.kind, self.folder.checkpoint(deployment)
-        first = initial_model(self.public.diagnosis(deployment), deployment.seed)
+        first = self.public.start(deployment)
         initial = {group.name: first for group in deployed.groups}
         if kind == "real":
             return RoundsOf(self.server, deployed, Train()).run(initial, path)

@@ -23,6 +23,7 @@ from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
 from fedmammo.evaluation.attacks import CONFIDENCE, Bound, Flags, Floats
 from fedmammo.features.inputs import Inputs
+from fedmammo.features.opening import OPENED
 from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.site_file import SiteFile, write_site_file
 from fedmammo.privacy.answer import Answer
@@ -90,10 +91,10 @@ class Audited:
         canaries: int,
         seed: int,
     ) -> None:
-        if set(inputs.classifier.trained()) != {"head.weight", "head.bias"}:
+        if not inputs.linear:
             raise InputError("diagnosis.train: canaries are looked for in heads alone; audit a study with train: head")
         generator = np.random.default_rng(seed)
-        width = inputs.classifier.head.in_features
+        width = inputs.model.head.in_features
         count = min(canaries, int((1 - UNUSED) * width))
         places = generator.permutation(width)
         self.there: Flags = generator.random(count) < 0.5
@@ -102,7 +103,7 @@ class Audited:
         present = np.flatnonzero(self.there)
         images_of = [IMAGES[number % len(IMAGES)] for number in range(len(present))]
         _write_cohort(folder / "cohort", cohort, patients, images_of)
-        for file in Path(inputs.public).glob("standardization-*.safetensors"):
+        for file in Path(inputs.public).glob(f"{OPENED}*.safetensors"):
             (folder / "cohort" / "features").mkdir(exist_ok=True)
             shutil.copy(file, folder / "cohort" / "features" / file.name)
         site_file = SiteFile(
@@ -132,7 +133,7 @@ class Audited:
             raise ValueError("a deployment without a budget has no mechanism to attack")
         work(site, Job("agree", deployment.digest, plan=plan.digest), {}, f'{{"{NAME}": {sizes[NAME]}}}')
         work(site, Job("features", deployment.digest, 1), {})
-        model: Tensors = {name: torch.zeros_like(tensor) for name, tensor in self._own.classifier.trained().items()}
+        model: Tensors = {name: torch.zeros_like(tensor) for name, tensor in self._own.model.trained().items()}
         mechanism, rate = plan.mechanism("train"), deployment.diagnosis.optimizer.learning_rate
         changes, same = [], []
         for number in range(1, mechanism.rounds + 1):
@@ -240,7 +241,7 @@ def _write_features(
 ) -> None:
     """Put the patients' features into the hospital's store, and for canaries such as the head reads at one place."""
     rows = np.concatenate(patients)
-    classifier = own.classifier
+    classifier = own.model
     wanted = LOUD * torch.eye(classifier.head.in_features)[torch.from_numpy(np.repeat(places, images_of))]
     if classifier.directions is not None:
         wanted = wanted @ torch.linalg.pinv(classifier.directions.cpu())

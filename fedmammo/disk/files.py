@@ -2,10 +2,12 @@
 
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -26,19 +28,25 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it to the disk and rename it; folders are made."""
+def write_bytes(path: Path, content: bytes, flush: bool = True) -> None:
+    """Write a file beside its place, flush it to the disk and rename it; folders are made.
+
+    Without `flush` it survives the end of the process, but perhaps no power cut.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
-        sync_folder(path.parent)
-    finally:
+        if flush:
+            sync_folder(path.parent)
+    except BaseException:
         beside.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:
@@ -55,14 +63,16 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+def write_tensors(
+    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, flush: bool = True
+) -> None:
     """Write named tensors as safetensors, beside and renamed; the same tensors give the same bytes.
 
     With more than one entry of `metadata` they may not: safetensors writes those in any order. A tensor may appear
     under several names: each gets a copy, because safetensors refuses tensors that share memory.
     """
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(copies, metadata))
+    write_bytes(path, save(copies, metadata), flush)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -87,3 +97,8 @@ def digest_of_sources(*parts: str) -> str:
         digest.update(str(source.relative_to(root)).encode())
         digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+def digest_of_content(content: dict[str, Any]) -> str:
+    """SHA-256 of what can be written as JSON."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

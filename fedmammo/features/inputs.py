@@ -1,12 +1,8 @@
 """What the trained part of a network reads: stored outputs of the frozen prefix, or images where nothing is frozen."""
 
 import copy
-import hashlib
-import json
-from functools import lru_cache
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,35 +12,22 @@ from torch import Tensor
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.weights import NO_FILE, name_of_weights
-from fedmammo.disk.files import alone, digest_of_sources, read_tensors, write_tensors
-from fedmammo.features.harmonisation import harmonise
+from fedmammo.disk.files import digest_of_content
 from fedmammo.features.image_set import ImageSet, images_of_cohort, images_of_pool
+from fedmammo.features.memory import table_of
+from fedmammo.features.opening import encode, open_classifier
 from fedmammo.features.resize import resize
 from fedmammo.features.store import FeatureStore, Rows
 from fedmammo.features.views import View, views_of
 from fedmammo.hospitals.records import Records
-from fedmammo.models.classifier import Classifier, build_classifier
-from fedmammo.phantom.patches import draw_patches
+from fedmammo.models.classifier import Classifier
 from fedmammo.synthesis.pool import Pool
 
-PREFIX = (
-    "models/classifier.py",
-    "models/transformer.py",
-    "features/views.py",
-    "features/harmonisation.py",
-    "hospitals/digitiser.py",
-    "randomness.py",
-)  # the code that features depend on
-NETWORK = ("network", "weights", "image_size", "features", "directions", "train", "harmonisation", "precision")
-Opened = tuple[Classifier, dict[str, Any], dict[str, Tensor]]
-ANY = {"learning_rate": 1.0}  # of an optimiser, which the network does not depend on
 FEATURES_AT_ONCE = 32  # images of which the frozen prefix is computed before somebody reports
-STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
-DIRECTION_STAND_INS = 2048  # as many, where their features also give the directions that the head reads
 
 
 class Inputs:
-    """A classifier and its inputs for the images of a cohort, as its hospitals have them on record.
+    """What is trained (`model`) and its inputs for the images of a cohort, as its hospitals have them on record.
 
     The prefix's outputs lie in the cohort's own folder, `features/<key>/<digitiser>-<view>.npy`, one row per image of
     the manifest. Each image goes through the prefix alone, so that a row depends on nothing but its image. The key
@@ -72,15 +55,28 @@ class Inputs:
         self.weights = {} if config.weights in NO_FILE else {name_of_weights(config.weights): Path(config.weights)}
         self.harmonisation = config.harmonisation
         self.views = views_of(config.augmentation)
-        self.classifier, self._prefix, initial = open_classifier(config, device, public)
+        opened = open_classifier(config, device, public)
+        self.model, self._network, self._prefix = opened.model, opened.network, opened.prefix
+        self._constants = opened.constants
+        self.has_prefix = self._prefix["frozen"] is not None
         with torch.no_grad():  # a process opens it once, and may have trained it since
-            for name, parameter in self.classifier.trained().items():
-                parameter.copy_(initial[name])
+            for name, parameter in self.model.trained().items():
+                parameter.copy_(opened.start[name])
         self.images_of_patients = 0
         self._sets: list[tuple[ImageSet, FeatureStore]] = []
         if cohort is not None and records is not None:
             self.images_of_patients = len(cohort.manifest)
             self._add(images_of_cohort(cohort, records))
+
+    @property
+    def classifier(self) -> Classifier:
+        """The whole classifier; where the head alone is trained it is built when somebody asks for it."""
+        return self._network()
+
+    @property
+    def linear(self) -> bool:
+        """Whether the head alone is trained."""
+        return not isinstance(self.model, Classifier)
 
     def joined(self, pool: Pool) -> "Inputs":
         """Return the inputs of the same classifier with a pool's images behind those of the cohort."""
@@ -118,7 +114,7 @@ class Inputs:
 
     def missing(self, rows: Rows) -> Rows:
         """Return those of the rows whose features are still to be computed for some view."""
-        if not self.classifier.has_prefix:
+        if not self.has_prefix:
             return rows[:0]
         done = np.ones(len(rows), bool)
         for view in range(len(self.views)):
@@ -128,7 +124,7 @@ class Inputs:
 
     def compute(self, rows: Rows) -> None:
         """Compute and store the features of these rows in every view; nothing is done twice."""
-        if not self.classifier.has_prefix:
+        if not self.has_prefix:
             return
         self.classifier.train(False)  # a training that raised may have left it on
         for row in self.missing(rows):
@@ -150,7 +146,7 @@ class Inputs:
         Without a frozen prefix: float32 images (len(rows), 1, side, side), crops resized to the network's input.
         Raises KeyError for a row whose features were never computed.
         """
-        if not self.classifier.has_prefix:
+        if not self.has_prefix:
             shown = [self.views[view].of(self.patch(row)) for row, view in zip(rows, views, strict=True)]
             return torch.cat([resize(image, self.classifier.image_size) for image in shown]).to(self.device)
         parts = [(at, store.read(look, own)) for store, look, at, own in self._looks(rows, views)]
@@ -158,6 +154,22 @@ class Inputs:
         for at, part in parts:
             features[at] = part
         return torch.from_numpy(features).to(self.device)
+
+    def standard(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
+        """Return what a linear head reads of `rows[i]` in view `views[i]`: centred, scaled and along any directions.
+
+        Raises KeyError for a row whose features were never computed.
+        """
+        found: Tensor | None = None
+        for store, look, at, own in self._looks(rows, views):
+            file, width = store.folder / look, self.model.head.in_features
+            table = table_of(file, self._constants, store.images, width, self.device)
+            part = table.read(own, partial(store.read, look), self.model.standard)
+            if len(at) == len(rows):
+                return part
+            found = part.new_empty(len(rows), width) if found is None else found
+            found[torch.from_numpy(at).to(self.device)] = part
+        return found if found is not None else torch.empty(0, self.model.head.in_features, device=self.device)
 
     def _looks(self, rows: Rows, views: NDArray[np.int64]) -> list[tuple[FeatureStore, str, NDArray[np.int64], Rows]]:
         """Sort images by the files that hold their features: the file, which of them it holds, their rows there."""
@@ -171,59 +183,3 @@ class Inputs:
             own = rows[at] - (self.images_of_patients if number else 0)
             looks.append((self._sets[number][1], f"{digitiser.digest}-{name}" if digitiser else name, at, own))
         return looks
-
-
-def encode(classifier: Classifier, image: Tensor) -> Tensor:
-    """Return what is stored of an image: the prefix's output, or the image itself where nothing is frozen."""
-    return classifier.prefix(image) if classifier.has_prefix else image
-
-
-def open_classifier(config: DiagnosisConfig, device: torch.device, public: Path) -> Opened:
-    """Open a classifier, centred and scaled by drawn patches; a process opens each once.
-
-    `public`: folder in which what is worked out from drawn patches is kept; no patient has a part in it.
-    Returns the classifier, what the outputs of its frozen prefix depend on, and its tensors before any training.
-    """
-    network = DiagnosisConfig.model_validate({name: getattr(config, name) for name in NETWORK} | {"optimizer": ANY})
-    return _open_classifier(network.model_dump_json(), device.type, public.resolve())
-
-
-@lru_cache(maxsize=16)
-def _open_classifier(network: str, device: str, public: Path) -> Opened:
-    config = DiagnosisConfig.model_validate_json(network)
-    classifier = build_classifier(config).to(device)
-    prefix = {
-        "backbone": classifier.digest(),
-        "network": config.network,  # the same weights may come with another normalisation
-        "read": classifier.read,
-        "depth": classifier.depth,
-        "frozen": classifier.frozen if classifier.has_prefix else None,
-        "image_size": config.image_size,
-        "precision": config.precision,
-        "harmonisation": config.harmonisation,
-        "device": device,
-        "code": digest_of_sources(*PREFIX),
-        "libraries": [version(name) for name in ("torch", "timm")],
-    }
-    directions = 0 if classifier.directions is None else classifier.directions.shape[1]
-    count = DIRECTION_STAND_INS if directions else STAND_INS
-    drawn = {**prefix, "drawn": count, "directions": directions, "phantoms": digest_of_sources("phantom")}
-    path = public / f"standardization-{digest_of_content(drawn)[:16]}.safetensors"
-    with alone(public):  # hospitals on one machine need not all compute it
-        if not path.exists():
-            patches, _ = draw_patches(count, seed=0)
-            with torch.no_grad():
-                shown = [View().of(harmonise(patch, config.harmonisation, None)).to(device) for patch in patches]
-                readout = torch.cat([classifier.readout(encode(classifier, image)) for image in shown])
-                classifier.standardize(readout)
-                classifier.orient(readout)
-            write_tensors(path, classifier.constants)
-    for name, tensor in read_tensors(path)[0].items():
-        getattr(classifier, name).copy_(tensor)
-    initial = {name: parameter.detach().clone() for name, parameter in classifier.trained().items()}
-    return classifier, prefix, initial
-
-
-def digest_of_content(content: dict[str, Any]) -> str:
-    """SHA-256 of what can be written as JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

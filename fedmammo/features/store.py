@@ -25,7 +25,7 @@ class FeatureStore:
 
     def __init__(self, folder: Path, images: int, length: Callable[[], int]) -> None:
         self.folder = folder
-        self._images = images
+        self.images = images
         self._length = length
         self._opened: dict[str, tuple[np.memmap, np.memmap]] = {}
 
@@ -52,8 +52,8 @@ class FeatureStore:
             features, marks = self.folder / f"{look}.npy", self.folder / f"{look}.done.npy"
             if not marks.exists():
                 self.folder.mkdir(parents=True, exist_ok=True)
-                _make_array(features, (self._images, self._length()), np.float32)
-                _make_array(marks, (self._images,), np.uint8)
+                _make_array(features, (self.images, self._length()), np.float32)
+                _make_array(marks, (self.images,), np.uint8)
             self._opened[look] = (np.load(features, mmap_mode="r"), np.load(marks, mmap_mode="r"))
         return self._opened[look]
 

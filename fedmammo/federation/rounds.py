@@ -1,5 +1,6 @@
 """Rounds: models go out to groups of hospitals, answers come back and are combined; a checkpoint after each."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.state import restore, state_of
 from fedmammo.training.state import join_kinds, of_kind
+
+CHECKPOINT_SECONDS = 3.0  # rounds that took less together are done again after a restart
 
 
 @dataclass(frozen=True)
@@ -133,10 +136,11 @@ class RoundsOf:
             combiners[group.name] = Combiner(strategy, deployment, initial[group.name])
             combiners[group.name].restore(checkpoint.strategies.get(group.name, {}))
 
-        rounds = stage.rounds(deployment)
+        rounds, kept_at = stage.rounds(deployment), time.monotonic()
         for number in range(checkpoint.round + 1, rounds + 1):
             where = f"{stage.name}, round {number}"
-            contents = self._contents(checkpoint, number)
+            keep = number == rounds or time.monotonic() > kept_at + CHECKPOINT_SECONDS
+            contents = self._contents(checkpoint, number, keep)
             answers = self._ask(contents, number, rounds)
             self.server.nobody_refuses(answers, where)
             for group in self.deployed.groups:
@@ -147,7 +151,9 @@ class RoundsOf:
             for group in self.deployed.groups:
                 self._combine(checkpoint, combiners[group.name], group, number, answers)
             checkpoint.round = number
-            checkpoint.write(path)
+            if keep:
+                checkpoint.write(path)
+                kept_at = time.monotonic()
         if stage.averaged(deployment) > 1:
             return replace(checkpoint, models={group: of_kind(kept, "mean") for group, kept in checkpoint.kept.items()})
         return checkpoint
@@ -199,7 +205,7 @@ class RoundsOf:
         fewest = self.stage.strategy(self.deployed.deployment).fewest if len(self.deployed.groups) == 1 else 1
         return max(min(federation.min_hospitals, members), fewest)
 
-    def _job(self, group: Group, number: int) -> Job:
+    def _job(self, group: Group, number: int, keep: bool = False) -> Job:
         plan = self.deployed.plan
         return Job(
             self.stage.name,
@@ -207,9 +213,10 @@ class RoundsOf:
             number,
             pool=self._pools.get(group.name),
             plan=plan.digest if plan else None,
+            keep=keep,
         )
 
-    def _contents(self, checkpoint: Checkpoint, number: int) -> dict[str, RecordDict]:
+    def _contents(self, checkpoint: Checkpoint, number: int, keep: bool) -> dict[str, RecordDict]:
         """Write what each member is sent."""
         began = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
         contents: dict[str, RecordDict] = {}
@@ -217,7 +224,7 @@ class RoundsOf:
             kept = checkpoint.kept.get(group.name, {})
             beside = self.stage.beside(self.deployed.deployment, kept, began.issuperset(group.members))
             sent: dict[str, dict[str, Tensor]] = {"arrays": checkpoint.models[group.name], **beside}
-            contents |= dict.fromkeys(group.members, self.server.content(self._job(group, number), sent))
+            contents |= dict.fromkeys(group.members, self.server.content(self._job(group, number, keep), sent))
         return contents
 
     def _ask(self, contents: Mapping[str, RecordDict], number: int, rounds: int) -> dict[str, Reply]:

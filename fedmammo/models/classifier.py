@@ -12,28 +12,23 @@ from torch import Tensor, nn
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.errors import InputError
 from fedmammo.features.resize import resize
+from fedmammo.models.head import LinearHead
 from fedmammo.models.transformer import load_transformer
 from fedmammo.randomness import seed_of
 
-CONSTANTS = ("center", "scale", "directions")
 
-
-class Classifier(nn.Module):
+class Classifier(LinearHead):
     """`prefix(images)` → what is computed once; `forward(that)` → one logit per image, positive where malignant.
 
     Images are gray, (images, 1, rows, columns), values 0 to 1, of any size; the network sees them at `image_size`,
     three times the same channel, under the model's own normalisation. Without a frozen prefix (`train: bias | all`)
-    `forward` takes the images themselves. What the head reads is first centred and scaled by constants that
-    `standardize` sets from public images.
+    `forward` takes the images themselves.
 
     Random tensors come from torch's global generator. Raises InputError for a configuration the network cannot have.
     """
 
     mean: Tensor
     std: Tensor
-    center: Tensor
-    scale: Tensor
-    directions: Tensor | None
 
     def __init__(self, config: DiagnosisConfig) -> None:
         super().__init__()
@@ -78,14 +73,7 @@ class Classifier(nn.Module):
                 f"diagnosis.image_size: {self.image_size} leaves a block of {config.network} a single patch, which has "
                 "no standard deviation; take a larger one, or features: pooled"
             )
-        width = readout.shape[1]
-        self.register_buffer("center", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-        if config.directions is not None and config.directions > width:
-            raise InputError(f"diagnosis.directions: {config.directions}, but the head reads {width} numbers only")
-        axes = None if config.directions is None else torch.eye(width)[:, : config.directions]
-        self.register_buffer("directions", axes)
-        self.head = nn.Linear(config.directions or width, 1)
+        self.add_head(readout.shape[1], config.directions)
         self._freeze(image, only_bias=config.train == "bias")
 
     def normalize(self, images: Tensor) -> Tensor:
@@ -130,57 +118,9 @@ class Classifier(nn.Module):
             tokens, later = self._walk(self.chain.embed(self.normalize(inputs)), 0, self.depth)
         return torch.cat(earlier + later, dim=1) if self.read else self.chain.pool(tokens)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits, (images,), from the prefix's output, or from images where nothing is frozen."""
-        return self.head(self.standard(inputs)).squeeze(1)
-
-    def standard(self, inputs: Tensor) -> Tensor:
-        """Return what the head reads: centred and scaled, (images, width), and along any directions."""
-        centred = self.readout(inputs) - self.center  # a copy, which is then scaled where it lies: it may be large
-        scaled = centred.div_(self.scale)
-        return scaled @ self.directions if self.directions is not None else scaled
-
     def standard_of(self, images: Tensor) -> Tensor:
         """Return what the head reads of images (images, 1, rows, columns); gradients pass to them."""
         return self.standard(self._prefix(images) if self.has_prefix else images)
-
-    @property
-    def typical_length(self) -> float:
-        """Root mean square length of what the head reads of drawn patches: by `standardize`, or by `orient`."""
-        return 1.0 if self.directions is not None else len(self.center) ** 0.5
-
-    @property
-    def constants(self) -> dict[str, Tensor]:
-        """What a model needs beside its trained tensors and the frozen backbone, by name (CONSTANTS)."""
-        return {name: tensor for name in CONSTANTS if (tensor := getattr(self, name)) is not None}
-
-    def standardize(self, readout: Tensor) -> None:
-        """Set centre and scale from the readout (images, width) of public images; a constant column keeps scale 1."""
-        spread, mean = torch.std_mean(readout, dim=0)
-        self.center.copy_(mean)
-        self.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
-
-    def orient(self, readout: Tensor) -> None:
-        """Set the directions from the readout (images, width) of public images: their principal axes.
-
-        Along an axis of variance v numbers are divided by the root of the root of v, half way to equal spread, and all
-        by one number, so that the mean square of an image's norm is 1.
-
-        Raises InputError where the images do not vary in so many directions.
-        """
-        if self.directions is None:
-            return
-        scaled = ((readout - self.center) / self.scale).double()
-        variance, axes = torch.linalg.eigh(torch.cov(scaled.T))
-        largest = torch.arange(len(variance) - 1, -1, -1)[: self.directions.shape[1]].to(variance.device)
-        if variance[largest[-1]] < 1e-6 * variance[largest[0]]:
-            raise InputError(
-                f"diagnosis.directions: drawn patches do not vary in {len(largest)} directions; take fewer"
-            )
-        axes = axes[:, largest]
-        axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # else either sign would do
-        axes = axes / variance[largest] ** 0.25
-        self.directions.copy_(axes / (scaled @ axes).square().sum(dim=1).mean().sqrt())
 
     def _freeze(self, image: Tensor, only_bias: bool) -> None:
         """Train what the part after the prefix uses and nothing else: a backward pass tells which tensors those are."""
@@ -191,10 +131,6 @@ class Classifier(nn.Module):
             used = parameter.grad is not None and (not only_bias or name.endswith(".bias") or name.startswith("head."))
             parameter.requires_grad_(used)
             parameter.grad = None
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        """Return the trained tensors by name: all that travels."""
-        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
 
     def digest(self) -> str:
         """SHA-256 over names and values of every tensor of the network without its head: names the backbone."""

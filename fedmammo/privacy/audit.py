@@ -55,10 +55,10 @@ def attack_membership(
             private = PrivateSteps(mechanism, Secret(seed.to_bytes(32, "big")), f"attack {number}", len(members))
         initial = initial_model(config, seed)
         model, _, _ = train(inputs, members, config, steps, generator, initial, {}, private=private)
-        for name, parameter in inputs.classifier.trained().items():
+        for name, parameter in inputs.model.trained().items():
             parameter.data.copy_(model.model[name])
-        inputs.classifier.train(False)
+        inputs.model.train(False)
         with torch.no_grad():
-            logits = inputs.classifier(inputs.read(rows, np.zeros(len(rows), dtype=np.int64))).double().cpu().numpy()
+            logits = inputs.model(inputs.read(rows, np.zeros(len(rows), dtype=np.int64))).double().cpu().numpy()
         confidence[number] = np.bincount(whose, sign * logits) / np.bincount(whose)
     return inside, likelihood_ratios(inside, confidence)

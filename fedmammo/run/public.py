@@ -8,7 +8,9 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.study import StudyConfig
 from fedmammo.features.inputs import Inputs
+from fedmammo.features.opening import backbone_of, start_of
 from fedmammo.stages.opened import pick_device, with_weights
+from fedmammo.stages.stage import Tensors
 
 
 class Public:
@@ -29,6 +31,14 @@ class Public:
     def diagnosis(self, deployment: Deployment) -> DiagnosisConfig:
         """Return a deployment's classifier, with the file of its weights."""
         return with_weights(deployment.diagnosis, self._weights)
+
+    def backbone(self, deployment: Deployment) -> str:
+        """Name a deployment's network by all its tensors. Raises InputError where it cannot be."""
+        return backbone_of(self.diagnosis(deployment), self.device, self._folder)
+
+    def start(self, deployment: Deployment) -> Tensors:
+        """Return the tensors with which a deployment's training begins, by name."""
+        return start_of(self.diagnosis(deployment), deployment.seed, self._folder)
 
     def inputs(self, deployment: Deployment) -> Inputs:
         """Open a deployment's network, without any image."""

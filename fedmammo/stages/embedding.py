@@ -113,8 +113,10 @@ def means_of(deployment: Deployment, released: Tensor, spread: float) -> ClassMe
 
 
 def public_classifier(inputs: Inputs, config: DiagnosisConfig) -> Classifier:
-    """Build the deployment's classifier as no patient has changed it; only what its head reads is used here."""
+    """Return the deployment's classifier as no patient has changed it; only what its head reads is used here."""
+    if inputs.linear:
+        return inputs.classifier
     classifier = build_classifier(config).to(inputs.device)
-    for name, tensor in inputs.classifier.constants.items():
+    for name, tensor in inputs.model.constants.items():
         getattr(classifier, name).copy_(tensor)
     return classifier

@@ -79,7 +79,7 @@ class Generator:
             networks = gan.tensors(*PARTS)
             if not all(tensor.isfinite().all() for tensor in (*networks.values(), *state.values())):
                 raise StudyError("its GAN is not finite; fewer steps may help")
-            commit_state(folder, number, join_kinds(gan=networks, state=state))
+            commit_state(folder, number, join_kinds(gan=networks, state=state), work.job.keep)
             show_progress(site.pools, name, site.name, number, gan)
             return Answer(gan.tensors(*TRAVELS[source.combine]), numbers)
 

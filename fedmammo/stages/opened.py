@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 
 from fedmammo.config.deployment import Deployment
-from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig, OptimizerConfig
 from fedmammo.config.weights import NO_FILE, name_of_weights
 from fedmammo.errors import InputError, StudyError
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.site import Site
 from fedmammo.synthesis.pool import Pool
+
+ANY_TRAINING = {"optimizer": OptimizerConfig(learning_rate=1.0), "patient_fraction": 1.0, "label_smoothing": 0.0}
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -42,13 +44,18 @@ def with_weights(config: DiagnosisConfig, files: Mapping[str, Path]) -> Diagnosi
 
 def inputs_of(site: Site, deployment: Deployment) -> Inputs:
     """Open what a hospital's network reads of its images."""
-    return _inputs(site, deployment.draw, with_weights(deployment.diagnosis, site.file.weights).model_dump_json())
+    return _inputs(site, deployment.draw, _network(site, deployment))
 
 
 def inputs_with_pool(site: Site, deployment: Deployment, pool: str) -> Inputs:
     """Open the same, with the images of a pool that arrived behind them. Raises StudyError where it did not."""
-    diagnosis = with_weights(deployment.diagnosis, site.file.weights).model_dump_json()
-    return _with_pool(site, deployment.draw, diagnosis, pool)
+    return _with_pool(site, deployment.draw, _network(site, deployment), pool)
+
+
+def _network(site: Site, deployment: Deployment) -> str:
+    """Name the network and its views as JSON, without how it is trained: deployments share what is opened."""
+    how = deployment.diagnosis.model_copy(update=ANY_TRAINING)
+    return with_weights(how, site.file.weights).model_dump_json()
 
 
 @lru_cache(maxsize=64)

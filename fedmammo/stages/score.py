@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.features.inputs import Inputs, Rows
-from fedmammo.models.classifier import CONSTANTS
+from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.plan import RefusalError
@@ -57,7 +57,7 @@ def scores_of(cohort: Cohort, inputs: Inputs, rows: Rows, tested: NDArray[np.boo
         "test": torch.from_numpy(tested.astype(np.uint8)),
         "label": torch.from_numpy(np.where(tested, truth[rows], recorded[rows]).astype(np.uint8)),
     }
-    tensors |= {name: tensor.cpu() for name, tensor in inputs.classifier.constants.items()}
+    tensors |= {name: tensor.cpu() for name, tensor in inputs.model.constants.items()}
     for key, model in models.items():
         if key.startswith(MODEL):
             tensors[SCORE + key.removeprefix(MODEL)] = torch.from_numpy(steps.score(inputs, rows, model))

@@ -40,6 +40,7 @@ class Job:
         parts: in how many parts hospitals do it between them; 1 where each does all.
         pool: digest of the synthetic images that the job is about.
         plan: digest of the plan that was agreed to, where the deployment has a budget.
+        keep: whether the server will keep a checkpoint of this round, so that the hospital's state must last as long.
     """
 
     stage: str
@@ -49,6 +50,7 @@ class Job:
     parts: int = 1
     pool: str | None = None
     plan: str | None = None
+    keep: bool = False
 
     def to_json(self) -> str:
         """Write as text."""
@@ -63,6 +65,7 @@ class Job:
             if (
                 not all(type(value) is str for value in texts)
                 or not type(job.round) is type(job.part) is type(job.parts) is int
+                or type(job.keep) is not bool
                 or not (job.round >= 0 <= job.part < job.parts)
             ):
                 raise TypeError("a value of another kind")

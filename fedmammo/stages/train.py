@@ -70,7 +70,8 @@ class Train:
             if not all(tensor.isfinite().all() for tensor in (*trained.model.values(), *state.values())):
                 raise StudyError("its model is not finite; a smaller learning rate may help")
             sent, own = deployment.strategy.after(local, trained.model)
-            commit_state(work.folder, number, join_kinds(optimizer=state, strategy=own))
+            keep, tensors = work.job.keep, join_kinds(optimizer=state, strategy=own)
+            commit_state(work.folder, number, tensors, keep, flush=keep or private is not None)  # as its ledger is
             return Answer(trained.model, numbers, {**sent, **trained.public})
 
         depends_on = {

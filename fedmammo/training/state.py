@@ -6,18 +6,30 @@ from torch import Tensor
 
 from fedmammo.disk.files import read_tensors, write_tensors
 
+KEPT, PASSING = "round", "passing"  # what the files of a round are called
+
 
 def load_state(folder: Path, before: int) -> dict[str, Tensor]:
     """Return the state that the last finished round before this one left; empty where there is none."""
-    rounds = [number for number in _rounds(folder) if number < before]
-    return read_tensors(_state_file(folder, max(rounds)))[0] if rounds else {}
+    if before > 1:
+        files = (file for kind in (KEPT, PASSING) for file in folder.glob(f"{kind}-*.safetensors"))
+        rounds = {int(file.stem.rpartition("-")[2]): file for file in files}
+        earlier = [number for number in rounds if number < before]
+        if earlier:
+            return read_tensors(rounds[max(earlier)])[0]
+    return {}
 
 
-def commit_state(folder: Path, number: int, state: dict[str, Tensor]) -> None:
-    """Keep the state after a round, and that of the round before, which a server that was stopped may ask again."""
-    write_tensors(_state_file(folder, number), state)
-    for old in sorted(_rounds(folder))[:-2]:
-        _state_file(folder, old).unlink(missing_ok=True)
+def commit_state(folder: Path, number: int, state: dict[str, Tensor], keep: bool = True, flush: bool = True) -> None:
+    """Keep the state after a round, and those that a server that was stopped may ask for again.
+
+    `keep`: whether the server keeps a checkpoint of this round: then the state lasts until there are two such rounds
+    more, else until the next one. `flush`: whether it must survive a power cut.
+    """
+    write_tensors(_state_file(folder, number, keep), state, flush=flush)
+    if keep:
+        for file in (*sorted(folder.glob(f"{KEPT}-*"))[:-2], *folder.glob(f"{PASSING}-*")):
+            file.unlink(missing_ok=True)
 
 
 def join_kinds(**kinds: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -31,9 +43,5 @@ def of_kind(tensors: dict[str, Tensor], kind: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _rounds(folder: Path) -> list[int]:
-    return [int(file.stem.removeprefix("round-")) for file in folder.glob("round-*.safetensors")]
-
-
-def _state_file(folder: Path, number: int) -> Path:
-    return folder / f"round-{number:05d}.safetensors"
+def _state_file(folder: Path, number: int, keep: bool) -> Path:
+    return folder / f"{KEPT if keep else PASSING}-{number:05d}.safetensors"

@@ -1,6 +1,7 @@
 """The training loop: one hospital's steps of one round, and scoring."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch.nn import functional
 
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
-from fedmammo.models.classifier import CONSTANTS
+from fedmammo.models.head import CONSTANTS, LinearHead
 from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
@@ -86,7 +87,7 @@ def train(
         What was trained; numbers: `loss` (mean over steps) and `images` (views of images read), none of them with
         `private`; the new state.
     """
-    classifier = inputs.classifier
+    classifier = inputs.model
     parameters = classifier.trained()
     _load(parameters, incoming)
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
@@ -95,29 +96,23 @@ def train(
     losses, images = [], 0
     total: list[Tensor] = []
 
-    with torch.random.fork_rng():
-        torch.manual_seed(int(generator.integers(2**63)))
+    with _seeded(int(generator.integers(2**63)), inputs):
         # A patient's gradient must depend on nobody else: no dropout, and for each patient a stream of views.
         classifier.train(private is None)
-        streams = generator.spawn(private.patients) if private else []
-        whole = patients[private.patients :] if private else patients
+        protected, whole = (patients[: private.patients], patients[private.patients :]) if private else ([], patients)
+        own, others = Drawer(protected, inputs, config, generator), Drawer(whole, inputs, config)
         batches = batches_of_patients(len(whole), config.patient_fraction, steps, generator)
         samples: Iterable[np.ndarray] = private.samples() if private else [np.empty(0, dtype=np.int64)] * steps
         for step, sample in enumerate(samples):
             optimizer.zero_grad()
             if private:
-                own = [streams[index] for index in sample]
-                drawn = draw_images([patients[index] for index in sample], inputs, config, own)
-                gradients = patient_gradients(reader, parameters, drawn)
+                gradients = patient_gradients(reader, parameters, own.draw(sample))
                 total = private.descend(list(parameters.values()), step, gradients)
             if len(whole):
-                batch = [whole[index] for index in next(batches)]
-                drawn = draw_images(batch, inputs, config, [generator] * len(batch))
+                drawn = others.draw(next(batches), generator)
                 part = len(whole) / (len(whole) + private.patients) if private and private.noised else 1.0
-                loss = part * _mean_loss(reader, drawn)
-                losses.append(loss.item())
+                losses.append(part * _descend(reader, drawn, part))
                 images += len(drawn.rows)
-                loss.backward()
             if correct is not None:
                 with torch.no_grad():
                     correct(parameters)
@@ -131,6 +126,17 @@ def train(
     trained = Trained({name: _copy(parameter) for name, parameter in parameters.items()})
     numbers = {} if private else {"loss": float(np.mean(losses)), "images": float(images)}
     return trained, numbers, state_of(optimizer, parameters)
+
+
+@contextmanager
+def _seeded(seed: int, inputs: Inputs) -> Iterator[None]:
+    """Seed torch's own generator, which dropout draws from, for a while; a linear head has none."""
+    if inputs.linear:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -156,77 +162,116 @@ class Drawn:
     patient: Tensor
 
 
-def draw_images(
-    patients: Sequence[np.ndarray],
-    inputs: Inputs,
-    config: DiagnosisConfig,
-    generators: Sequence[np.random.Generator],
-) -> Drawn:
-    """Draw the views of a step's images: those of a patient from the patient's own generator, or all from the same."""
-    rows = np.concatenate([np.empty(0, dtype=np.int64), *patients])
-    counts = np.array([len(images) for images in patients], dtype=np.int64)
-    patient = np.repeat(np.arange(len(patients)), counts)
-    count = min(config.augmentation.views_per_step, len(inputs.views))
-    views = np.tile(np.arange(len(inputs.views)), (len(rows), 1))
-    if count < len(inputs.views):
-        parts = np.split(views, np.cumsum(counts)[:-1])
-        views = np.concatenate(
-            [own.permuted(part, axis=1) for own, part in zip(generators, parts, strict=False)] or [views]
-        )
-        views = views[:, :count]
-    rows = np.repeat(rows, count)
-    targets = inputs.malignant[rows].astype(np.float32) * (1 - config.label_smoothing) + config.label_smoothing / 2
-    weights = np.repeat(1 / counts, counts * count) / count
-    tensors = (targets, weights, np.repeat(patient, count))
-    return Drawn(rows, views.ravel(), *(torch.from_numpy(array).to(inputs.device) for array in tensors))
+class Drawer:
+    """Draws the images of steps.
+
+    Where every view is read there is nothing to draw: patients come in their order, and the same give the same images.
+
+    Args:
+        patients: for each patient, the rows of its images.
+        inputs: of the images.
+        config: views of a step, label smoothing.
+        own: draws the views of patients from streams of their own, if each has one.
+    """
+
+    def __init__(
+        self,
+        patients: Sequence[np.ndarray],
+        inputs: Inputs,
+        config: DiagnosisConfig,
+        own: np.random.Generator | None = None,
+    ) -> None:
+        self._patients, self._inputs, self._smoothing = patients, inputs, config.label_smoothing
+        self._count = min(config.augmentation.views_per_step, len(inputs.views))
+        self._everything = self._count == len(inputs.views)
+        self._streams = own.spawn(len(patients)) if own and not self._everything else []
+        self._last: tuple[bytes, Drawn] | None = None
+
+    def draw(self, chosen: np.ndarray, generator: np.random.Generator | None = None) -> Drawn:
+        """Draw the images of a step. `generator`: draws the views of all patients who have no stream of their own."""
+        if not self._everything:
+            return self._draw(chosen, generator)
+        chosen = np.sort(chosen)
+        key = chosen.tobytes()
+        if self._last is None or self._last[0] != key:
+            self._last = (key, self._draw(chosen, None))
+        return self._last[1]
+
+    def _draw(self, chosen: np.ndarray, generator: np.random.Generator | None) -> Drawn:
+        inputs, count = self._inputs, self._count
+        patients = [self._patients[index] for index in chosen]
+        rows = np.concatenate([np.empty(0, dtype=np.int64), *patients])
+        counts = np.array([len(images) for images in patients], dtype=np.int64)
+        patient = np.repeat(np.arange(len(patients)), counts)
+        views = np.tile(np.arange(len(inputs.views)), (len(rows), 1))
+        if not self._everything:
+            parts = np.split(views, np.cumsum(counts)[:-1])
+            own = [generator or self._streams[index] for index in chosen]
+            views = np.concatenate(
+                [one.permuted(part, axis=1) for one, part in zip(own, parts, strict=False)] or [views]
+            )
+            views = views[:, :count]
+        rows = np.repeat(rows, count)
+        smoothing = self._smoothing
+        targets = inputs.malignant[rows].astype(np.float32) * (1 - smoothing) + smoothing / 2
+        weights = np.repeat(1 / counts, counts * count) / count
+        tensors = (targets, weights, np.repeat(patient, count))
+        return Drawn(rows, views.ravel(), *(torch.from_numpy(array).to(inputs.device) for array in tensors))
 
 
 class Reader:
-    """Reads what the trained part of a classifier reads; images that a step reads again are read once.
-
-    Where the head alone is trained that is what the head reads, centred, scaled and along directions.
-    """
+    """Reads what is trained on; images that a step reads again are read once."""
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-        self.linear = set(inputs.classifier.trained()) == {"head.weight", "head.bias"}
         self._last: tuple[bytes, Tensor] | None = None
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
         """Return what is read of images, a row for each, as `rows` and `views` name them."""
         key = rows.tobytes() + views.tobytes()
         if self._last is None or self._last[0] != key:
-            found = self.inputs.read(rows, views)
-            if self.linear:
-                with torch.no_grad():
-                    found = self.inputs.classifier.standard(found)
-            self._last = (key, found)
+            self._last = (
+                key,
+                self.inputs.standard(rows, views) if self.inputs.linear else self.inputs.read(rows, views),
+            )
         return self._last[1]
 
     def logits(self, read: Tensor) -> Tensor:
-        """Return the classifier's logits, (images,), of what `read` returned."""
-        return self.inputs.classifier.head(read).squeeze(1) if self.linear else self.inputs.classifier(read)
+        """Return logits, (images,), of what `read` returned."""
+        model = self.inputs.model
+        return model.head(read).squeeze(1) if self.inputs.linear else model(read)
 
 
-def _mean_loss(reader: Reader, drawn: Drawn) -> Tensor:
-    logits = reader.logits(reader.read(drawn.rows, drawn.views))
-    patients = int(drawn.patient[-1]) + 1
-    return functional.binary_cross_entropy_with_logits(
-        logits, drawn.targets, weight=(drawn.weights / patients).float(), reduction="sum"
-    )
+def _descend(reader: Reader, drawn: Drawn, part: float) -> float:
+    """Add `part` of the gradient of a step's mean loss to the parameters' gradients; returns the loss.
+
+    A linear head's gradient is a matrix product: nothing is recorded for it.
+    """
+    read, weights = reader.read(drawn.rows, drawn.views), (drawn.weights / (int(drawn.patient[-1]) + 1)).float()
+    with torch.set_grad_enabled(not reader.inputs.linear):
+        logits = reader.logits(read)
+        loss = functional.binary_cross_entropy_with_logits(logits, drawn.targets, weight=weights, reduction="sum")
+        if reader.inputs.linear:
+            error = (part * weights) * (logits.sigmoid() - drawn.targets)
+            head = reader.inputs.model.head
+            for parameter, gradient in ((head.weight, (error @ read)[None]), (head.bias, error.sum()[None])):
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        else:
+            (part * loss).backward()
+    return loss.item()
 
 
 def patient_gradients(
     reader: Reader, parameters: dict[str, torch.nn.Parameter], drawn: Drawn
 ) -> Iterator[list[Tensor]]:
     """Yield gradients of the patients of a step, in chunks of whole patients."""
-    classifier = reader.inputs.classifier
+    classifier = reader.inputs.model
     size = sum(4 * parameter.numel() for parameter in parameters.values())
     for images, patients in chunks(drawn.patient.tolist(), size):
         read = reader.read(drawn.rows[images], drawn.views[images])
         targets, weights = drawn.targets[images], drawn.weights[images].float()
         whose, count = drawn.patient[images] - patients.start, patients.stop - patients.start
-        if reader.linear:
+        if reader.inputs.linear:
             with torch.no_grad():
                 yield linear_gradients(classifier.head, read, targets, weights, whose, count)
         else:
@@ -244,15 +289,38 @@ def score(inputs: Inputs, rows: np.ndarray, incoming: dict[str, Tensor]) -> np.n
     `incoming`: the trained tensors; with `center` and `scale` beside them, where the model comes from a finished run.
     Images go through the network one by one, so that a score depends on the image and the model alone.
     """
-    classifier = inputs.classifier
     constants = {name: incoming[name] for name in CONSTANTS if name in incoming}
-    for name, value in constants.items():
-        getattr(classifier, name).copy_(value)
-    _load(classifier.trained(), {name: tensor for name, tensor in incoming.items() if name not in constants})
-    classifier.train(False)
+    trained = {name: tensor for name, tensor in incoming.items() if name not in constants}
     whole = np.array([number for number, view in enumerate(inputs.views) if not view.crop])
-    scores = [classifier(inputs.read(np.repeat(row, len(whole)), whole)).mean().sigmoid().item() for row in rows]
+    if inputs.linear:
+        return _score_head(inputs, rows, whole, trained, constants)
+    model = inputs.model
+    for name, value in constants.items():
+        getattr(model, name).copy_(value)
+    _load(model.trained(), trained)
+    model.train(False)
+    scores = [model(inputs.read(np.repeat(row, len(whole)), whole)).mean().sigmoid().item() for row in rows]
     return np.array(scores, dtype=np.float32)
+
+
+def _score_head(
+    inputs: Inputs, rows: np.ndarray, whole: np.ndarray, trained: dict[str, Tensor], constants: dict[str, Tensor]
+) -> np.ndarray:
+    """Score features; what the head reads of them is in memory, unless a finished run's constants are others."""
+    own = inputs.model.constants
+    if all(torch.equal(value.to(own[name]), own[name]) for name, value in constants.items()):
+        read = inputs.standard
+    else:
+        head = LinearHead(own["center"].numel(), None if "directions" not in own else own["directions"].shape[1])
+        head.to(inputs.device).load_state_dict(trained | own | constants)
+
+        def read(rows: np.ndarray, views: np.ndarray) -> Tensor:
+            return torch.cat([head.standard(features[None]) for features in inputs.read(rows, views)])
+
+    weight, bias = (trained[f"head.{name}"].to(inputs.device) for name in ("weight", "bias"))
+    # Not a matrix product, which may sum in blocks: a logit depends on its own row alone.
+    logits = [(read(rows, np.full(len(rows), view)) * weight).sum(dim=1) + bias for view in whole]
+    return torch.stack(logits).mean(dim=0).sigmoid().cpu().numpy().astype(np.float32)
 
 
 @torch.no_grad()

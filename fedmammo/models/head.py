@@ -1,0 +1,94 @@
+"""A linear head: one logit from numbers that are centred and scaled, and may be projected on directions."""
+
+import torch
+from torch import Tensor, nn
+
+from fedmammo.errors import InputError
+
+CONSTANTS = ("center", "scale", "directions")
+
+
+class LinearHead(nn.Module):
+    """`forward(inputs)` → one logit per image, (images,), positive where malignant.
+
+    What the head reads is first centred and scaled by constants that `standardize` sets from public images, and
+    projected on any directions, that `orient` sets.
+
+    Args:
+        width: how many numbers are read; without, `add_head` tells later.
+        directions: on how many directions they are projected, if at all.
+    """
+
+    center: Tensor
+    scale: Tensor
+    directions: Tensor | None
+
+    def __init__(self, width: int | None = None, directions: int | None = None) -> None:
+        super().__init__()
+        if width is not None:
+            self.add_head(width, directions)
+
+    def add_head(self, width: int, directions: int | None) -> None:
+        """Add the head and its constants. Raises InputError for more directions than there are numbers."""
+        self.register_buffer("center", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        if directions is not None and directions > width:
+            raise InputError(f"diagnosis.directions: {directions}, but the head reads {width} numbers only")
+        self.register_buffer("directions", None if directions is None else torch.eye(width)[:, :directions])
+        self.head = nn.Linear(directions or width, 1)
+
+    def readout(self, inputs: Tensor) -> Tensor:
+        """Return what the head reads, (images, width): here the inputs as they are."""
+        return inputs
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits, (images,)."""
+        return self.head(self.standard(inputs)).squeeze(1)
+
+    def standard(self, inputs: Tensor) -> Tensor:
+        """Return what the head reads: centred and scaled, (images, width), and along any directions."""
+        centred = self.readout(inputs) - self.center  # a copy, which is then scaled where it lies: it may be large
+        scaled = centred.div_(self.scale)
+        return scaled @ self.directions if self.directions is not None else scaled
+
+    @property
+    def typical_length(self) -> float:
+        """Root mean square length of what the head reads of drawn patches: by `standardize`, or by `orient`."""
+        return 1.0 if self.directions is not None else len(self.center) ** 0.5
+
+    @property
+    def constants(self) -> dict[str, Tensor]:
+        """What a model needs beside its trained tensors and the frozen backbone, by name (CONSTANTS)."""
+        return {name: tensor for name in CONSTANTS if (tensor := getattr(self, name)) is not None}
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the trained tensors by name: all that travels."""
+        return {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+
+    def standardize(self, readout: Tensor) -> None:
+        """Set centre and scale from the readout (images, width) of public images; a constant column keeps scale 1."""
+        spread, mean = torch.std_mean(readout, dim=0)
+        self.center.copy_(mean)
+        self.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+
+    def orient(self, readout: Tensor) -> None:
+        """Set the directions from the readout (images, width) of public images: their principal axes.
+
+        Along an axis of variance v numbers are divided by the root of the root of v, half way to equal spread, and all
+        by one number, so that the mean square of an image's norm is 1.
+
+        Raises InputError where the images do not vary in so many directions.
+        """
+        if self.directions is None:
+            return
+        scaled = ((readout - self.center) / self.scale).double()
+        variance, axes = torch.linalg.eigh(torch.cov(scaled.T))
+        largest = torch.arange(len(variance) - 1, -1, -1)[: self.directions.shape[1]].to(variance.device)
+        if variance[largest[-1]] < 1e-6 * variance[largest[0]]:
+            raise InputError(
+                f"diagnosis.directions: drawn patches do not vary in {len(largest)} directions; take fewer"
+            )
+        axes = axes[:, largest]
+        axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # else either sign would do
+        axes = axes / variance[largest] ** 0.25
+        self.directions.copy_(axes / (scaled @ axes).square().sum(dim=1).mean().sqrt())
