@@ -8,9 +8,9 @@ three arms walk the same path. In a simulation, `simulate` deals patients and wr
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,12 @@ from fedmammo.disk.files import digest_of_sources
 from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.federation.checkpoint import Checkpoint
+from fedmammo.federation.client_app import app_of
 from fedmammo.federation.hospitals import Hospitals
+from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.rounds import Deployed, RoundsOf
-from fedmammo.federation.server import Report, Server
+from fedmammo.federation.server import Report, Server, event_of
+from fedmammo.federation.spread import FINISHED, Deploy, Failure
 from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
 from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.models.head import CONSTANTS
@@ -39,9 +42,11 @@ from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import tabulate, tested_split
 from fedmammo.run.public import Public
 from fedmammo.run.quality import QUALITY_TABLE, write_quality
+from fedmammo.stages.opened import pick_device
 from fedmammo.stages.stage import Tensors
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
+from fedmammo.synthesis.sources import FromGan
 from fedmammo.training.pretraining import pretrain, pretraining_name
 
 
@@ -90,32 +95,82 @@ def _check_tested(dealt: Dealt, cohort: Cohort, deployment: Deployment) -> None:
 
 
 def simulate(
-    config: StudyConfig, out: Path, report: Report, on_grid: Callable[[Path, int, Callable[[Grid], None]], None]
+    config: StudyConfig,
+    out: Path,
+    report: Report,
+    on_grid: Callable[[Path, int, Callable[[Grid], None]], None],
+    spread: Callable[[Sequence[str], Deploy, Report], Failure | None] | None = None,
 ) -> None:
-    """Simulate a study in a folder: deal patients, write each hospital its site file, then run the server on a grid.
+    """Simulate a study in a folder: deal patients, write each hospital its site file, then run the server.
 
-    `on_grid`: gives a grid of so many nodes, which find their site files in a folder, to a function.
+    Args:
+        config: the study.
+        out: the folder.
+        report: called with what happens, for progress.
+        on_grid: gives a grid of so many nodes, which find their site files in a folder, to a function.
+        spread: runs whole deployments side by side (`side_by_side`), where it can and the study wants it.
     """
     dealt, digests = check(config)
     with RunFolder(out).opened(config, digests) as folder:
-        sites = write_sites(folder.hospitals, config, dealt)
-        on_grid(folder.hospitals, len(sites), lambda grid: run(config, folder, grid, report))
+        nodes = len(write_sites(folder.hospitals, config, dealt))
+        waiting = folder.unfinished(config.deployments)
+        how, why = spread_of(config, waiting)
+        if not waiting:
+            run(config, folder, lambda _: None)
+        elif spread is not None and how == "deployments":
+            report(event_of(waiting[0], "begin") | {"message": f"deployments run side by side: {why}"})
+            deploy = partial(deploy_alone, config.model_dump_json(), out, nodes)
+            run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report))
+        else:
+            on_grid(
+                folder.hospitals,
+                nodes,
+                lambda grid: run(config, folder, Study(config, folder, grid, report).deploy_all),
+            )
 
 
-def run(config: StudyConfig, folder: RunFolder, grid: Grid, report: Report) -> None:
-    """Run every deployment that is not finished yet, then evaluate all; see `RunFolder` for what is left behind."""
-    study = Study(config, folder, grid, report)
+def spread_of(config: StudyConfig, waiting: list[Deployment]) -> tuple[str, str]:
+    """Say what runs side by side, `hospitals` or `deployments`, and why."""
+    if config.engine.spread != "auto":
+        return config.engine.spread, "engine.spread says so"
+    heavy = [
+        (len(waiting) < 2, "there is one deployment"),
+        (pick_device(config.engine.device).type == "cuda", "there is a GPU"),
+        (any(one.diagnosis.train != "head" for one in waiting), "networks are trained"),
+        (any(isinstance(one.source, FromGan) for one in waiting), "GANs are trained"),
+    ]
+    reasons = [reason for holds, reason in heavy if holds]
+    return ("hospitals", reasons[0]) if reasons else ("deployments", "linear heads alone are trained")
+
+
+def deploy_alone(study: str, out: Path, nodes: int, deployment: str, report: Report) -> None:
+    """Run one deployment, all hospitals in this process; study and deployment are given as JSON."""
+    own = _study_of(study, out, nodes)
+    own.server.report = report
+    own.deploy(Deployment.model_validate_json(deployment))
+
+
+@lru_cache(maxsize=1)
+def _study_of(study: str, out: Path, nodes: int) -> "Study":
+    config, folder = StudyConfig.model_validate_json(study), RunFolder(out)
+    return Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), print)
+
+
+def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deployment]], Failure | None]) -> None:
+    """Run every deployment that is not finished yet, then evaluate all; see `RunFolder` for what is left behind.
+
+    `deploy_all`: runs deployments; returns the first that failed, and why.
+    """
     deployments = list(config.deployments)
-    try:
-        for deployment in deployments:
-            if not folder.finished(deployment):
-                study.deploy(deployment)
-    except StudyError as error:
-        finished = folder.complete(deployments)
+    waiting = folder.unfinished(deployments)
+    failure = deploy_all(waiting)
+    if failure is not None:
+        number, error = failure
+        finished = folder.complete(deployments[: deployments.index(waiting[number])])
         if finished:
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
-        raise
+        raise error
     if any(one.source for one in deployments) and not (folder.pools / QUALITY_TABLE).exists():
         write_quality(config, folder.path)
     folder.collect(deployments)
@@ -152,6 +207,15 @@ class Study:
         seeded = config.privacy.secret_seed is not None
         self.pools = Pools(folder.pools, side, config.synthesis, generate, seeded)
 
+    def deploy_all(self, deployments: list[Deployment]) -> Failure | None:
+        """Run deployments one after the other; returns the first that failed, and why, where it ends."""
+        for number, deployment in enumerate(deployments):
+            try:
+                self.deploy(deployment)
+            except StudyError as error:
+                return number, error
+        return None
+
     def deploy(self, deployment: Deployment) -> None:
         """Run one deployment: what hospitals agree to, what they learn, what the models score."""
         started = time.monotonic()
@@ -164,6 +228,7 @@ class Study:
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
         predictions = tabulate(deployment, answers)
         self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
+        self.server.report(event_of(deployment, FINISHED))
 
     def learn(self, deployed: Deployed) -> Checkpoint:
         """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""

@@ -19,7 +19,11 @@ from typing import TYPE_CHECKING, Any
 from fedmammo.errors import FedmammoError, StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flwr.serverapp import Grid
+
+    from fedmammo.federation.spread import Deploy, Failure
 
 GRACE_SECONDS = 5.0
 PARENT_SECONDS = 0.5  # how often to look whether the parent is still there
@@ -35,6 +39,7 @@ def simulate(study: str, out: Path, report: Report, log_to: Callable[[Path], Non
     """
     from fedmammo.config.study import StudyConfig
     from fedmammo.federation.grids import check_fits, on_grid  # heavy: torch, Flower
+    from fedmammo.federation.spread import side_by_side
     from fedmammo.study import simulate as simulate_study
 
     config = StudyConfig.model_validate_json(study)
@@ -44,7 +49,11 @@ def simulate(study: str, out: Path, report: Report, log_to: Callable[[Path], Non
         log_to(out / "run.log")
         on_grid(config.engine, hospitals, nodes, run)
 
-    simulate_study(config, out, report, on_logged_grid)
+    def logged_spread(deployments: "Sequence[str]", deploy: "Deploy", report: Report) -> "Failure | None":
+        log_to(out / "run.log")
+        return side_by_side(config.engine, deployments, deploy, report)
+
+    simulate_study(config, out, report, on_logged_grid, logged_spread if config.engine.name == "ray" else None)
 
 
 def main() -> None:

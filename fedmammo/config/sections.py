@@ -155,11 +155,19 @@ class FederationConfig(Section):
 
 
 class EngineConfig(Section):
-    """Where hospitals compute. Results do not depend on name and address, nor on timeout while all answer in time."""
+    """Where hospitals compute.
+
+    Results do not depend on name, address and spread, nor on timeout while all answer in time.
+    """
 
     name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
     address: str | None = Field(default=None, description="Address of an existing Ray cluster; none starts one here.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where hospitals compute.")
+    spread: Literal["auto", "hospitals", "deployments"] = Field(
+        default="auto",
+        description="What Ray runs side by side: `hospitals`, where what they do is heavy; `deployments`, whole ones, "
+        "each in one process, where it is light; `auto`: deployments where linear heads alone are trained.",
+    )
     threads_per_hospital: int = Field(
         default=1, ge=1, le=1024, description="Processor threads (and Ray CPUs) of a hospital."
     )

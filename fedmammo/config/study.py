@@ -210,7 +210,7 @@ class StudyConfig(Section):
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute."""
         content = self.model_dump(mode="json")
-        for key in ("name", "address", "timeout", "gpus_per_hospital"):
+        for key in ("name", "address", "spread", "timeout", "gpus_per_hospital"):
             del content["engine"][key]
         return content
 

@@ -1,9 +1,9 @@
-"""How well scores separate malignant from benign: by the libraries, and for many patient weights at once.
+"""How well scores separate malignant from benign, for many patient weights at once.
 
-`point_metrics` asks scikit-learn and torchmetrics. `weighted_metrics` gives the same numbers for every row of a
-matrix of patient weights; a weight of k stands for k copies of the patient with all images. Malignant (1) is
-positive. Scores are probabilities of malignancy in [0, 1]; an image is called malignant if its score is greater
-than the threshold.
+`weighted_metrics` gives each metric for every row of a matrix of patient weights; a weight of k stands for k copies of
+the patient with all images. With weights of 1 these are the numbers of scikit-learn and torchmetrics, which are slower
+by two orders of magnitude and know no weights of patients (tests compare them). Malignant (1) is positive. Scores are
+probabilities of malignancy in [0, 1]; an image is called malignant if its score is greater than the threshold.
 """
 
 from collections.abc import Mapping
@@ -11,19 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.metrics import (
-    average_precision_score,
-    balanced_accuracy_score,
-    brier_score_loss,
-    recall_score,
-    roc_auc_score,
-)
-
-import fedmammo.models.torchvision_guard  # noqa: F401  (before torchmetrics, which imports torchvision)
-
-from torchmetrics.functional.classification import binary_calibration_error  # isort: skip
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -39,6 +27,9 @@ METRICS = (
     "calibration_error",
 )
 CALIBRATION_BINS = 10
+_STEPS = np.arange(CALIBRATION_BINS + 1) / CALIBRATION_BINS
+# torchmetrics' own edges: counted from the nearer end, to the last bit
+_EDGES = np.where(_STEPS < 0.5, 0.1 * np.arange(CALIBRATION_BINS + 1), 1 - 0.1 * np.arange(CALIBRATION_BINS + 1)[::-1])
 _ELEMENTS_AT_ONCE = 1 << 16  # resamples x images of one chunk: half a megabyte stays in the cache
 
 
@@ -128,60 +119,55 @@ def _why_undefined(metric: str, images: Scored, patients: Scored, thresholds: Th
 
 
 def point_metrics(images: Scored, thresholds: Thresholds) -> dict[str, Value]:
-    """Every metric of METRICS, by scikit-learn and torchmetrics; `thresholds` are those of the same model.
+    """Every metric of METRICS; `thresholds` are those of the same model.
 
     `calibration_error` is the expected calibration error (l1, 10 bins of equal width).
     """
     patients = images.per_patient()
-    label, score = images.label, images.score
-    compute = {
-        "auroc": lambda: roc_auc_score(label, score),
-        "auprc": lambda: average_precision_score(label, score),
-        "auroc_per_patient": lambda: roc_auc_score(patients.label, patients.score),
-        "balanced_accuracy": lambda: balanced_accuracy_score(label, score > thresholds.balanced.value),
-        "sensitivity_at_90_specificity": lambda: recall_score(label, score > thresholds.specificity.value),
-        "specificity_achieved": lambda: recall_score(label, score > thresholds.specificity.value, pos_label=0),
-        "brier": lambda: brier_score_loss(label, score, pos_label=1),
-        "calibration_error": lambda: binary_calibration_error(
-            torch.from_numpy(score), torch.from_numpy(label), n_bins=CALIBRATION_BINS, norm="l1"
-        ),
-    }
-    values = {}
+    values = weighted_metrics(images, thresholds, np.ones((1, len(patients.label))))
+    found = {}
     for metric in METRICS:
         why = _why_undefined(metric, images, patients, thresholds)
-        values[metric] = Value(np.nan, why) if why else Value(float(compute[metric]()))
-    return values
+        found[metric] = Value(np.nan, why) if why else Value(float(values[metric][0]))
+    return found
 
 
-def _ranking(scored: Scored, weights: Floats) -> tuple[Floats, Floats]:
-    """AUROC and average precision for every row of `weights` (resamples, patients); ties count half."""
+def _ranking(scored: Scored, weights: Floats, precision: bool = True) -> tuple[Floats, Floats]:
+    """AUROC and average precision for every row of `weights` (resamples, patients); ties count half.
+
+    `precision`: whether average precision is wanted; else it is 0.
+    """
     order = np.argsort(-scored.score, kind="stable")
     label, patient = scored.label[order].astype(float), scored.patient[order]
     last_of_equals = np.flatnonzero(np.append(np.diff(scored.score[order]) != 0, True))
-    auroc, precision = np.empty(len(weights)), np.empty(len(weights))
+    without_ties = len(last_of_equals) == len(order)
+    auroc, average = np.empty(len(weights)), np.zeros(len(weights))
     rows = max(1, _ELEMENTS_AT_ONCE // len(order))
     for start in range(0, len(weights), rows):
-        weight = weights[start : start + rows, patient]
-        called = np.cumsum(weight, axis=1)[:, last_of_equals]
-        true = np.cumsum(weight * label, axis=1)[:, last_of_equals]
-        false = called - true
-        malignant, benign = true[:, -1], false[:, -1]
-        gained = np.diff(true, axis=1, prepend=0.0)
-        area = (np.diff(false, axis=1, prepend=0.0) * (true - gained / 2)).sum(axis=1)
-        share = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+        part = slice(start, start + rows)
+        weight = weights[part].take(patient, axis=1)
+        gained = weight * label
+        lost = weight - gained
+        true = gained.cumsum(axis=1)
+        if not without_ties:
+            true = true[:, last_of_equals]
+            gained = np.diff(true, axis=1, prepend=0.0)
+            lost = np.diff(lost.cumsum(axis=1)[:, last_of_equals], axis=1, prepend=0.0)
+        malignant, benign = true[:, -1], lost.sum(axis=1)
         with np.errstate(invalid="ignore"):
-            auroc[start : start + rows] = area / (malignant * benign)
-            average_precision = (gained * share).sum(axis=1) / malignant
-        precision[start : start + rows] = np.where(benign > 0, average_precision, np.nan)
-    return auroc, precision
+            auroc[part] = np.einsum("rn,rn->r", lost, true - gained / 2) / (malignant * benign)
+            if precision:
+                called = (gained + lost).cumsum(axis=1)
+                share = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
+                found = np.einsum("rn,rn->r", gained, share) / malignant
+                average[part] = np.where(benign > 0, found, np.nan)
+    return auroc, average
 
 
 def _sums_per_patient(images: Scored, thresholds: Thresholds) -> Floats:
     """What adds up over images, (6 + CALIBRATION_BINS + 1, patients); its rows are named by `weighted_metrics`."""
     score, malignant, benign = images.score, images.label.astype(float), 1.0 - images.label
-    # torchmetrics' own edges, and its extra bin for a score of exactly 1
-    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, dtype=torch.float64)
-    bins = torch.bucketize(torch.from_numpy(score), edges, right=True).numpy() - 1
+    bins = np.searchsorted(_EDGES, score, side="right") - 1  # a score of exactly 1 has a bin of its own
     rows = [malignant, benign]
     rows += [malignant * (score > thresholds.specificity.value), benign * (score <= thresholds.specificity.value)]
     rows += [malignant * (score > thresholds.balanced.value), benign * (score <= thresholds.balanced.value)]
@@ -200,7 +186,7 @@ def weighted_metrics(images: Scored, thresholds: Thresholds, weights: Floats) ->
     if not len(images.label):
         return {metric: np.full(len(weights), np.nan) for metric in METRICS}
     auroc, auprc = _ranking(images, weights)
-    auroc_per_patient, _ = _ranking(images.per_patient(), weights)
+    auroc_per_patient, _ = _ranking(images.per_patient(), weights, precision=False)
     # einsum, not BLAS: its order of summation does not depend on the number of threads
     sums = np.einsum("rp,kp->kr", weights, _sums_per_patient(images, thresholds))
     malignant, benign, found, cleared, found_balanced, cleared_balanced, squared = sums[:7]

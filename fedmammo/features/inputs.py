@@ -123,16 +123,24 @@ class Inputs:
         return rows[~done]
 
     def compute(self, rows: Rows) -> None:
-        """Compute and store the features of these rows in every view; nothing is done twice."""
+        """Compute and store the features of these rows in every view; nothing is done twice.
+
+        Processes that are asked for the same rows share the work: each takes those that no other has in hand, then
+        waits for the others.
+        """
         if not self.has_prefix:
             return
-        self.classifier.train(False)  # a training that raised may have left it on
-        for row in self.missing(rows):
-            patch = self.patch(row)
-            for number, view in enumerate(self.views):
-                [(store, look, _, own)] = self._looks(np.array([row]), np.array([number]))
-                if not store.done(look, own)[0]:
-                    store.put(look, int(own[0]), self._encode(view.of(patch))[0].cpu().numpy())
+        for wait in (False, True):
+            for row in self.missing(rows):
+                self._compute(row, wait)
+
+    def _compute(self, row: int, wait: bool) -> None:
+        for number, view in enumerate(self.views):
+            [(store, look, _, own)] = self._looks(np.array([row]), np.array([number]))
+            with store.claim(look, int(own[0]), wait) as mine:
+                if mine and not store.done(look, own)[0]:
+                    self.classifier.train(False)  # a training that raised may have left it on
+                    store.put(look, int(own[0]), self._encode(view.of(self.patch(row)))[0].cpu().numpy())
 
     def put(self, view: int, features: NDArray[np.float32]) -> None:
         """Store what the prefix makes of every image of the first set in a view, (images, length), as if computed."""

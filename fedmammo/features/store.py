@@ -1,7 +1,9 @@
 """Rows of numbers on disk, one per image, that any process may fill in: a file of each, and a byte for each row."""
 
+import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +47,18 @@ class FeatureStore:
         stored, done = self.files(look)
         _put(stored, row, features)
         _put(done, row, np.uint8(1))
+
+    @contextmanager
+    def claim(self, look: str, row: int, wait: bool) -> Iterator[bool]:
+        """Be the only process that computes a row for a while; yields whether this one is. `wait`: until it is."""
+        self.files(look)
+        with (self.folder / f".{look}.lock").open("a") as lock:
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, row)
+            except BlockingIOError:
+                yield False
+                return
+            yield True  # closing the file lets go
 
     def files(self, look: str) -> tuple[np.memmap, np.memmap]:
         """Open a file of features and its marks for reading, making them where they are missing."""

@@ -33,6 +33,12 @@ class Node:
     side: int
 
 
+def event_of(deployment: Deployment, stage: str) -> dict[str, Any]:
+    """Describe that a deployment is at a stage, for progress."""
+    place = {"name": deployment.name, **deployment.place}
+    return {"deployment": place, "stage": stage, "round": 0, "rounds": 0, "hospitals": {}}
+
+
 class Server:
     """Speaks to the hospitals of one study through a grid.
 
@@ -105,8 +111,7 @@ class Server:
 
     def progress(self, deployment: Deployment, stage: str, status: dict[str, str], number: int, of: int) -> None:
         """Report how far a stage is: its round, of how many (0: not known), and each hospital's status."""
-        place = {"name": deployment.name, **deployment.place}
-        self.report({"deployment": place, "stage": stage, "round": number, "rounds": of, "hospitals": status})
+        self.report(event_of(deployment, stage) | {"round": number, "rounds": of, "hospitals": status})
 
     def ask_all(
         self, deployment: Deployment, job: Job, contents: Mapping[str, RecordDict], of: int = 0

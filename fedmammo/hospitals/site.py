@@ -33,6 +33,7 @@ class Site:
         self.name, self.limits, self.folder = file.name, file.limits, file.state
         self._holders: dict[tuple[object, ...], Holder] = {}
         self._records: dict[int, Records] = {}
+        self._patients: dict[int, pd.DataFrame] = {}
         self._deployments: dict[str, Deployment] = {}
 
     @classmethod
@@ -83,6 +84,11 @@ class Site:
 
     def patients(self, draw: int) -> pd.DataFrame:
         """Return its patients as `hold` and `records_of` take them; at a real hospital, draws do not differ."""
+        if draw not in self._patients:
+            self._patients[draw] = self._patients_of(draw)
+        return self._patients[draw]
+
+    def _patients_of(self, draw: int) -> pd.DataFrame:
         patients = self.cohort.patients.assign(pseudonym=self.cohort.pseudonyms)
         if self.file.patients is None:
             return patients.assign(hospital=self.name, digitiser="", exchanged=False)

@@ -13,6 +13,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -25,6 +26,7 @@ from fedmammo.cohort.card import remarks
 from fedmammo.cohort.show import summary
 from fedmammo.cohort.store import SPLITS, Cohort
 from fedmammo.config.study import StudyConfig
+from fedmammo.federation.spread import FINISHED
 from fedmammo.hospitals.dealing import hospitals_of
 from fedmammo.hospitals.demands import check_demands, ignored_demands
 from fedmammo.hospitals.summary import distances, holdings, side_by_side
@@ -151,17 +153,17 @@ def _estimate(value: float, low: float, high: float, form: str) -> str:
 
 
 class Progress:
-    """Live progress of a study: deployments done; arm, seed, stage and round of the one at work; its hospitals."""
+    """Live progress of a study: deployments done; of each at work its place, stage and round; hospitals of the last."""
 
     def __init__(self, config: StudyConfig) -> None:
         repeats = len(config.seeds) * len(config.hospitals.seed) * max(1, config.evaluation.folds)
-        cells = len(config.arms) * len(config.settings) * repeats
-        self._seen: set[Any] = set()
+        deployments = len(config.arms) * len(config.settings) * repeats
+        self._at_work: dict[str, TaskID] = {}
+        self._finished: set[str] = set()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
-        self._bars = Bars(*columns, TimeElapsedColumn())
-        self._study = self._bars.add_task("study", total=cells)
-        self._round = self._bars.add_task("starting", total=None)
-        self._hospitals = Text(style="dim", overflow="ellipsis", no_wrap=True)
+        self._bars = Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn())
+        self._study = self._bars.add_task("study", total=deployments)
+        self._hospitals = Text("starting", style="dim", overflow="ellipsis", no_wrap=True)
         self._live = Live(Group(self._bars, self._hospitals), console=status, transient=True)
 
     def __enter__(self) -> "Progress":
@@ -175,15 +177,26 @@ class Progress:
 
     def update(self, event: dict[str, Any]) -> None:
         """Take up one report of the server (fedmammo.federation.server)."""
-        place, states = event["deployment"], event["hospitals"]
-        self._seen.add(place["name"])
+        if "message" in event:
+            status.print(event["message"], soft_wrap=True)
+        place = event["deployment"]
+        name = place["name"]
+        if event["stage"] == FINISHED:
+            if name in self._at_work:
+                self._bars.remove_task(self._at_work.pop(name))
+            self._finished.add(name)
+            self._bars.update(self._study, completed=len(self._finished))
+            return
+        states = event["hospitals"]
         part = f" · draw {place['draw']}" if place["draw"] else ""
         part += f" · fold {place['fold'] + 1}" if place["fold"] else ""
         where = f"{place['arm']} · {place['setting']} · seed {place['seed']}{part} · {event['stage']}"
-        for name, state in states.items():
+        for hospital, state in states.items():
             if state != "ok":
-                status.print(f"{where} {event['round']}: {name} {state}", style="yellow", soft_wrap=True)
-        self._bars.update(self._study, completed=len(self._seen) - 1)
-        self._bars.update(self._round, description=where, completed=event["round"], total=event["rounds"] or None)
+                status.print(f"{where} {event['round']}: {hospital} {state}", style="yellow", soft_wrap=True)
+        if name not in self._at_work:
+            self._at_work[name] = self._bars.add_task(where)
+        task = self._at_work[name]
+        self._bars.update(task, description=where, completed=event["round"], total=event["rounds"] or None)
         answered = sum(state == "ok" for state in states.values())
         self._hospitals.plain = f"{answered}/{len(states)} answered: {', '.join(states)}"

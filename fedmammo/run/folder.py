@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +27,7 @@ ROUND_COLUMNS = (
     "arm", "setting", "seed", "draw", "fold", "stage", "round", "hospital", "status",
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
 )  # fmt: skip
+TIMINGS = "timings.csv"
 TABLES = ("rounds", "predictions")  # of each deployment, gathered in the end
 GANS = "generator-*"  # in place of a deployment, where a GAN is trained
 PHANTOM_GAN = "phantom-generator"  # where all GANs begin
@@ -87,6 +88,8 @@ class RunFolder:
             os.umask(0o077)  # a run is its owner's alone to read
             self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
             write_text(self.path / "config.yaml", dump(config, digests=digests))
+            if not (self.path / TIMINGS).exists():
+                write_text(self.path / TIMINGS, "arm,setting,seed,draw,fold,seconds\n")
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot write there ({error.strerror}); name another folder with --out"
@@ -161,6 +164,10 @@ class RunFolder:
         """Whether nothing is left to do for a deployment."""
         return all((self.folder(deployment) / f"{table}.csv").exists() for table in TABLES)
 
+    def unfinished(self, deployments: Iterable[Deployment]) -> list[Deployment]:
+        """Return the deployments that are still to be run."""
+        return [deployment for deployment in deployments if not self.finished(deployment)]
+
     def finish(
         self,
         deployment: Deployment,
@@ -179,10 +186,8 @@ class RunFolder:
         write_rounds(self.folder(deployment), rounds)
         write_text(self.folder(deployment) / "predictions.csv", predictions.to_csv(index=False))
         self._tidy(deployment)
-        timings = self.path / "timings.csv"
-        header = "" if timings.exists() else "arm,setting,seed,draw,fold,seconds\n"
-        with timings.open("a") as file:
-            file.write(f"{header}{','.join(map(str, deployment.place.values()))},{seconds:.2f}\n")
+        with (self.path / TIMINGS).open("a") as file:  # one short line: several processes may add theirs
+            file.write(f"{','.join(map(str, deployment.place.values()))},{seconds:.2f}\n")
 
     def _tidy(self, deployment: Deployment) -> None:
         """Drop what only continuing a deployment needed: the checkpoint and the hospitals' optimiser states."""

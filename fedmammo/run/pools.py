@@ -8,7 +8,7 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
-from fedmammo.disk.files import write_text
+from fedmammo.disk.files import alone, write_text
 from fedmammo.federation.rounds import Deployed
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.plan import Plan
@@ -56,6 +56,10 @@ class Pools:
         for each seed. `setting`: the study's, where the deployment is one without its budget. Raises StudyError for a
         pool that was altered.
         """
+        with alone(self.root):  # deployments that share a pool may run side by side
+            return self._of(deployed, setting)
+
+    def _of(self, deployed: Deployed, setting: str | None) -> dict[str, Pool]:
         deployment, table = deployed.deployment, self._table()
         seed = str(deployment.seed) if deployment.dealing.folds else ALL
         sole = deployment.setting_name if deployment.generator_share else ""

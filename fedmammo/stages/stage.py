@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -76,7 +77,8 @@ class Job:
             raise RefusalError(f"refused: not a job that is understood here: {error}") from error
 
 
-class Work(NamedTuple):
+@dataclass(frozen=True)
+class Work:
     """A job at a hospital: the hospital's own site, its own copy of the deployment."""
 
     site: Site
@@ -84,17 +86,17 @@ class Work(NamedTuple):
     job: Job
     text: str = ""  # of the one agreement
 
-    @property
+    @cached_property
     def holder(self) -> Holder:
         """Who trains, sets thresholds and is tested here."""
         return self.site.holder(self.deployment)
 
-    @property
+    @cached_property
     def inputs(self) -> Inputs:
         """What the hospital's network reads of its images, with those of the job's pool behind them."""
         return inputs_with_pool(self.site, self.deployment, self.job.pool) if self.job.pool else self.inputs_alone
 
-    @property
+    @cached_property
     def inputs_alone(self) -> Inputs:
         """What the hospital's network reads of its images."""
         return inputs_of(self.site, self.deployment)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fedmammo.config.deployment import Deployment
+from fedmammo.disk.files import alone
 from fedmammo.errors import StudyError
 from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.randomness import generator_of
@@ -48,7 +49,20 @@ def pretrain(
     for start in range(0, len(rows), FEATURES_AT_ONCE):
         inputs.compute(rows[start : start + FEATURES_AT_ONCE])
         report("features", min(start + FEATURES_AT_ONCE, len(rows)))
+    with alone(folder):  # deployments that begin with it may run side by side
+        return _rounds(inputs, pool, deployment, folder, initial, report)
+
+
+def _rounds(
+    inputs: Inputs,
+    pool: str,
+    deployment: Deployment,
+    folder: Path,
+    initial: dict[str, Tensor],
+    report: Callable[[str, int], None],
+) -> tuple[dict[str, Tensor], list[float]]:
     rounds, local_steps = deployment.federation.rounds, deployment.federation.local_steps
+    rows = np.arange(len(inputs.malignant))
     kept = load_state(folder, before=rounds + 1)
     model = initial | of_kind(kept, "model")  # in the order of `initial`: a file forgets it
     state = of_kind(kept, "state")

@@ -1,0 +1,98 @@
+"""Commands that run studies and read what they left."""
+
+import json
+import shlex
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import fedmammo
+from fedmammo.cli.arguments import Config, Interrupted, Overrides
+
+studies = typer.Typer()
+
+
+@studies.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; an earlier run of the study goes on there.")
+    ] = None,
+) -> None:
+    """Run a study: all arms, settings and seeds; then compare them.
+
+    The same command with the same --out continues after the last finished round; with more arms, settings, seeds or
+    draws it adds what is new.
+    """
+    from fedmammo.report import terminal
+
+    study = fedmammo.load_study(config, overrides or ())
+    folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    try:
+        with terminal.Progress(study) as progress:
+            done = fedmammo.run_study(study, folder, progress.update)
+    except KeyboardInterrupt:
+        settings = [word for override in overrides or [] for word in ("--set", override)]
+        command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
+        raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
+    terminal.comparison(done.folder)
+
+
+@studies.command(epilog="Example: fedmammo show runs/first")
+def show(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]) -> None:
+    """Print a finished run's tables again; nothing is computed."""
+    from fedmammo.report import terminal
+
+    run = fedmammo.open_run(folder)
+    for _ in (run.results, run.comparisons):  # says in one line what is missing or damaged
+        terminal.comparison(run.folder)
+        return
+
+
+@studies.command(epilog="Example: fedmammo evaluate runs/first --cohort other --split test > elsewhere.csv")
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    cohort: Annotated[Path, typer.Option(help="Folder of a prepared cohort.")],
+    split: Annotated[str, typer.Option(help="Split of that cohort.")],
+) -> None:
+    """Score the models of a finished run on another cohort; prints rows like results.csv."""
+    from fedmammo.commands.evaluate import rescore
+    from fedmammo.report import terminal
+
+    with terminal.working(f"scoring {folder}") as report:
+        table = rescore(folder, cohort, split, report)
+    typer.echo(table.to_csv(index=False), nl=False)
+
+
+@studies.command(epilog="Example: fedmammo compare runs/fedprox runs/fedavg > difference.csv")
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    against: Annotated[Path, typer.Argument(help="Folder of another that tested the same patients.")],
+) -> None:
+    """Print what a run scores minus another, as CSV: two strategies, or hospitals dealt by two rules.
+
+    Models of the centralised and the federated arm are compared, with intervals paired by patient.
+    """
+    from fedmammo.commands.compare import compare
+    from fedmammo.report import terminal
+
+    with terminal.working(f"comparing {folder}"):
+        table = compare(folder, against)
+    typer.echo(table.to_csv(index=False), nl=False)
+
+
+@studies.command(epilog="Example: fedmammo schema > study.schema.json")
+def schema(
+    of_site: Annotated[bool, typer.Option("--site", help="What a hospital's site file may say, instead.")] = False,
+) -> None:
+    """Print what a study's YAML file may say, as JSON schema."""
+    if of_site:
+        from fedmammo.hospitals.site_file import SiteFile
+
+        content = SiteFile.model_json_schema()
+    else:
+        content = fedmammo.StudyConfig.model_json_schema()
+    typer.echo(json.dumps(content, indent=2))
