@@ -171,7 +171,8 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
         raise error
-    if any(one.source for one in deployments) and not (folder.pools / QUALITY_TABLE).exists():
+    new_pools = any(one.source for one in waiting) or not (folder.pools / QUALITY_TABLE).exists()
+    if any(one.source for one in deployments) and new_pools:
         write_quality(config, folder.path)
     folder.collect(deployments)
     conclude(config, folder, deployments)
@@ -198,7 +199,8 @@ class Study:
         nodes = json.loads((folder.hospitals / NODES).read_text())
         self.config, self.folder = config, folder
         self.public = Public(config, folder.path)
-        self.server = Server(grid, nodes, config.engine.timeout, report)
+        engine = config.engine
+        self.server = Server(grid, nodes, engine.timeout, report, engine.checkpoint_seconds)
         secret = Secret.of(folder.server, config.privacy.secret_seed)
         self.hospitals = Hospitals(self.server, secret, self.public.device)
         generators = Generators(self.server, folder, self.public)

@@ -1,5 +1,6 @@
 """What several rooms' tests share."""
 
+import gc
 import json
 import os
 
@@ -38,6 +39,7 @@ from fedmammo.stages.train import Train
 from fedmammo.study import simulate
 from fedmammo.synthesis import radiomics
 
+gc.freeze()  # Flower collects garbage after each reply: not among what is imported
 settings.register_profile("same every time", derandomize=True)  # what passes here passes everywhere
 settings.load_profile("same every time")
 

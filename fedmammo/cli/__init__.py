@@ -15,6 +15,7 @@ import fedmammo
 from fedmammo.cli.arguments import Interrupted
 from fedmammo.cli.data import data
 from fedmammo.cli.hospitals import site, sites
+from fedmammo.cli.phantom import phantom
 from fedmammo.cli.privacy import privacy
 from fedmammo.cli.studies import studies
 from fedmammo.cli.synthesis import synthesis
@@ -35,6 +36,7 @@ app.add_typer(sites, name="sites")
 app.add_typer(site, name="site")
 app.add_typer(synthesis, name="synthesis")
 app.add_typer(privacy, name="privacy")
+app.add_typer(phantom, name="phantom")
 
 
 def _print_version(asked: bool) -> None:

@@ -39,7 +39,7 @@ def prepare(
     from fedmammo.report import terminal
 
     try:
-        with terminal.preparing(source) as report:
+        with terminal.counting(f"preparing {source}") as report:
             cohort = prepare_cohort(source, out, csv, size, margin, strict, licence, citation, processes, report)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {out}.unfinished keeps what was read, the same command continues") from None

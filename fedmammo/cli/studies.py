@@ -47,9 +47,8 @@ def show(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a
     from fedmammo.report import terminal
 
     run = fedmammo.open_run(folder)
-    for _ in (run.results, run.comparisons):  # says in one line what is missing or damaged
-        terminal.comparison(run.folder)
-        return
+    _ = run.results, run.comparisons  # says in one line what is missing or damaged
+    terminal.comparison(run.folder)
 
 
 @studies.command(epilog="Example: fedmammo evaluate runs/first --cohort other --split test > elsewhere.csv")

@@ -12,7 +12,7 @@ def summary(cohort: Cohort) -> dict[str, pd.DataFrame]:
     per patient (median, maximum), patients per density (1-4, not recorded), images per view. `counts`: one row per
     table or folder that lists images: rows, prepared, quarantined. `quarantine`: rows per reason, most frequent first.
     """
-    counts = {
+    counts: dict[str, dict[str, float]] = {
         split: _counts(
             cohort.manifest[cohort.manifest["split"] == split], cohort.patients[cohort.patients["split"] == split]
         )

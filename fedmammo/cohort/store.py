@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fedmammo.cohort.card import CARD, page
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable, quarantined
+from fedmammo.config.splits import SPLITS
 from fedmammo.disk.folders import new_folder
 from fedmammo.errors import InputError
 
@@ -42,7 +43,6 @@ MANIFEST_COLUMNS = tuple(_TYPES)
 """Row i of the manifest describes patch i. All but `patient`, `image`, `pathology`, `malignant`, `split` and `source`
 may be empty. Behind them come the user's own columns, if any: attributes, as text."""
 PATIENT_COLUMNS = ("malignant", "images", "split")
-SPLITS = ("train", "val", "test")
 PATCHES, _MANIFEST, _QUARANTINE, FACTS, KEY = (
     "patches.npy",
     "manifest.parquet",

@@ -20,6 +20,7 @@ def compare(run: Path, against: Path) -> pd.DataFrame:
         "the cohort": (digests.get("cohort"), other_digests.get("cohort")),
         "evaluation.test": (tested_split(config), tested_split(other)),
         "evaluation.folds": (config.evaluation.folds, other.evaluation.folds),
+        "evaluation.folds_over": (config.evaluation.splits_of_folds, other.evaluation.splits_of_folds),
         "seeds": (sorted(config.seeds), sorted(other.seeds)),
         "hospitals.seed": (sorted(config.hospitals.seed), sorted(other.hospitals.seed)),
     }

@@ -1,6 +1,7 @@
 """Scores a finished run's models on another cohort."""
 
 from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,14 @@ import pandas as pd
 import torch
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.config.arm import ArmName
+from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.evaluation.tables import evaluate
 from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
-from fedmammo.hospitals.dealing import deal
+from fedmammo.hospitals.dealing import Dealt, deal
 from fedmammo.hospitals.records import records_of
 from fedmammo.privacy.answer import Answer
 from fedmammo.run.folder import RunFolder, read_config
@@ -45,16 +48,16 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
         }
     )
     other = Cohort.open(cohort)
-    dealt, public = deal(other, study), Public(study, run)
+    dealt, public = deal(other, study), Public(config, run)  # what drawn patches gave the run is not drawn again
+    opened = lru_cache(partial(_open, other, study, public, dealt))
     torch.set_num_threads(public.threads)
     tables = [known[known["split"] == VALIDATION]]
     for deployment in study.deployments:
-        records = records_of(other, dealt.draws[deployment.draw], dealt.digitisers)
-        inputs = Inputs(other, public.diagnosis(deployment), public.device, records)
-        if inputs.classifier.digest() not in digests["weights"].split():
+        if public.backbone(deployment) not in digests["weights"].split():
             raise InputError(
                 f"{run}: was trained on other weights than {config.diagnosis.weights} now gives; restore them"
             )
+        inputs = opened(deployment.arm_name, deployment.setting_name, deployment.draw)
         report(f"scoring {deployment.name}")
         trained_at = known.loc[known["arm"] == deployment.arm_name, "trained_at"].unique()
         models = {f"{MODEL}{name}": read_tensors(folder.model(deployment, name))[0] for name in trained_at}
@@ -68,3 +71,12 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
         tables.append(tabulate(deployment, answers))
     results, _ = evaluate(pd.concat(tables), test_split=split, resamples=study.evaluation.resamples)
     return mark(results, guarantees(run, config, config.deployments))
+
+
+def _open(
+    cohort: Cohort, study: StudyConfig, public: Public, dealt: Dealt, arm: ArmName, setting: str, draw: int
+) -> Inputs:
+    """Open the cohort's images as a deployment's network reads them."""
+    records = records_of(cohort, dealt.draws[draw], dealt.digitisers)
+    diagnosis = public.diagnosis(study.deployment(arm, setting))
+    return Inputs(cohort, diagnosis, public.device, records, public.folder)

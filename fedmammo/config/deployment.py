@@ -11,6 +11,7 @@ from fedmammo.config.privacy import Privacy
 from fedmammo.config.schema import Section
 from fedmammo.config.sections import DiagnosisConfig, FederationConfig
 from fedmammo.config.setting import Setting, SettingName
+from fedmammo.config.splits import Split
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.synthesis.sources import FromGan, Synthesis
@@ -24,7 +25,8 @@ class Dealing(Section):
     """
 
     test: str = Field(description="Split whose patients are tested; without folds.")
-    folds: int = Field(ge=0, description="Folds of cross-validation over all patients, or 0.")
+    folds: int = Field(ge=0, description="Folds of cross-validation, or 0.")
+    folds_over: tuple[Split, ...] = Field(default=(), description="Splits whose patients are dealt to folds.")
     validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the training patients that set thresholds.")
     stratified: bool = Field(description="Whether labels are looked at.")
 

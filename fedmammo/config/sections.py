@@ -1,13 +1,17 @@
 """The sections of a study: every field carries its description; `fedmammo schema` prints them all."""
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from fedmammo.config.schema import Section
+from fedmammo.config.splits import SPLITS, Split
 from fedmammo.hospitals.rules import Assignment
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.registry import Strategy
+
+MOST_SEEDS = 1000
 
 
 def different_seeds(seeds: list[int]) -> list[int]:
@@ -15,6 +19,16 @@ def different_seeds(seeds: list[int]) -> list[int]:
     if len(set(seeds)) != len(seeds) or min(seeds) < 0:
         raise ValueError("seeds are different numbers from 0 up")
     return seeds
+
+
+def list_of_seeds(value: Any) -> Any:
+    """Return a list of seeds: of one, of a list, or of a range such as `0..19`, both ends among them."""
+    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]+)\.\.([0-9]+)", value.strip())):
+        first, last = map(int, found.groups())
+        if not first <= last < first + MOST_SEEDS:
+            raise ValueError(f"a range begins with its smaller end, and has at most {MOST_SEEDS} seeds")
+        return list(range(first, last + 1))
+    return [value] if isinstance(value, int) else value
 
 
 class CohortConfig(Section):
@@ -32,7 +46,8 @@ class HospitalsConfig(Section):
     seed: list[int] = Field(
         default=[0],
         min_length=1,
-        description="Seed of the assignment and of the validation patients; a list repeats the study on new draws.",
+        description="Seed of the assignment and of the validation patients; a list, or a range such "
+        "as 0..19, repeats the study on new draws.",
     )
     validation_fraction: float = Field(
         default=0.2,
@@ -44,7 +59,7 @@ class HospitalsConfig(Section):
     @field_validator("seed", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
-        return [value] if isinstance(value, int) else value
+        return list_of_seeds(value)
 
     @field_validator("seed")
     @classmethod
@@ -172,6 +187,12 @@ class EngineConfig(Section):
         default=1, ge=1, le=1024, description="Processor threads (and Ray CPUs) of a hospital."
     )
     gpus_per_hospital: float = Field(default=0.0, ge=0, description="Share of a GPU that Ray reserves for a hospital.")
+    checkpoint_seconds: float = Field(
+        default=3.0,
+        ge=0,
+        description="Rounds are kept so often at most, and the last one; after a restart those since are done again. "
+        "Under a budget every round is kept.",
+    )
     timeout: float = Field(
         default=3600.0, gt=0, description="Seconds that the server waits for the answers of a round."
     )
@@ -184,9 +205,26 @@ class EvaluationConfig(Section):
     folds: int = Field(
         default=0,
         ge=0,
-        description="With 2 or more: k-fold cross-validation over the patients of all splits, instead of `test`.",
+        description="With 2 or more: k-fold cross-validation over the patients of `folds_over`, instead of `test`.",
+    )
+    folds_over: list[Split] | None = Field(
+        default=None,
+        min_length=1,
+        description="Splits whose patients are dealt to folds; without, all but `test`, which stays shut.",
     )
     resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of patients and seeds.")
+
+    @property
+    def splits_of_folds(self) -> list[Split]:
+        """The splits whose patients are dealt to folds, in their usual order; none without folds."""
+        chosen = [split for split in SPLITS if split != self.test] if self.folds_over is None else self.folds_over
+        return [split for split in SPLITS if self.folds and split in chosen]
+
+    @model_validator(mode="after")
+    def _folds_are_asked_for(self) -> "EvaluationConfig":
+        if self.folds_over is not None and not self.folds:
+            raise ValueError("folds_over: there are no folds; set folds, or leave it out")
+        return self
 
     @field_validator("folds")
     @classmethod

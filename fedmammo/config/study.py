@@ -23,6 +23,7 @@ from fedmammo.config.sections import (
     FederationConfig,
     HospitalsConfig,
     different_seeds,
+    list_of_seeds,
 )
 from fedmammo.config.setting import Setting, SettingName
 from fedmammo.config.weights import NO_FILE, name_of_weights
@@ -63,7 +64,7 @@ class StudyConfig(Section):
     seeds: list[int] = Field(
         default_factory=lambda: [0],
         min_length=1,
-        description="Seeds of the classifier and of the order of patients.",
+        description="Seeds of the classifier and of the order of patients: a list, or a range such as 0..19.",
     )
 
     @field_validator("arms", "settings", mode="before")
@@ -74,6 +75,11 @@ class StudyConfig(Section):
                 raise ValueError("a list of names, or names with overrides")
             return {name: {} for name in value}
         return value
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return list_of_seeds(value)
 
     @field_validator("seeds")
     @classmethod
@@ -190,6 +196,7 @@ class StudyConfig(Section):
         return Dealing(
             test="" if self.evaluation.folds else self.evaluation.test,
             folds=self.evaluation.folds,
+            folds_over=list(self.evaluation.splits_of_folds),
             validation_fraction=self.hospitals.validation_fraction,
             stratified=budgets == [None] * len(budgets),
         )
@@ -210,7 +217,7 @@ class StudyConfig(Section):
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute."""
         content = self.model_dump(mode="json")
-        for key in ("name", "address", "spread", "timeout", "gpus_per_hospital"):
+        for key in ("name", "address", "spread", "checkpoint_seconds", "timeout", "gpus_per_hospital"):
             del content["engine"][key]
         return content
 

@@ -63,3 +63,8 @@ def table_of(file: Path, constants: str, images: int, width: int, device: torch.
             _tables.popitem(last=False)
     _tables.move_to_end(key)
     return _tables[key]
+
+
+def forget() -> None:
+    """Let go of all tables."""
+    _tables.clear()

@@ -25,8 +25,6 @@ from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.state import restore, state_of
 from fedmammo.training.state import join_kinds, of_kind
 
-CHECKPOINT_SECONDS = 3.0  # rounds that took less together are done again after a restart
-
 
 @dataclass(frozen=True)
 class Deployed:
@@ -139,7 +137,8 @@ class RoundsOf:
         rounds, kept_at = stage.rounds(deployment), time.monotonic()
         for number in range(checkpoint.round + 1, rounds + 1):
             where = f"{stage.name}, round {number}"
-            keep = number == rounds or time.monotonic() > kept_at + CHECKPOINT_SECONDS
+            due = time.monotonic() >= kept_at + self.server.checkpoint_seconds
+            keep = due or number == rounds or self.deployed.plan is not None  # what was charged is not asked again
             contents = self._contents(checkpoint, number, keep)
             answers = self._ask(contents, number, rounds)
             self.server.nobody_refuses(answers, where)

@@ -47,10 +47,19 @@ class Server:
         hospitals: names of the holders of patients whom the study needs.
         timeout: seconds that the server waits for answers.
         report: called with what happens, for progress.
+        checkpoint_seconds: how often a checkpoint is kept at most, where nothing is charged.
     """
 
-    def __init__(self, grid: Grid, hospitals: Sequence[str], timeout: float, report: Report) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        hospitals: Sequence[str],
+        timeout: float,
+        report: Report,
+        checkpoint_seconds: float = 0.0,
+    ) -> None:
         self.report = report
+        self.checkpoint_seconds = checkpoint_seconds
         self._grid = grid
         self._timeout = timeout
         self.nodes = self._find_nodes(hospitals)

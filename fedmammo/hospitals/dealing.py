@@ -70,7 +70,7 @@ def deal(cohort: Cohort, config: StudyConfig) -> Dealt:
     patients = cohort.patients.sort_index()
     profiles = profiles_of(config.hospitals, hospital_names(config.hospitals, patients))
     digitiser_of = {one.name: load_digitiser(one.digitiser) for one in profiles if one.digitiser}
-    may_train = (patients["split"] == TRAIN) | bool(config.evaluation.folds)
+    may_train = patients["split"].isin(config.evaluation.splits_of_folds or [TRAIN])
     draws = {}
     for draw in config.hospitals.seed:
         hospital = hospitals_of(patients, config.hospitals, draw)

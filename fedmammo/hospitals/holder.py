@@ -82,14 +82,16 @@ def hold(name: str, patients: pd.DataFrame, rows_of: dict[str, np.ndarray], depl
 def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tuple[list[str], list[str], list[str]]:
     """Return a hospital's training, validation and tested patients.
 
-    Without folds, those of the split `train` train and those of `test` are tested. With folds, patients of all splits
-    are dealt to folds anew for each study seed: fold `fold` is tested, all others train.
+    Without folds, those of the split `train` train and those of `test` are tested. With folds, patients of the splits
+    `folds_over` are dealt to folds anew for each study seed: fold `fold` is tested, all others train; patients of other
+    splits have no part.
 
     Stratified, benign and malignant patients are dealt alike, at random. Else by a hash of seed and pseudonym: which
     patients train depends on nobody's label.
     """
     dealing = deployment.dealing
     if dealing.folds:
+        patients = patients[patients["split"].isin(dealing.folds_over)]
         number = _folds(hospital, patients, dealing, deployment.seed)
         is_tested = number == deployment.fold
         is_training = ~is_tested

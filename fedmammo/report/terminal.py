@@ -68,11 +68,11 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def preparing(source: Path) -> Iterator[Callable[[int, int], None]]:
-    """Show how far a preparation is, and how long it may take; what it yields is told rows done and rows in all."""
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far something is, and how long it may take; what it yields is told parts done and parts in all."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), MofNCompleteColumn())
     with Bars(*columns, TimeRemainingColumn(), console=status, transient=True, disable=not status.is_terminal) as bars:
-        task = bars.add_task(f"preparing {source}", total=None)
+        task = bars.add_task(what, total=None)
         yield lambda done, rows: bars.update(task, completed=done, total=rows)
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +29,7 @@ ROUND_COLUMNS = (
 )  # fmt: skip
 TIMINGS = "timings.csv"
 TABLES = ("rounds", "predictions")  # of each deployment, gathered in the end
+GROW = ("arms", "settings", "seeds")  # of a study's keys, in which a run may grow; the draws of hospitals do, too
 GANS = "generator-*"  # in place of a deployment, where a GAN is trained
 PHANTOM_GAN = "phantom-generator"  # where all GANs begin
 DEPLOYMENTS, HOSPITALS = "deployments", "hospitals"
@@ -76,7 +77,7 @@ class RunFolder:
 
     @contextmanager
     def opened(self, config: StudyConfig, digests: dict[str, str]) -> Iterator["RunFolder"]:
-        """Make the folder or take up an earlier run of the same study; nobody else may use it meanwhile.
+        """Make the folder or take up an earlier run of the study, or of a part of it; nobody else may use it meanwhile.
 
         Raises InputError where it holds something else, another study, or is in use.
         """
@@ -88,8 +89,6 @@ class RunFolder:
             os.umask(0o077)  # a run is its owner's alone to read
             self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
             write_text(self.path / "config.yaml", dump(config, digests=digests))
-            if not (self.path / TIMINGS).exists():
-                write_text(self.path / TIMINGS, "arm,setting,seed,draw,fold,seconds\n")
         except OSError as error:
             raise InputError(
                 f"{self.path}: cannot write there ({error.strerror}); name another folder with --out"
@@ -118,12 +117,25 @@ class RunFolder:
             raise InputError(f"{self.path}: is not empty and holds no run; name another folder with --out")
         before, digests_before = read_config(self.path)
         old, new = before.without_engine(), config.without_engine()
-        differs = sorted(key for key in new if new[key] != old.get(key))
-        differs += sorted(f"the {name}" for name in digests if digests[name] != digests_before.get(name))
+        for study in (old, new):
+            study["hospitals"].pop("seed")
+        differs = sorted(key for key in new if new[key] != old.get(key) and key not in GROW)
+        for name in digests:
+            known, own = (str(one.get(name, "")).split() for one in (digests_before, digests))
+            if known != own and not (name == "weights" and set(known) <= set(own)):  # a new setting may bring a network
+                differs.append(f"the {name}")
         if differs:
             raise InputError(
                 f"{self.path}: holds a run of another study ({', '.join(differs)} differ); name another --out"
             )
+        wanted = {deployment.name: deployment.digest for deployment in config.deployments}
+        for deployment in before.deployments:
+            if wanted.get(deployment.name) != deployment.digest:
+                how = "is another in" if deployment.name in wanted else "is missing from"
+                raise InputError(
+                    f"{self.path}: holds a run whose {deployment.name} {how} this study; a run grows by arms, "
+                    "settings, seeds and draws beside those that it has: add these, or name another --out"
+                )
 
     @property
     def hospitals(self) -> Path:
@@ -186,6 +198,8 @@ class RunFolder:
         write_rounds(self.folder(deployment), rounds)
         write_text(self.folder(deployment) / "predictions.csv", predictions.to_csv(index=False))
         self._tidy(deployment)
+        with suppress(FileExistsError), (self.path / TIMINGS).open("x") as file:
+            file.write("arm,setting,seed,draw,fold,seconds\n")
         with (self.path / TIMINGS).open("a") as file:  # one short line: several processes may add theirs
             file.write(f"{','.join(map(str, deployment.place.values()))},{seconds:.2f}\n")
 

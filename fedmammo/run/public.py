@@ -26,7 +26,7 @@ class Public:
         self.threads = config.engine.threads_per_hospital
         self.device: torch.device = pick_device(config.engine.device)
         cohort = Path(config.cohort.path)  # a simulation keeps there what is worked out from drawn patches
-        self._folder = (cohort if cohort.is_dir() else run) / "features"
+        self.folder = (cohort if cohort.is_dir() else run) / "features"
 
     def diagnosis(self, deployment: Deployment) -> DiagnosisConfig:
         """Return a deployment's classifier, with the file of its weights."""
@@ -34,12 +34,12 @@ class Public:
 
     def backbone(self, deployment: Deployment) -> str:
         """Name a deployment's network by all its tensors. Raises InputError where it cannot be."""
-        return backbone_of(self.diagnosis(deployment), self.device, self._folder)
+        return backbone_of(self.diagnosis(deployment), self.device, self.folder)
 
     def start(self, deployment: Deployment) -> Tensors:
         """Return the tensors with which a deployment's training begins, by name."""
-        return start_of(self.diagnosis(deployment), deployment.seed, self._folder)
+        return start_of(self.diagnosis(deployment), deployment.seed, self.folder)
 
     def inputs(self, deployment: Deployment) -> Inputs:
         """Open a deployment's network, without any image."""
-        return Inputs(None, self.diagnosis(deployment), self.device, None, self._folder)
+        return Inputs(None, self.diagnosis(deployment), self.device, None, self.folder)

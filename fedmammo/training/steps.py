@@ -291,6 +291,7 @@ def score(inputs: Inputs, rows: np.ndarray, incoming: dict[str, Tensor]) -> np.n
     """
     constants = {name: incoming[name] for name in CONSTANTS if name in incoming}
     trained = {name: tensor for name, tensor in incoming.items() if name not in constants}
+    _check_names(inputs.model.trained(), trained)
     whole = np.array([number for number, view in enumerate(inputs.views) if not view.crop])
     if inputs.linear:
         return _score_head(inputs, rows, whole, trained, constants)
@@ -325,7 +326,11 @@ def _score_head(
 
 @torch.no_grad()
 def _load(parameters: dict[str, torch.nn.Parameter], incoming: dict[str, Tensor]) -> None:
-    if incoming.keys() != parameters.keys():
-        raise ValueError(f"the incoming model has other tensors: {sorted(incoming.keys() ^ parameters.keys())[:3]}")
+    _check_names(parameters, incoming)
     for name, parameter in parameters.items():
         parameter.copy_(incoming[name])
+
+
+def _check_names(parameters: Mapping[str, Tensor], incoming: Mapping[str, Tensor]) -> None:
+    if incoming.keys() != parameters.keys():
+        raise ValueError(f"the incoming model has other tensors: {sorted(incoming.keys() ^ parameters.keys())[:3]}")

@@ -59,6 +59,8 @@ NOT_USED: list[tuple[str, Any]] = [
     ("engine.name", "ray"),
     ("engine.threads_per_hospital", 2),
     ("engine.timeout", 7.0),
+    ("engine.spread", "hospitals"),
+    ("engine.checkpoint_seconds", 60.0),
     ("evaluation.resamples", 500),
     ("privacy.secret_seed", 7),
     ("arms.local", {"diagnosis.patient_fraction": 0.5}),

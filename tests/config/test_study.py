@@ -79,8 +79,11 @@ WRONG_VALUES = {
     "engine.threads_per_hospital": [0],
     "engine.gpus_per_hospital": [-0.5],
     "engine.timeout": [0],
+    "engine.checkpoint_seconds": [-1, "often", None],
+    "engine.spread": ["patients", None, 1],
     "evaluation.test": [None, 7],
     "evaluation.folds": [-1, 1, "five"],
+    "evaluation.folds_over": [[], "train", ["trian"]],
     "evaluation.resamples": [99],
     "arms": [[], {}, None, 7, "federated", [["federated"]], ["hybrid"], {"hybrid": {}}, {"local": None}],
     "synthesis": ["phantom", {}, {"source": "dream"}, {"source": "phantom", "images": 3}, ["phantom"]],
@@ -93,7 +96,7 @@ WRONG_VALUES = {
     "privacy.generator_fraction": [0, 1.1],
     "privacy.secret_seed": ["secret", 0.5],
     "settings": [[], "real", ["imagined"], ["real-epsilon-"], ["real-epsilon-0"], {"real": {"seeds": [1]}}],
-    "seeds": [[], 3, [-1], [1, 1], ["first"], [True]],
+    "seeds": [[], "x", "3..1", "0..5000", [-1], [1, 1], ["first"], [True]],
 }
 
 

@@ -16,9 +16,10 @@ from safetensors.torch import save_file
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.errors import InputError
-from fedmammo.features import inputs as inputs_module
+from fedmammo.features import opening
 from fedmammo.features.harmonisation import harmonise
-from fedmammo.features.inputs import STAND_INS, Inputs
+from fedmammo.features.inputs import Inputs
+from fedmammo.features.opening import STAND_INS
 from fedmammo.features.views import View
 from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.records import Records, true_records
@@ -261,14 +262,14 @@ def test_phantoms_are_drawn_once_for_a_network(
 ) -> None:
     """Where the file of constants is there, another process takes it up; another network has one of its own."""
     made = inputs()
-    (path,) = (own_cohort.folder / "features").glob("standardization-*.safetensors")
+    (path,) = (own_cohort.folder / "features").glob("opened-*.safetensors")
     constants, content = {name: value.clone() for name, value in made.classifier.constants.items()}, path.read_bytes()
 
     def drawn(*_: object, **__: object) -> None:
         raise AssertionError("phantoms are drawn")
 
-    monkeypatch.setattr(inputs_module, "draw_patches", drawn)
-    inputs_module._open_classifier.cache_clear()  # as a new process begins
+    monkeypatch.setattr(opening, "draw_patches", drawn)
+    opening._open.cache_clear()  # as a new process begins
     again = inputs(patient_fraction=0.5, augmentation=ALL_VIEWS)
     assert again.classifier is not made.classifier
     assert all(torch.equal(again.classifier.constants[name], value) for name, value in constants.items())
@@ -304,7 +305,7 @@ def test_images_where_nothing_is_frozen(inputs: Make, own_cohort: Cohort) -> Non
     made.compute(rows)
     assert len(made.missing(rows)) == 0
     assert not folder_of(made).exists()
-    assert [path.name.split("-")[0] for path in (own_cohort.folder / "features").iterdir()] == ["standardization"]
+    assert [path.name.split("-")[0] for path in (own_cohort.folder / "features").iterdir()] == ["opened"]
     images = made.read(rows, np.array([0, 1, 2]))
     assert images.shape == (3, 1, 128, 128)
     patch = torch.from_numpy(own_cohort.patches[5].astype(np.float32)) / 65535
@@ -369,7 +370,7 @@ def test_directions_are_principal_axes_of_drawn_patches(inputs: Make, monkeypatc
 
     Variances are the roots of those along the axes, but for one factor: half way to equal spread.
     """
-    monkeypatch.setattr(inputs_module, "DIRECTION_STAND_INS", 100)
+    monkeypatch.setattr(opening, "DIRECTION_STAND_INS", 100)
     made, again = inputs(directions=5), inputs(directions=5)
     patches, _ = draw_patches(100, seed=0)
     with torch.no_grad():

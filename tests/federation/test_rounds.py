@@ -19,7 +19,7 @@ from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.messages import unpack
-from fedmammo.federation.rounds import Combiner
+from fedmammo.federation.rounds import Combiner, RoundsOf
 from fedmammo.privacy.answer import Answer
 from fedmammo.strategies.fedavg import FedAvg
 
@@ -145,6 +145,41 @@ def test_rounds_go_on_after_the_last_that_was_kept(
     assert len(watched[0].models) == 3 - kept
     assert again.path.read_bytes() == whole.path.read_bytes()
     assert all(torch.equal(found.models["all"][name], tensor) for name, tensor in expected.models["all"].items())
+
+
+@pytest.mark.parametrize("privacy", [False, True])
+def test_rounds_since_the_last_checkpoint_are_done_again(
+    phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, privacy: bool
+) -> None:
+    """Checkpoints an hour apart, stopped in round 4: the same bytes in the end. What was charged is charged once."""
+    phantom_study["federation"] = {"rounds": 4, "local_steps": 1}
+    if privacy:
+        phantom_study |= {"settings": ["real-epsilon-6"], "privacy": {"secret_seed": 1}}
+    whole = federation_of(phantom_study, tmp_path / "whole")
+    whole.train()
+    asked: list[Watched] = []
+    run = federation_of(phantom_study, tmp_path / "run", grid(asked))
+    run.server.checkpoint_seconds = 3600.0
+    combine = RoundsOf._combine
+
+    def stopped(self: RoundsOf, *args: Any) -> None:
+        if args[-2] == 4:
+            raise Stopped
+        combine(self, *args)
+
+    with monkeypatch.context() as broken, pytest.raises(Stopped):
+        broken.setattr(RoundsOf, "_combine", stopped)
+        run.train()
+    assert run.path.exists() == privacy
+    again = federation_of(phantom_study, tmp_path / "run", grid(asked))
+    again.train()
+    assert [len(one.models) for one in asked] == [4, 1 if privacy else 4]
+    assert again.path.read_bytes() == whole.path.read_bytes()
+    for hospital in whole.hospitals.sites:
+        ledgers = [folder / "hospitals" / hospital / "ledger" for folder in (tmp_path / "run", tmp_path / "whole")]
+        found = [[path.read_text() for path in sorted(ledger.glob("*.jsonl"))] for ledger in ledgers]
+        assert found[0] == found[1]
+        assert bool(found[0]) == (privacy and hospital != "all")
 
 
 @pytest.mark.parametrize(("lost", "enough"), [(2, True), (3, False)])

@@ -216,7 +216,7 @@ def test_every_strategy_trains_and_is_measured(
 
 
 def test_folds_test_every_patient_once_for_each_seed(phantom_study: dict[str, Any], go: Go, tmp_path: Path) -> None:
-    phantom_study["evaluation"]["folds"] = 2
+    phantom_study["evaluation"] |= {"folds": 2, "folds_over": ["train", "test"]}
     phantom_study["seeds"] = [0, 1]
     phantom_study["arms"] = ["centralized"]
     phantom_study["diagnosis"]["train"] = "head"

@@ -38,6 +38,8 @@ def cohort(patients: list[Row], shuffle: int = 0) -> Cohort:
 
 
 def study(count: int = 3, settings: list[str] | None = None, **evaluation: Any) -> StudyConfig:
+    if evaluation.get("folds"):
+        evaluation["folds_over"] = ["train", "val", "test"]
     return parse(
         {
             "name": "small",
@@ -238,7 +240,9 @@ def test_a_draw_is_the_same_whether_or_not_there_is_another(phantom_cohort: Coho
 
 def test_with_folds_labels_of_all_splits_may_be_wrong(phantom_cohort: Cohort, content: dict[str, Any]) -> None:
     """Everybody trains in some fold."""
-    table = deal(phantom_cohort, parse(content | {"evaluation": {"folds": 2}}, "small")).draws[3]
+    table = deal(
+        phantom_cohort, parse(content | {"evaluation": {"folds": 2, "folds_over": ["train", "val", "test"]}}, "small")
+    ).draws[3]
     at_a = table[table["hospital"] == "A"]
     assert at_a["exchanged"].sum() == round(0.25 * len(at_a))
 

@@ -24,6 +24,8 @@ Parts = tuple[list[str], list[str], list[str]]
 def deployment(
     seed: int = 0, draw: int = 0, fold: int = 0, fraction: float = 0.2, budget: bool = False, **evaluation: Any
 ) -> Deployment:
+    if evaluation.get("folds"):
+        evaluation = {"folds_over": ["train", "val", "test"], **evaluation}
     study = {
         "name": "small",
         "cohort": {"path": "nowhere"},
@@ -175,6 +177,26 @@ def test_the_tested_split_does_not_matter_with_folds() -> None:
     patients = patients_of([(number % 2 == 0, "train") for number in range(10)])
     first, other = (divide("A", patients, deployment(folds=5, test=test)) for test in ("train", "test"))
     assert first == other and len(first[2]) == 2
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "open_splits"),
+    [
+        ({}, {"train", "val"}),
+        ({"test": "val"}, {"train", "test"}),
+        ({"folds_over": ("train",)}, {"train"}),
+        ({"test": "val", "folds_over": ("val", "train")}, {"train", "val"}),
+    ],
+)
+def test_splits_that_are_no_part_of_folds_stay_shut(evaluation: dict[str, Any], open_splits: set[str]) -> None:
+    """Without `folds_over` that is the one named as test; nobody of it trains, sets thresholds or is tested."""
+    patients = patients_of([(number % 2 == 0, ("train", "val", "test")[number % 3]) for number in range(30)])
+    for budget in (False, True):
+        for fold in range(2):
+            one = deployment(fold=fold, budget=budget, folds=2, **{"folds_over": None, **evaluation})
+            parts = divide("A", patients, one)
+            assert {patients["split"][name] for part in parts for name in part} == open_splits
+            assert sum(map(len, parts)) == patients["split"].isin(open_splits).sum()
 
 
 # Nobody else's patients, and under a budget nobody's label, has a part in it

@@ -18,6 +18,7 @@ from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import read_tensors, write_text
 from fedmammo.errors import StudyError
+from fedmammo.features import memory
 from fedmammo.features.inputs import Inputs
 from fedmammo.federation.client_app import SITE, app_of, kind_of
 from fedmammo.federation.inline_grid import InlineGrid
@@ -185,14 +186,15 @@ class OneByOne:
         optimizer = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0}
         self.config = DiagnosisConfig.model_validate({**content, "optimizer": optimizer})
         self.inputs = Inputs(cohort, self.config, torch.device("cpu"), true_records(cohort))
-        self.inputs.classifier.center.zero_()
-        self.inputs.classifier.scale.fill_(1)
+        self.inputs.model.center.zero_()
+        self.inputs.model.scale.fill_(1)
         for row in range(20):
             self.features(row, np.eye(64, dtype=np.float32)[row])
 
     def features(self, row: int, values: np.ndarray) -> None:
         _, store = self.inputs._sets[0]
         store.put("whole", row, values)
+        memory.forget()  # what was read before
 
     def train(self, private: PrivateSteps, state: dict[str, Tensor] | None = None) -> np.ndarray:
         """How far the weights go in the steps, of 1 times the gradient each."""

@@ -96,10 +96,10 @@ def test_one_round_of_average_is_the_mean_of_hospitals_gans_weighted_by_patients
     sent: dict[str, dict[str, Tensor]] = {}
     commit = stage.commit_state
 
-    def watch(folder: Path, number: int, state: dict[str, Tensor]) -> None:
+    def watch(folder: Path, number: int, state: dict[str, Tensor], keep: bool) -> None:
         if folder.name.startswith("generator-"):
             sent[folder.parent.name] = {key: value.clone() for key, value in state.items()}
-        commit(folder, number, state)
+        commit(folder, number, state, keep)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "commit_state", watch)

@@ -1,6 +1,5 @@
 """A hospital at work: what it answers, and the state that it keeps between rounds."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def no_space(_: int) -> None:
+def no_space(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
@@ -72,7 +71,7 @@ def test_a_round_of_training(hospitals: Any) -> None:
     assert all(type(number) is float for number in answer.numbers.values())
     assert answer.beside == {}
     folder = hospitals.folder / "hospital-2" / "federated-real-seed0-draw0-fold0"
-    assert [path.name for path in folder.iterdir()] == ["round-00001.safetensors"]
+    assert [path.name for path in folder.iterdir()] == ["passing-00001.safetensors"]
 
 
 def test_the_holder_of_all_patients(hospitals: Any) -> None:
@@ -138,7 +137,7 @@ def test_a_hospital_that_raises_keeps_its_state(
         elif fault == "features":
             broken.setattr(FeatureStore, "files", lambda *_: (None, np.zeros(46, np.uint8)))
         else:
-            broken.setattr(os, "fsync", no_space)
+            broken.setattr(Path, "replace", no_space)
         hospitals.work("hospital-1", deployment, "train", 2, {"arrays": incoming})
     left = {path: content for path, content in hospitals.files().items() if not Path(path).name.startswith(".")}
     assert left == kept

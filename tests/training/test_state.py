@@ -32,6 +32,17 @@ def test_the_last_two_states_are_kept(tmp_path: Path) -> None:
     assert load_state(tmp_path, before=6)["step"] == 55
 
 
+def test_states_of_rounds_that_the_server_does_not_keep_last_until_it_keeps_one(tmp_path: Path) -> None:
+    """A server that is stopped asks again for what follows its last checkpoint: round 1's, then round 4's state."""
+    for number, keep in ((1, True), (2, False), (3, False)):
+        commit_state(tmp_path, number, {"step": torch.tensor(float(number))}, keep, flush=False)
+    assert [load_state(tmp_path, before=number)["step"].item() for number in (2, 3, 4)] == [1, 2, 3]
+    commit_state(tmp_path, 4, {"step": torch.tensor(4.0)})
+    assert [load_state(tmp_path, before=number)["step"].item() for number in (2, 3, 5)] == [1, 1, 4]
+    commit_state(tmp_path, 2, {"step": torch.tensor(22.0)}, keep=False)
+    assert [load_state(tmp_path, before=number)["step"].item() for number in (2, 3, 5)] == [1, 22, 4]
+
+
 def test_a_state_that_cannot_be_written_leaves_those_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (1, 2):
         commit_state(tmp_path, number, {"step": torch.tensor(float(number))})

@@ -91,8 +91,8 @@ class Hand:
     def __init__(self, cohort: Cohort, **keys: Any) -> None:
         self.config = diagnosis(**keys)
         self.inputs = Inputs(cohort, self.config, CPU, true_records(cohort))
-        self.inputs.classifier.center.zero_()
-        self.inputs.classifier.scale.fill_(1)
+        self.inputs.model.center.zero_()
+        self.inputs.model.scale.fill_(1)
         malignant = cohort.manifest["malignant"].to_numpy()
         _, store = self.inputs._sets[0]
         self.a, self.b = np.flatnonzero(malignant)[:1], np.flatnonzero(~malignant)[:3]
@@ -288,12 +288,12 @@ def test_what_is_frozen_does_not_change(phantom_cohort: Cohort) -> None:
     config = diagnosis(train="last_blocks:1", optimizer={"learning_rate": 0.1, "weight_decay": 1.0})
     inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
     inputs.compute(np.arange(4))
-    before = {name: tensor.clone() for name, tensor in inputs.classifier.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in inputs.model.state_dict().items()}
     outgoing, _, _ = train(inputs, [np.arange(4)], config, 2, generator(), initial_model(config, 0), {})
-    after = inputs.classifier.state_dict()
+    after = inputs.model.state_dict()
     changed = {name for name in before if not torch.equal(after[name], before[name])}
-    assert changed == outgoing.model.keys() == inputs.classifier.trained().keys()
-    assert not inputs.classifier.training
+    assert changed == outgoing.model.keys() == inputs.model.trained().keys()
+    assert not inputs.model.training
 
 
 def test_random_paths_come_from_the_round_and_leave_no_trace(phantom_cohort: Cohort) -> None:

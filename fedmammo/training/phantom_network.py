@@ -1,0 +1,143 @@
+"""Pretraining of a network on drawn patches, which cost no patient's privacy: weights that a study can name.
+
+The network learns to name the shape, the margins and the kind (benign or malignant) of phantom masses. Each patch is
+drawn afresh, by a process beside, and seen once; blocks that are not trained pass it once, without gradients. Matrix
+products are in bfloat16, weights and the optimiser's state in float32.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.disk.parallel import in_order
+from fedmammo.errors import InputError, StudyError
+from fedmammo.models.classifier import Classifier, build_classifier
+from fedmammo.phantom.patches import draw_patches
+from fedmammo.phantom.rates import MARGINS, SHAPES
+
+HELD_OUT = 10_000_000  # between the seeds of what is learned from, what centres features, and what is held out
+TRIED = 640  # patches on which the pretrained network is tried
+CLASSES = (len(SHAPES), len(MARGINS), 2)
+
+Patches = tuple[Tensor, Tensor]
+"""Images (count, 1, 128, 128), 0 to 1, and labels (count, 3): shape, margins, malignant."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned from.
+
+    Attributes:
+        patches: to draw, each seen once; what does not fill a batch is left out.
+        batch: patches in a step.
+        seed: of the patches, and of the heads that name what they show.
+    """
+
+    patches: int
+    batch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Raise InputError where there is no step to take."""
+        if not 1 <= self.batch <= self.patches:
+            raise InputError(f"--patches {self.patches}, --batch {self.batch}: a step takes 1 patch or more of them")
+
+
+class Naming(nn.Module):
+    """A classifier's readout, centred and scaled by drawn patches, and a linear head for each label.
+
+    Args:
+        classifier: whose blocks learn.
+        seed: of the heads.
+    """
+
+    def __init__(self, classifier: Classifier, seed: int) -> None:
+        super().__init__()
+        self.classifier = classifier
+        images, _ = draw(64, HELD_OUT)
+        with torch.no_grad():
+            classifier.standardize(self._readout(images))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.heads = nn.ModuleList(nn.Linear(len(classifier.center), classes) for classes in CLASSES)
+
+    def _readout(self, images: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            inputs = self.classifier.prefix(images) if self.classifier.has_prefix else images
+            return self.classifier.readout(inputs).float()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Scores of each label's classes."""
+        standard = (self._readout(images) - self.classifier.center) / self.classifier.scale
+        return [head(standard) for head in self.heads]
+
+    def trained(self) -> list[nn.Parameter]:
+        """Return what learns: the classifier's trained blocks, and the heads."""
+        blocks = [value for name, value in self.classifier.trained().items() if not name.startswith("head.")]
+        return [*blocks, *self.heads.parameters()]
+
+
+def draw(count: int, seed: int) -> Patches:
+    """Draw patches with their labels."""
+    patches, masses = draw_patches(count, seed)
+    labels = [[SHAPES.index(mass.shape), MARGINS.index(mass.margins), int(mass.malignant)] for mass in masses]
+    return torch.from_numpy(patches.astype(np.float32) / 65535)[:, None], torch.tensor(labels)
+
+
+def _drawn_beside(count: int, seeds: range) -> Iterator[Patches]:
+    """Draw batches in a process beside this one."""
+    return in_order(partial(draw, count), seeds, processes=2, lost=_lost)
+
+
+def _lost(seed: int) -> Patches:
+    raise StudyError(f"patches of seed {seed} could not be drawn: the process that draws was killed")
+
+
+def pretrain_on_phantoms(
+    config: DiagnosisConfig, lesson: Lesson, report: Callable[[int, int], None]
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Train a network, then try it on patches that it has not seen.
+
+    Args:
+        config: the network; `optimizer.learning_rate` is the highest step size, which rises, then falls to 0.
+        lesson: what is learned from.
+        report: told steps done, and steps in all.
+
+    Returns:
+        The network's tensors as timm names them; fractions of held-out patches named right: shape, margins, malignant.
+
+    Raises InputError for a configuration that the network cannot have, StudyError where the loss is not finite.
+    """
+    naming = Naming(build_classifier(config), lesson.seed)
+    rate, steps = config.optimizer.learning_rate, lesson.patches // lesson.batch
+    optimizer = torch.optim.AdamW(naming.trained(), lr=rate, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    first = lesson.seed * HELD_OUT + 1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(lesson.seed)  # of dropout and of paths that Swin drops
+        naming.train(True)
+        for step, (images, labels) in enumerate(_drawn_beside(lesson.batch, range(first, first + steps)), start=1):
+            losses = [functional.cross_entropy(*pair) for pair in zip(naming(images), labels.T, strict=True)]
+            loss = torch.stack(losses).sum()
+            if not loss.isfinite():
+                raise StudyError(f"step {step}: the loss is not finite; a smaller learning rate may help")
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            report(step, steps)
+    return naming.classifier.chain.network.state_dict(), _tried(naming.train(False))
+
+
+@torch.no_grad()
+def _tried(naming: Naming) -> dict[str, float]:
+    right = []
+    for images, labels in _drawn_beside(32, range(HELD_OUT - TRIED // 32, HELD_OUT)):
+        right.append(torch.stack([scores.argmax(1) for scores in naming(images)], dim=1) == labels)
+    return dict(zip(("shape", "margins", "malignant"), torch.cat(right).float().mean(dim=0).tolist(), strict=True))

@@ -1,0 +1,84 @@
+"""Commands as processes of their own, with all that they start, and what they leave behind."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+EXEMPT = {"timings.csv", "run.log", "config.yaml"}  # config.yaml names the engine
+COMMAND = Path(sys.executable).with_name("fedmammo")
+OPEN = {"without_budget": "accepted", "central_trust": "accepted"}  # hospitals that take part in everything
+
+
+def digests(run: Path) -> dict[str, str]:
+    """SHA-256 of every file that must be the same in equal runs, hospitals' states among them.
+
+    Hidden ones are left out: the lock, and what a process was about to write when it was killed.
+    """
+    files = [path for path in sorted(run.rglob("[!.]*")) if path.is_file() and path.name not in EXEMPT]
+    return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+class Command:
+    """A process of its own, whose whole tree is found again by a mark in the environment."""
+
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.mark = uuid.uuid4().hex
+        self.log = log.open("w")
+        self.process = subprocess.Popen(
+            words,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "FEDMAMMO_TEST_MARK": self.mark},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
+        )
+
+    def tree(self) -> list[int]:
+        """Return all living processes that this run started."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            try:
+                if folder.name.isdigit() and self.mark.encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        return found
+
+    def until(self, happened: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something happened, or the process ended, or time is up."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None and not happened():
+            time.sleep(0.02)
+        return happened()
+
+    def left(self) -> list[str]:
+        """Say what the living processes are."""
+        return [Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:100] for pid in self.tree()]
+
+    def finish(self) -> int:
+        code = self.process.wait(timeout=300)
+        assert self.until_gone(), f"processes are left: {self.left()}"
+        return code
+
+    def until_gone(self) -> bool:
+        """Wait until nothing is left; Ray's agents look for their killed raylet only every few seconds."""
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self.tree():
+            time.sleep(0.1)
+        return not self.tree()
+
+    def said(self) -> str:
+        return Path(self.log.name).read_text()
+
+
+class Run(Command):
+    """`fedmammo run`."""
+
+    def __init__(self, study: Path, out: Path, *overrides: str) -> None:
+        options = [word for override in overrides for word in ("--set", override)]
+        super().__init__([str(COMMAND), "run", str(study), "--out", str(out), *options], out.with_suffix(".log"))
