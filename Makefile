@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/fedmammo run configs/quickstart.yaml --out demo/run
 
 test: $(VENV)/installed lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/installed
 	$(BIN)/python -m pytest -m long

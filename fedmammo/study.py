@@ -6,6 +6,7 @@ combination is a deployment. Flower's ServerApp calls `run` with Flower's grid, 
 three arms walk the same path. In a simulation, `simulate` deals patients and writes each hospital its site file first.
 """
 
+import gc
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -153,6 +154,7 @@ def deploy_alone(study: str, out: Path, nodes: int, deployment: str, report: Rep
 @lru_cache(maxsize=1)
 def _study_of(study: str, out: Path, nodes: int) -> "Study":
     config, folder = StudyConfig.model_validate_json(study), RunFolder(out)
+    gc.freeze()
     return Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), print)
 
 

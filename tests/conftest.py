@@ -1,6 +1,5 @@
 """What several rooms' tests share."""
 
-import gc
 import json
 import os
 
@@ -39,9 +38,16 @@ from fedmammo.stages.train import Train
 from fedmammo.study import simulate
 from fedmammo.synthesis import radiomics
 
-gc.freeze()  # Flower collects garbage after each reply: not among what is imported
 settings.register_profile("same every time", derandomize=True)  # what passes here passes everywhere
 settings.load_profile("same every time")
+
+
+LONGEST = ("test_run.py", "test_ray.py", "test_spread.py", "test_cli_processes.py", "test_library.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: two processes then end at about the same time."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +88,7 @@ def new_study() -> Callable[[], dict[str, Any]]:
             "optimizer": {"learning_rate": 0.01},
         },
         "federation": {"rounds": 2, "local_steps": 2},
-        "engine": {"name": "inline", "device": "cpu"},
+        "engine": {"name": "inline", "device": "cpu", "checkpoint_seconds": 0},
         "evaluation": {"resamples": 100},
     }
 

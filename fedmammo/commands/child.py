@@ -5,6 +5,7 @@ event; the last one has an exit code.
 """
 
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -42,6 +43,7 @@ def simulate(study: str, out: Path, report: Report, log_to: Callable[[Path], Non
     from fedmammo.federation.spread import side_by_side
     from fedmammo.study import simulate as simulate_study
 
+    gc.freeze()  # strategies of Flower collect garbage after each reply: not among all that was imported
     config = StudyConfig.model_validate_json(study)
     check_fits(config.engine)
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from fedmammo.config.schema import Section
 from fedmammo.config.splits import SPLITS, Split
@@ -210,7 +210,7 @@ class EvaluationConfig(Section):
     folds_over: list[Split] | None = Field(
         default=None,
         min_length=1,
-        description="Splits whose patients are dealt to folds; without, all but `test`, which stays shut.",
+        description="Splits whose patients are dealt to folds, if there are any; without, all but `test`.",
     )
     resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of patients and seeds.")
 
@@ -219,12 +219,6 @@ class EvaluationConfig(Section):
         """The splits whose patients are dealt to folds, in their usual order; none without folds."""
         chosen = [split for split in SPLITS if split != self.test] if self.folds_over is None else self.folds_over
         return [split for split in SPLITS if self.folds and split in chosen]
-
-    @model_validator(mode="after")
-    def _folds_are_asked_for(self) -> "EvaluationConfig":
-        if self.folds_over is not None and not self.folds:
-            raise ValueError("folds_over: there are no folds; set folds, or leave it out")
-        return self
 
     @field_validator("folds")
     @classmethod

@@ -11,6 +11,7 @@ from fedmammo.features.harmonisation import harmonise
 from fedmammo.hospitals.digitiser import Digitiser
 from fedmammo.hospitals.records import Records
 from fedmammo.synthesis.pool import Pool
+from fedmammo.synthesis.sources import NONE_NEEDED
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +19,7 @@ class ImageSet:
     """Images, by row.
 
     Attributes:
-        folder: features of the images are kept below it.
+        features: folder below which features of the images are kept.
         digest: names the images.
         patches: (images, side, side), uint16, 0-65535.
         names: (images,) text; a digitiser's noise depends on it.
@@ -26,7 +27,7 @@ class ImageSet:
         digitisers: one per image: what shows it, or None for the image as it is.
     """
 
-    folder: Path
+    features: Path
     digest: str
     patches: np.memmap
     names: NDArray[np.object_]
@@ -44,10 +45,16 @@ class ImageSet:
 def images_of_cohort(cohort: Cohort, records: Records) -> ImageSet:
     """The images of a cohort as its hospitals have them on record."""
     names = cohort.manifest["image"].to_numpy(dtype=object)
-    return ImageSet(cohort.folder, cohort.digest, cohort.patches, names, records.malignant, records.digitisers)
+    return ImageSet(
+        cohort.folder / "features", cohort.digest, cohort.patches, names, records.malignant, records.digitisers
+    )
 
 
-def images_of_pool(pool: Pool) -> ImageSet:
-    """The images of a pool; no digitiser shows them."""
+def images_of_pool(pool: Pool, public: Path) -> ImageSet:
+    """The images of a pool; no digitiser shows them.
+
+    `public`: where features of drawn images are kept, which every run that draws them reads; others' go with the pool.
+    """
+    features = public if pool.manifest["guarantee"] == NONE_NEEDED else pool.folder / "features"
     names, malignant = (pool.images[column].to_numpy() for column in ("image", "malignant"))
-    return ImageSet(pool.folder, pool.digest, pool.patches, names, malignant, (None,) * len(names))
+    return ImageSet(features, pool.digest, pool.patches, names, malignant, (None,) * len(names))

@@ -82,12 +82,12 @@ class Inputs:
         """Return the inputs of the same classifier with a pool's images behind those of the cohort."""
         joined = copy.copy(self)
         joined._sets = self._sets[:1] if self.images_of_patients else []
-        joined._add(images_of_pool(pool))
+        joined._add(images_of_pool(pool, self.public))
         return joined
 
     def _add(self, images: ImageSet) -> None:
         key = digest_of_content({**self._prefix, "images": images.digest})
-        store = FeatureStore(images.folder / "features" / key[:16], len(images.names), self._length)
+        store = FeatureStore(images.features / key[:16], len(images.names), self._length)
         self._sets = [*self._sets, (images, store)]
         self.malignant = np.concatenate([one.malignant for one, _ in self._sets])
         shown = [(number, shower) for number, (one, _) in enumerate(self._sets) for shower in one.digitisers]

@@ -1,5 +1,6 @@
 """Commands as processes of their own, with all that they start, and what they leave behind."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -71,6 +72,15 @@ class Command:
         while time.monotonic() < end and self.tree():
             time.sleep(0.1)
         return not self.tree()
+
+    def kill(self) -> None:
+        """End it and all that it started at once, as a machine does that loses power but for its disks."""
+        self.process.kill()
+        for pid in self.tree():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        assert self.until_gone(), f"left is {self.left()}"
 
     def said(self) -> str:
         return Path(self.log.name).read_text()

@@ -41,9 +41,7 @@ def test_under_a_budget_ray_killed_and_continued_releases_what_the_inline_grid_d
     assert run.until(
         (out / "deployments/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors").exists, 120
     )
-    run.process.send_signal(signal.SIGKILL)
-    assert run.process.wait() == -signal.SIGKILL
-    assert run.until_gone(), f"left is {run.left()}"
+    run.kill()
     run = Run(study, out, "engine.name=ray", *settings)
     assert run.finish() == 0, run.said()
     assert digests(out) == digests(tmp_path / "inline")

@@ -34,9 +34,7 @@ def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study
     for kept in ("generator-alone-hospitals-none-draw0", "federated-pretrained-seed0-draw0-fold0"):
         run = Run(study, out, "engine.name=ray", *settings)
         assert run.until((out / "deployments" / kept / "checkpoint.safetensors").exists, 120), run.said()
-        run.process.send_signal(signal.SIGKILL)
-        assert run.process.wait() == -signal.SIGKILL
-        assert run.until_gone(), f"{kept}: left is {run.left()}"
+        run.kill()
         assert not (out / "results.csv").exists()
     run = Run(study, out, "engine.name=ray", *settings)
     assert run.finish() == 0, run.said()

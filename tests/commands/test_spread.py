@@ -57,9 +57,7 @@ def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inl
     for pid in workers[:1]:
         os.kill(pid, signal.SIGKILL)
     assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 3, 120), run.said()
-    run.process.send_signal(signal.SIGKILL)
-    assert run.process.wait() == -signal.SIGKILL
-    assert run.until_gone(), f"left is {run.left()}"
+    run.kill()
     assert not (out / "results.csv").exists()
     run = Run(light, out, *SPREAD, "seeds=0..1")
     assert run.finish() == 0, run.said()

@@ -135,6 +135,46 @@ def predictions(deployment: Deployment, score: float) -> pd.DataFrame:
     return pd.DataFrame([row], columns=list(COLUMNS))
 
 
+def grown(small_study: dict[str, Any], **more: Any) -> StudyConfig:
+    return parse({**small_study, **more}, "small")
+
+
+def test_a_run_grows_by_seeds_draws_arms_and_settings(tmp_path: Path, small_study: dict[str, Any]) -> None:
+    """What was there is still finished, by its name; a setting may bring a network of its own."""
+    first = grown(small_study, arms=["federated"])
+    with RunFolder(tmp_path / "run").opened(first, DIGESTS) as folder:
+        for one in first.deployments:
+            folder.finish(one, {}, [], pd.DataFrame(columns=list(COLUMNS)), seconds=0)
+        assert folder.unfinished(first.deployments) == []
+    hospitals = {**small_study["hospitals"], "seed": [0, 4]}
+    more = {"arms": ["federated", "local"], "seeds": "0..2", "hospitals": hospitals}
+    second = grown(small_study, **more)
+    with RunFolder(tmp_path / "run").opened(second, DIGESTS | {"weights": f"{DIGESTS['weights']} another"}) as folder:
+        left = folder.unfinished(second.deployments)
+        assert len(left) == 2 * 3 * 2 - 1
+        assert {one.name for one in second.deployments} - {one.name for one in left} == {
+            one.name for one in first.deployments
+        }
+
+
+@pytest.mark.parametrize(
+    ("less", "what"),
+    [
+        ({"seeds": [1]}, "federated-real-seed0-draw0-fold0 is missing from this study"),
+        ({"arms": ["local"]}, "federated-real-seed0-draw0-fold0 is missing from this study"),
+        ({"settings": {"real": {"federation.rounds": 7}}}, "federated-real-seed0-draw0-fold0 is another in this study"),
+        ({"settings": ["real", "real-epsilon-6"]}, "federated-real-seed0-draw0-fold0 is another in this study"),
+    ],
+)
+def test_what_a_run_has_stays_in_its_study(
+    tmp_path: Path, small_study: dict[str, Any], less: dict[str, Any], what: str
+) -> None:
+    """A first budget divides patients without labels, in every setting: that is another study."""
+    with RunFolder(tmp_path / "run").opened(grown(small_study, arms=["federated"]), DIGESTS):
+        pass
+    refused(tmp_path / "run", grown(small_study, **{"arms": ["federated"], **less}), what)
+
+
 def test_a_finished_deployment(tmp_path: Path, deployment: Deployment) -> None:
     folder, model = RunFolder(tmp_path), {"head.weight": torch.arange(3.0)}
     write_tensors(folder.checkpoint(deployment), model)

@@ -1,0 +1,78 @@
+"""Rounds of 10, 50, 200 and 500 hospitals, each against ten times as few: time for a round and hospital, and memory.
+
+A linear head in the federated arm, inline, each number of hospitals in a process of its own; hospitals share the same
+patients. Bars: within 1.3 times of proportional, below 6 GB at 500. Scoring of the local arm (every hospital's model on
+every hospital's patients) is measured apart, at 200 hospitals.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import peak_megabytes, study, tell
+
+ROUNDS = 10
+
+
+def measure(count: int, arm: str) -> dict[str, float]:
+    """Run one deployment; returns seconds of its rounds, of its scoring, and peak memory in MB."""
+    from fedmammo.federation.client_app import app_of
+    from fedmammo.federation.hospitals import Hospitals
+    from fedmammo.federation.inline_grid import InlineGrid
+    from fedmammo.federation.rounds import RoundsOf
+    from fedmammo.hospitals.dealing import write_sites
+    from fedmammo.run.folder import RunFolder
+    from fedmammo.study import Study, check
+
+    logging.getLogger("flwr").setLevel(logging.WARNING)
+    config = study(
+        "seeds=[0]", "engine.name=inline", f"arms=[{arm}]", f"federation.rounds={ROUNDS}",
+        f"hospitals.assignment={{by: uniform, count: {count}}}", "evaluation.test=train", "evaluation.folds=2",
+        "evaluation.folds_over=[train,val]",
+    )  # fmt: skip
+    found: dict[str, float] = {}
+
+    def timed(kind: type, name: str, key: str) -> None:
+        method = getattr(kind, name)
+
+        def call(*args, **keys):
+            began = time.perf_counter()
+            try:
+                return method(*args, **keys)
+            finally:
+                found[key] = time.perf_counter() - began
+
+        setattr(kind, name, call)
+
+    timed(RoundsOf, "run", "rounds")
+    timed(Hospitals, "score", "score")
+    with tempfile.TemporaryDirectory() as out:
+        dealt, digests = check(config)
+        with RunFolder(Path(out)).opened(config, digests) as folder:
+            nodes = len(write_sites(folder.hospitals, config, dealt))
+            Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None).deploy(next(config.deployments))
+    return {**found, "megabytes": peak_megabytes()}
+
+
+def main() -> None:
+    """Measure each number of hospitals in a process of its own, so that memory is its own."""
+    if len(sys.argv) == 3:
+        print(json.dumps(measure(int(sys.argv[1]), sys.argv[2])))
+        return
+    base: dict[str, float] = {}
+    for count, arm in ((10, "federated"), (50, "federated"), (200, "federated"), (500, "federated"), (200, "local")):
+        said = subprocess.run([sys.executable, __file__, str(count), arm], capture_output=True, text=True, check=True).stdout
+        one = json.loads(said.splitlines()[-1])
+        if arm == "local":
+            print(f"local arm of {count} hospitals: scoring {one['score']:.1f} s, rounds {one['rounds']:.1f} s")
+        base = base or one
+        seconds = {"ours": [one["rounds"] / ROUNDS / count], "peer": [base["rounds"] / ROUNDS / 10]}
+        tell(f"hospitals-{count}-{arm}", seconds, score=one["score"], megabytes=one["megabytes"], bar="at least .77")
+
+
+if __name__ == "__main__":
+    main()
