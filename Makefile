@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test test-long mutants lint clean
+.PHONY: demo test test-long bench mutants lint clean
 
 demo: $(VENV)/installed
 	rm -rf demo
@@ -18,6 +18,10 @@ test: $(VENV)/installed lint
 
 test-long: $(VENV)/installed
 	$(BIN)/python -m pytest -m long
+
+# The quick ones; docs/performance.md has all. FEDMAMMO_COHORT and FEDMAMMO_WEIGHTS name real patients and a network.
+bench: $(VENV)/installed
+	for name in commands prepare deployment hospitals phantom_pretraining; do $(BIN)/python benchmarks/$$name.py || exit; done
 
 mutants: $(VENV)/installed
 	$(BIN)/python tests/mutants/run.py

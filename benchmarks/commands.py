@@ -26,7 +26,10 @@ def main() -> None:
 
     compare("help", lambda: call("fedmammo", "--help"), lambda: call("flwr", "--help"), both_help, bar="more than 1")
     study()
-    plan = [measure(lambda: call("fedmammo", "privacy", "plan", str(ROOT / "configs" / "cbis_ddsm_cpu.yaml")))[0] for _ in range(6)]
+    plan = [
+        measure(lambda: call("fedmammo", "privacy", "plan", str(ROOT / "configs" / "cbis_ddsm_cpu.yaml")))[0]
+        for _ in range(6)
+    ]
     tell("plan-without-a-budget", {"ours": plan[1:], "peer": [0.5] * 5}, bar="more than 1: the peer is half a second")
 
 

@@ -23,7 +23,9 @@ def measure(work: Side, processor: bool = False) -> tuple[float, Any]:
     return clock() - start, made
 
 
-def compare(name: str, ours: Side, peer: Side, agree: Callable[[Any, Any], None], repeats: int = 5, **about: Any) -> float:
+def compare(
+    name: str, ours: Side, peer: Side, agree: Callable[[Any, Any], None], repeats: int = 5, **about: Any
+) -> float:
     """Measure both sides in turn, after one run of each that does not count; print medians and the ratio.
 
     Args:
@@ -51,7 +53,10 @@ def tell(name: str, times: dict[str, list[float]], **about: Any) -> float:
     """Print and keep what was measured; returns the ratio of the medians, peer over ours."""
     medians = {side: statistics.median(found) for side, found in times.items()}
     ratio = medians["peer"] / medians["ours"]
-    print(f"{name}: ours {medians['ours']:.4g} s, peer {medians['peer']:.4g} s, ratio {ratio:.2f} {about or ''}", flush=True)
+    print(
+        f"{name}: ours {medians['ours']:.4g} s, peer {medians['peer']:.4g} s, ratio {ratio:.2f} {about or ''}",
+        flush=True,
+    )
     RESULTS.mkdir(exist_ok=True)
     versions = {package: version(package) for package in ("torch", "timm", "flwr", "ray", "opacus", "numpy")}
     content = {"name": name, "seconds": times, "medians": medians, "ratio": ratio, **about, "versions": versions}
@@ -85,7 +90,10 @@ def _drawn_cohort() -> Path:
     if not (folder / "cohort" / "manifest.parquet").exists():
         import sys
 
-        for line in (f"data phantom {folder}/tree --patients 200 --seed 1", f"data prepare {folder}/tree {folder}/cohort"):
+        for line in (
+            f"data phantom {folder}/tree --patients 200 --seed 1",
+            f"data prepare {folder}/tree {folder}/cohort",
+        ):
             sys.argv = ["fedmammo", *line.split()]
             try:
                 main()

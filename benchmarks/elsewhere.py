@@ -33,7 +33,8 @@ with torch.no_grad():
     rows = [torch.cat([classifier.prefix(View(mirrored).of(patch)) for patch in cohort.patches]) for mirrored in (0, 1)]
     for path in sorted(models.glob("*.safetensors")):
         model = load_file(path)
-        logits = sum((x - model["center"]) / model["scale"] @ model["head.weight"][0] + model["head.bias"] for x in rows)
+        weight, bias = model["head.weight"][0], model["head.bias"]
+        logits = sum((x - model["center"]) / model["scale"] @ weight + bias for x in rows)
         print(path.stem, roc_auc_score(cohort.manifest["malignant"].astype(int), logits.numpy()))
 """
 
@@ -45,7 +46,7 @@ def write_new(folder: Path) -> None:
     from fedmammo.phantom.patches import draw_patches
 
     patches, masses = draw_patches(IMAGES, seed=77)
-    for number, (patch, mass) in enumerate(zip(patches, masses, strict=True)):
+    for number, patch in enumerate(patches):
         place = folder / "images" / f"{number}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(patch).save(place)

@@ -21,9 +21,9 @@ from common import study, tell
 from flwr.app import ArrayRecord
 from torch.nn import functional
 
+from fedmammo.features.inputs import Inputs
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.dealing import deal, write_sites
 from fedmammo.hospitals.records import records_of
 from fedmammo.hospitals.site import open_cohort
@@ -78,7 +78,7 @@ def peer(config, images: torch.Tensor, labels: torch.Tensor, blocks: int, privat
 
 
 def ours(config, setting: str) -> tuple[float, int]:
-    """Return seconds of all rounds of a deployment whose features are there, and bytes that one hospital sends in one."""
+    """Return seconds of all rounds of a deployment whose features are there, and a hospital's bytes in one."""
     from fedmammo.federation.rounds import RoundsOf
 
     spent: list[float] = []
@@ -111,7 +111,8 @@ def main() -> None:
     torch.set_num_threads(1)
     common = [
         "seeds=[0]", "engine.name=inline", "arms=[federated]", f"federation.rounds={ROUNDS}",
-        f"federation.local_steps={STEPS}", "diagnosis.features=pooled", "diagnosis.augmentation={flips: none, views_per_step: 1}",
+        f"federation.local_steps={STEPS}", "diagnosis.features=pooled",
+        "diagnosis.augmentation={flips: none, views_per_step: 1}",
     ]  # fmt: skip
     dp = study(*common, "settings=[real, real-epsilon-6]", "diagnosis.optimizer.learning_rate=0.05")
     cohort = open_cohort(Path(dp.cohort.path))
@@ -130,7 +131,7 @@ def main() -> None:
         for image in images:
             classifier.prefix(image[None])
         features = (time.perf_counter() - began) * everything / len(images)
-        seconds, size = ours(config, setting)  # once, so that features are there
+        _, size = ours(config, setting)  # once, so that features are there
         measured = [ours(config, setting) for _ in range(3)]
         steps = [peer(config, images, labels, blocks, name == "dp") for _ in range(2)]
         whole = [one * everything / len(images) * ROUNDS * STEPS for one, _ in steps]

@@ -54,7 +54,9 @@ def measure(count: int, arm: str) -> dict[str, float]:
         dealt, digests = check(config)
         with RunFolder(Path(out)).opened(config, digests) as folder:
             nodes = len(write_sites(folder.hospitals, config, dealt))
-            Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None).deploy(next(config.deployments))
+            Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None).deploy(
+                next(config.deployments)
+            )
     return {**found, "megabytes": peak_megabytes()}
 
 
@@ -65,7 +67,9 @@ def main() -> None:
         return
     base: dict[str, float] = {}
     for count, arm in ((10, "federated"), (50, "federated"), (200, "federated"), (500, "federated"), (200, "local")):
-        said = subprocess.run([sys.executable, __file__, str(count), arm], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [sys.executable, __file__, str(count), arm], capture_output=True, text=True, check=True
+        ).stdout
         one = json.loads(said.splitlines()[-1])
         if arm == "local":
             print(f"local arm of {count} hospitals: scoring {one['score']:.1f} s, rounds {one['rounds']:.1f} s")

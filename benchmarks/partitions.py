@@ -1,7 +1,7 @@
 """Twenty partitions, five folds, three arms on the real patches: `fedmammo run` against bare loops in two processes.
 
-Peer: the loops of `deployment.py` for each partition, fold and arm, spread over two processes that read stored features;
-each scores its models on the tested patients. It has no messages, files, intervals or tables. Bar: at most twice the
+Peer: the loops of `deployment.py` for each partition, fold and arm, spread over two processes that read features; each
+scores its models on the tested patients. It has no messages, files, intervals or tables. Bar: at most twice the
 peer's time of the clock, start of Ray included.
 """
 
@@ -16,7 +16,12 @@ from pathlib import Path
 from common import study, tell
 
 PARTITIONS, FOLDS = 20, 5
-OVERRIDES = [f"hospitals.seed=0..{PARTITIONS - 1}", f"evaluation.folds={FOLDS}", "evaluation.folds_over=[train,val,test]", "seeds=[0]"]
+OVERRIDES = [
+    f"hospitals.seed=0..{PARTITIONS - 1}",
+    f"evaluation.folds={FOLDS}",
+    "evaluation.folds_over=[train,val,test]",
+    "seeds=[0]",
+]
 
 
 def bare_partition(draw: int) -> list[float]:
@@ -39,7 +44,9 @@ def bare_partition(draw: int) -> list[float]:
     for fold in range(FOLDS):
         for arm in ("centralized", "local", "federated"):
             deployment = config.deployment(arm, "real", 0, draw, fold)
-            inputs = Inputs(cohort, public.diagnosis(deployment), public.device, records_of(cohort, dealt.draws[draw], {}))
+            inputs = Inputs(
+                cohort, public.diagnosis(deployment), public.device, records_of(cohort, dealt.draws[draw], {})
+            )
             groups, start = shards_of(config, arm, draw, fold)
             test = dealt.held(cohort, deployment)["all"].test
             x = torch.stack([inputs.standard(test, np.full(len(test), view)) for view in range(len(inputs.views))])
@@ -59,13 +66,22 @@ def main() -> None:
             began = time.perf_counter()
             overrides = [word for override in OVERRIDES for word in ("--set", override)]
             config = Path(__file__).parent.parent / "configs" / "cbis_ddsm_cpu.yaml"
-            command = [str(Path(sys.executable).parent / "fedmammo"), "run", str(config), *overrides, "--out", f"{out}/run"]
+            command = [
+                str(Path(sys.executable).parent / "fedmammo"),
+                "run",
+                str(config),
+                *overrides,
+                "--out",
+                f"{out}/run",
+            ]
             subprocess.run(command, check=True, capture_output=True)
             times["ours"].append(time.perf_counter() - began)
             import pandas as pd
 
             results = pd.read_csv(f"{out}/run/results.csv", dtype={"seed": str, "draw": str})
-            whole = results[(results["metric"] == "auroc") & (results["tested_at"] == "all") & (results["seed"] == "all")]
+            whole = results[
+                (results["metric"] == "auroc") & (results["tested_at"] == "all") & (results["seed"] == "all")
+            ]
             own = whole[whole["trained_at"] == "all"].set_index("arm")["value"]
         began = time.perf_counter()
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
@@ -74,7 +90,12 @@ def main() -> None:
         count = (len(found[0]) // FOLDS) - 2
         of_arm = {"centralized": slice(0, 1), "local": slice(1, 1 + count), "federated": slice(1 + count, 2 + count)}
         for arm, part in of_arm.items():
-            scores = [s for one in found for fold in range(FOLDS) for s in one[fold * (count + 2) : (fold + 1) * (count + 2)][part]]
+            scores = [
+                s
+                for one in found
+                for fold in range(FOLDS)
+                for s in one[fold * (count + 2) : (fold + 1) * (count + 2)][part]
+            ]
             mean = sum(scores) / len(scores)
             assert abs(mean - own[arm]) < 1e-3, f"{arm}: {mean} is not {own[arm]}"
     tell("partitions", times, bar="at least .5")

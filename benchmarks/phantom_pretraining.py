@@ -1,19 +1,20 @@
 """Pretraining on drawn patches, against a plain timm loop in float32 that draws its own.
 
-A ViT-S/14 whose last five of ten blocks learn, batches of 32. Peer: `timm.create_model`, frozen blocks run with the rest
-in one `forward_intermediates`, patches drawn between the steps. Bar: at least 2 times as many patches a second.
+A ViT-S/14 whose last five of ten blocks learn, batches of 32. Peer: `timm.create_model`, all blocks run in
+one `forward_intermediates`, patches drawn between the steps. Bar: at least 2 times as many patches a second.
 FEDMAMMO_WEIGHTS names the network's weights; random ones do as well here.
 """
 
 import os
 import time
+from itertools import pairwise
 
-import fedmammo.models  # noqa: F401  (mends torchvision, which timm imports)
 import timm
 import torch
 from common import tell
 from torch.nn import functional
 
+import fedmammo.models  # noqa: F401  (mends torchvision, which timm imports)
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.training.phantom_network import CLASSES, HELD_OUT, Lesson, draw, pretrain_on_phantoms
 
@@ -36,7 +37,9 @@ def peer() -> list[float]:
         blocks = network.forward_intermediates(
             (shown - mean) / std, indices=[5, 9], output_fmt="NLC", intermediates_only=True, return_prefix_tokens=True
         )
-        read = torch.cat([part for tokens, prefix in blocks for part in (prefix[:, 0], tokens.mean(1), tokens.std(1))], dim=1)
+        read = torch.cat(
+            [part for tokens, prefix in blocks for part in (prefix[:, 0], tokens.mean(1), tokens.std(1))], dim=1
+        )
         loss = sum(functional.cross_entropy(head(read), label) for head, label in zip(heads, labels.T, strict=True))
         optimizer.zero_grad()
         loss.backward()
@@ -52,17 +55,23 @@ def ours() -> list[float]:
     config = DiagnosisConfig.model_validate(
         {
             "network": NETWORK, "weights": os.environ.get("FEDMAMMO_WEIGHTS", "none"), "image_size": 224,
-            "features": [6, 10], "train": "last_blocks:5", "precision": "bfloat16", "optimizer": {"learning_rate": 1e-4},
+            "features": [6, 10], "train": "last_blocks:5", "precision": "bfloat16",
+            "optimizer": {"learning_rate": 1e-4},
         }
     )  # fmt: skip
     pretrain_on_phantoms(config, Lesson(BATCH * (STEPS + 1), BATCH, 1), lambda *_: moments.append(time.perf_counter()))
-    return [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    return [after - before for before, after in pairwise(moments)]
 
 
 def main() -> None:
     """Measure; the first step of either side, which opens things, does not count."""
     times = {"ours": ours()[:STEPS], "peer": peer()}
-    tell("phantom-pretraining", {side: found[1:] if side == "peer" else found for side, found in times.items()}, batch=BATCH, bar="at least 2")
+    tell(
+        "phantom-pretraining",
+        {side: found[1:] if side == "peer" else found for side, found in times.items()},
+        batch=BATCH,
+        bar="at least 2",
+    )
 
 
 if __name__ == "__main__":

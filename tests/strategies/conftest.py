@@ -49,7 +49,7 @@ class Hospitals:
             yield model
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _little_garbage() -> Iterator[None]:
     """Keep what was imported out of the collections of garbage that Bulyan and QFedAvg of Flower ask for."""
     gc.freeze()
