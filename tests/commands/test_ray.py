@@ -10,38 +10,26 @@ import pytest
 from tests.commands.processes import Run, digests
 
 
-def kill(study: Path, out: Path, arm: str) -> None:
-    """Run on Ray until the arm's first round is kept, then SIGKILL the command; its child and Ray end by themselves."""
-    run = Run(study, out, "engine.name=ray")
-    assert run.until((out / f"deployments/{arm}-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+def kill(study: Path, out: Path, arm: str, setting: str = "real", *overrides: str) -> None:
+    """Run on Ray until a deployment's first round is kept, then SIGKILL the command; its child and Ray end by themselves."""
+    run = Run(study, out, "engine.name=ray", *overrides)
+    kept = out / f"deployments/{arm}-{setting}-seed0-draw0-fold0/checkpoint.safetensors"
+    assert run.until(kept.exists, 120), run.said()
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
     assert run.until_gone()
     assert not (out / "results.csv").exists()
 
 
-def test_a_run_killed_in_mid_round_and_continued_gives_the_same_bytes(
-    study: Path, tmp_path: Path, inline: dict[str, str]
-) -> None:
-    kill(study, tmp_path / "killed", "federated")
-    run = Run(study, tmp_path / "killed", "engine.name=ray")
-    assert run.finish() == 0, run.said()
-    assert digests(tmp_path / "killed") == inline
-
-
-def test_under_a_budget_ray_killed_and_continued_releases_what_the_inline_grid_does(
+def test_a_run_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_grid(
     study: Path, tmp_path: Path
 ) -> None:
-    """Given the same secrets: models, ledgers and what they say was spent; each round is in a ledger once."""
-    settings = ["settings=[real-epsilon-6]", "privacy.secret_seed=1", "arms=[federated]", "federation.rounds=6"]
+    """Under a budget, too, given the same secrets: models, ledgers, what was spent; each round is in a ledger once."""
+    settings = ["settings=[real, real-epsilon-6]", "privacy.secret_seed=1", "arms=[federated]", "federation.rounds=6"]
     run = Run(study, tmp_path / "inline", *settings)
     assert run.finish() == 0, run.said()
     out = tmp_path / "killed"
-    run = Run(study, out, "engine.name=ray", *settings)
-    assert run.until(
-        (out / "deployments/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors").exists, 120
-    )
-    run.kill()
+    kill(study, out, "federated", "real-epsilon-6", *settings)
     run = Run(study, out, "engine.name=ray", *settings)
     assert run.finish() == 0, run.said()
     assert digests(out) == digests(tmp_path / "inline")

@@ -31,7 +31,7 @@ def test_trap_25_who_trains_does_not_depend_on_labels(deploy: Deploy, setting: s
     """At a site, in every setting of a study that has a budget: whatever labels there are, the same sizes, the same
     pseudonyms. One label is flipped at a time, then all are.
     """
-    one = deploy(settings=["real", "real-epsilon-6"], evaluation={"folds": folds})
+    one = deploy(settings=["real", "real-epsilon-6"], evaluation={"folds": folds, "folds_over": ["train", "test"]})
     site, cohort = one.site(0), one.cohort
 
     def held(patients: pd.DataFrame) -> list[Holder]:
