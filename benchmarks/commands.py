@@ -15,7 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 def call(*words: str) -> str:
     """Run a command; returns what it prints."""
-    return subprocess.run([str(BIN / words[0]), *words[1:]], check=True, capture_output=True, text=True).stdout
+    done = subprocess.run([str(BIN / words[0]), *words[1:]], check=False, capture_output=True, text=True)
+    return done.stdout + done.stderr
 
 
 def main() -> None:

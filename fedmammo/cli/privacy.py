@@ -24,10 +24,12 @@ def plan_privacy(
     ] = None,
 ) -> None:
     """Say what a study will cost patients' privacy, before anything runs: for each arm and setting with a budget."""
+    study = fedmammo.load_study(config, overrides or ())
+    study.check_budget()  # before what takes seconds to import
+
     from fedmammo.commands.privacy import plan_page, write_plans
     from fedmammo.report import terminal
 
-    study = fedmammo.load_study(config, overrides or ())
     with terminal.working(f"planning {study.name}"):
         page = plan_page(study)
     path = out or Path(f"{study.name}-privacy-plan.json")

@@ -68,6 +68,10 @@ def _read(path: Path, maximum_pixels: int) -> NDArray[np.uint16]:
     shown = _as_shown(stored, dataset)
     if interpretation == "MONOCHROME1":
         shown = 65535 - shown
+    if not signed:
+        if bits == 16 and np.array_equal(shown, stored):  # every value is shown as it is
+            return pixels.astype(np.uint16, copy=False)
+        return shown.take(pixels, mode="clip")
     return shown[np.clip(pixels.astype(np.int32), lowest, stored[-1]) - lowest]
 
 

@@ -47,8 +47,7 @@ def plans_of(config: StudyConfig) -> list[tuple[Deployment, Plan]]:
 
     Raises InputError where no setting has a budget, the cohort is not there, or a hospital's limits forbid a plan.
     """
-    if not _private_deployments(config):
-        raise InputError("settings: none has a budget of privacy; add one such as real-epsilon-6")
+    config.check_budget()
     cohort = Cohort.open(Path(config.cohort.path))
     dealt = deal(cohort, config)
     limits = {profile.name: profile.privacy for profile in dealt.profiles}

@@ -190,15 +190,24 @@ class StudyConfig(Section):
         )
 
     @property
+    def has_budget(self) -> bool:
+        """Whether a setting has a budget of privacy."""
+        return any(Setting.of(name).epsilon is not None for name in self.settings)
+
+    def check_budget(self) -> None:
+        """Raise InputError where no setting has a budget of privacy."""
+        if not self.has_budget:
+            raise InputError("settings: none has a budget of privacy; add one such as real-epsilon-6")
+
+    @property
     def dealing(self) -> Dealing:
         """How hospitals divide their patients: without labels wherever a setting has a budget."""
-        budgets = [Setting.of(name).epsilon for name in self.settings]
         return Dealing(
             test="" if self.evaluation.folds else self.evaluation.test,
             folds=self.evaluation.folds,
             folds_over=list(self.evaluation.splits_of_folds),
             validation_fraction=self.hospitals.validation_fraction,
-            stratified=budgets == [None] * len(budgets),
+            stratified=not self.has_budget,
         )
 
     @property

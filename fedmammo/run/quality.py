@@ -37,16 +37,17 @@ def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
     root, dealt = run / POOLS, deal(open_cohort(Path(config.cohort.path)), config)
     known: dict[tuple[str, ...], pd.DataFrame] = {}
     tables = []
-    for row in pd.read_csv(root / POOLS_TABLE, dtype=str, na_filter=False).to_dict("records"):
+    rows = pd.read_csv(root / POOLS_TABLE, dtype=str, na_filter=False)
+    of_all = set(rows.loc[rows["holder"] == ALL, "digest"])
+    for row in rows.to_dict("records"):
         if row["seed"] not in (ALL, str(config.seeds[0])):
             continue  # the same in other folds: it takes long
         deployment = config.deployment(row["arm"], row["setting"], config.seeds[0], int(row["draw"]), int(row["fold"]))
         diagnosis = deployment.diagnosis.model_dump_json()
-        same = (row["digest"], diagnosis, str(deployment.seed), row["draw"], row["fold"])
-        key = (*same, str(row["holder"] == ALL))
+        key = (row["digest"], diagnosis, str(deployment.seed), row["draw"], row["fold"])
         if key not in known:
             pool = Pool.open(root, row["digest"])
-            known[key] = _measure(config, dealt, deployment, pool, radiomic=row["holder"] == ALL)
+            known[key] = _measure(config, dealt, deployment, pool, radiomic=row["digest"] in of_all)
         place = {name: row[name] for name in ("arm", "seed", "draw", "fold", "holder")}
         tables.append(known[key].assign(**place)[[*place, *known[key].columns]])
     table = pd.concat(tables, ignore_index=True)

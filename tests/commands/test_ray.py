@@ -11,7 +11,7 @@ from tests.commands.processes import Run, digests
 
 
 def kill(study: Path, out: Path, arm: str, setting: str = "real", *overrides: str) -> None:
-    """Run on Ray until a deployment's first round is kept, then SIGKILL the command; its child and Ray end by themselves."""
+    """Run on Ray until a round is kept, then SIGKILL the command; its child and Ray end by themselves."""
     run = Run(study, out, "engine.name=ray", *overrides)
     kept = out / f"deployments/{arm}-{setting}-seed0-draw0-fold0/checkpoint.safetensors"
     assert run.until(kept.exists, 120), run.said()
