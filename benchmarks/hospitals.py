@@ -31,8 +31,7 @@ def measure(count: int, arm: str) -> dict[str, float]:
     logging.getLogger("flwr").setLevel(logging.WARNING)
     config = study(
         "seeds=[0]", "engine.name=inline", f"arms=[{arm}]", f"federation.rounds={ROUNDS}",
-        f"hospitals.assignment={{by: uniform, count: {count}}}", "evaluation.test=train", "evaluation.folds=2",
-        "evaluation.folds_over=[train,val]",
+        f"hospitals.assignment={{by: uniform, count: {count}}}",
     )  # fmt: skip
     found: dict[str, float] = {}
 

@@ -9,12 +9,10 @@ import os
 import time
 from itertools import pairwise
 
-import timm
 import torch
 from common import tell
 from torch.nn import functional
 
-import fedmammo.models  # noqa: F401  (mends torchvision, which timm imports)
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.training.phantom_network import CLASSES, HELD_OUT, Lesson, draw, pretrain_on_phantoms
 
@@ -23,6 +21,8 @@ NETWORK, STEPS, BATCH = "vit_small_patch14_dinov2", 4, 32
 
 def peer() -> list[float]:
     """Train plainly; returns the seconds of each step."""
+    import timm  # after fedmammo, which mends what it imports
+
     network = timm.create_model(NETWORK, num_classes=0, img_size=224)
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(name.startswith("blocks.") and 5 <= int(name.split(".")[1]) < 10)
