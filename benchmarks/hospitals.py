@@ -1,4 +1,4 @@
-"""Rounds of 10, 50, 200 and 500 hospitals, each against ten times as few: time for a round and hospital, and memory.
+"""Rounds of 10, 50, 200 and 500 hospitals, each against those of 10: time for a round and hospital, and memory.
 
 A linear head in the federated arm, inline, each number of hospitals in a process of its own; hospitals share the same
 patients. Bars: within 1.3 times of proportional, below 6 GB at 500. Scoring of the local arm (every hospital's model on
