@@ -165,6 +165,8 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
     """
     deployments = list(config.deployments)
     waiting = folder.unfinished(deployments)
+    if any(one.source for one in waiting):
+        (folder.pools / QUALITY_TABLE).unlink(missing_ok=True)  # there will be pools that it does not know
     failure = deploy_all(waiting)
     if failure is not None:
         number, error = failure
@@ -173,8 +175,7 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
         raise error
-    new_pools = any(one.source for one in waiting) or not (folder.pools / QUALITY_TABLE).exists()
-    if any(one.source for one in deployments) and new_pools:
+    if any(one.source for one in deployments) and not (folder.pools / QUALITY_TABLE).exists():
         write_quality(config, folder.path)
     folder.collect(deployments)
     conclude(config, folder, deployments)

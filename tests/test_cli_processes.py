@@ -120,6 +120,7 @@ def test_a_finished_run_is_shown_again_and_nothing_is_computed(study: Path, tmp_
 
     again = in_a_process("run", study, "--out", run.relative_to(tmp_path), cwd=tmp_path)
     assert again == first
+    assert in_a_process("show", run.relative_to(tmp_path), cwd=tmp_path) == first
     assert {path: path.read_bytes() for path in files} == {path: content for path, (_, content) in files.items()}
     assert all(path.stat().st_mtime_ns == files[path][0] for path in computed)
 

@@ -20,6 +20,7 @@ from fedmammo.hospitals.dealing import deal
 from fedmammo.models.classifier import initial_model
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.randomness import generator_of
+from fedmammo.study import spread_of
 
 Run = Callable[[StudyConfig, Path], Path]
 OPEN = "privacy: {without_budget: accepted, central_trust: accepted}"
@@ -194,3 +195,28 @@ def test_an_arm_of_one_hospital_is_the_same_in_all_three(
     assert scores.keys() == {"centralized", "local", "federated"}
     for arm in ("local", "federated"):
         pd.testing.assert_series_equal(scores[arm], scores["centralized"], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "seeds", "expected"),
+    [
+        ({}, [0, 1], ("deployments", "linear heads alone are trained")),
+        ({}, [0], ("hospitals", "there is one deployment")),
+        ({"diagnosis": {"train": "last_blocks:1"}}, [0, 1], ("hospitals", "networks are trained")),
+        ({"synthesis": {"source": "phantom"}, "settings": ["augmented"]}, [0, 1],
+         ("deployments", "linear heads alone are trained")),
+        ({"synthesis": {"source": "gan"}, "settings": ["pretrained"]}, [0, 1], ("hospitals", "GANs are trained")),
+        ({"engine": {"spread": "hospitals"}}, [0, 1], ("hospitals", "engine.spread says so")),
+        ({"engine": {"spread": "deployments"}, "diagnosis": {"train": "all"}}, [0],
+         ("deployments", "engine.spread says so")),
+    ],
+)  # fmt: skip
+def test_what_runs_side_by_side(
+    small_study: dict[str, Any], changes: dict[str, Any], seeds: list[int], expected: tuple[str, str]
+) -> None:
+    content = small_study | {"arms": ["federated"], "seeds": seeds}
+    for section, values in changes.items():
+        both = isinstance(values, dict) and section in content
+        content[section] = content[section] | values if both else values
+    config = parse(content, "small")
+    assert spread_of(config, list(config.deployments)) == expected

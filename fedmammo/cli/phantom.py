@@ -34,9 +34,10 @@ def pretrain(
     """
     from fedmammo.commands.phantom import pretrain as pretrain_network
     from fedmammo.report import terminal
+    from fedmammo.training.phantom_network import Lesson
 
     asked = {"network": network, "weights": weights, "features": features, "train": train}
     with terminal.counting(f"pretraining {network}") as report:
-        right = pretrain_network(out, asked, learning_rate, (patches, batch, seed), report)
+        right = pretrain_network(out, asked, learning_rate, Lesson(patches, batch, seed), report)
     named = ", ".join(f"{what} {fraction:.3f}" for what, fraction in right.items())
     typer.echo(f"{out}: {named} of phantoms that it had not seen are named right")

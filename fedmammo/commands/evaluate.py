@@ -48,7 +48,8 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
         }
     )
     other = Cohort.open(cohort)
-    dealt, public = deal(other, study), Public(config, run)  # what drawn patches gave the run is not drawn again
+    there = Path(config.cohort.path).is_dir()
+    dealt, public = deal(other, study), Public(config if there else study, run)  # nothing is drawn again that is there
     opened = lru_cache(partial(_open, other, study, public, dealt))
     torch.set_num_threads(public.threads)
     tables = [known[known["split"] == VALIDATION]]

@@ -16,7 +16,7 @@ def pretrain(
     out: Path,
     asked: dict[str, str],
     learning_rate: float,
-    lesson: tuple[int, int, int],
+    lesson: Lesson,
     report: Callable[[int, int], None],
 ) -> dict[str, float]:
     """Pretrain a network and write its weights to `out`.
@@ -25,7 +25,7 @@ def pretrain(
         out: a safetensors file, which must not be there yet.
         asked: `network`, `weights` and `train` as in a study, `features` as numbers of blocks with commas between.
         learning_rate: the highest.
-        lesson: patches, patches in a step, seed.
+        lesson: what is learned from.
         report: told steps done, and steps in all.
 
     Returns:
@@ -35,7 +35,7 @@ def pretrain(
     """
     if out.exists():
         raise InputError(f"{out}: is there already; name another file")
-    if asked["train"] not in ("all",) and not asked["train"].startswith("last_blocks:"):
+    if asked["train"] != "all" and not asked["train"].startswith("last_blocks:"):
         raise InputError(f"--train {asked['train']}: all, or last_blocks:N")
     try:
         blocks = [int(block) for block in asked["features"].split(",")]
@@ -45,6 +45,6 @@ def pretrain(
         raise InputError(f"--{first_fault(error)}") from error
     except ValueError as error:
         raise InputError(f"--features {asked['features']}: numbers of blocks, such as 6,10") from error
-    tensors, right = pretrain_on_phantoms(config, Lesson(*lesson), report)
+    tensors, right = pretrain_on_phantoms(config, lesson, report)
     write_tensors(out, tensors)
     return right

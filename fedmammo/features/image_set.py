@@ -50,11 +50,12 @@ def images_of_cohort(cohort: Cohort, records: Records) -> ImageSet:
     )
 
 
-def images_of_pool(pool: Pool, public: Path) -> ImageSet:
+def images_of_pool(pool: Pool, public: Path | None) -> ImageSet:
     """The images of a pool; no digitiser shows them.
 
-    `public`: where features of drawn images are kept, which every run that draws them reads; others' go with the pool.
+    `public`: where features of drawn images are kept, for every run that draws them; others' go with the pool.
     """
-    features = public if pool.manifest["guarantee"] == NONE_NEEDED else pool.folder / "features"
+    drawn = pool.manifest["guarantee"] == NONE_NEEDED
+    features = public if drawn and public is not None else pool.folder / "features"
     names, malignant = (pool.images[column].to_numpy() for column in ("image", "malignant"))
     return ImageSet(features, pool.digest, pool.patches, names, malignant, (None,) * len(names))

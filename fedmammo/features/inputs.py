@@ -78,11 +78,14 @@ class Inputs:
         """Whether the head alone is trained."""
         return not isinstance(self.model, Classifier)
 
-    def joined(self, pool: Pool) -> "Inputs":
-        """Return the inputs of the same classifier with a pool's images behind those of the cohort."""
+    def joined(self, pool: Pool, lasting: bool = True) -> "Inputs":
+        """Return the inputs of the same classifier with a pool's images behind those of the cohort.
+
+        `lasting`: whether features of drawn images stay for later runs; not where a message says that they are drawn.
+        """
         joined = copy.copy(self)
         joined._sets = self._sets[:1] if self.images_of_patients else []
-        joined._add(images_of_pool(pool, self.public))
+        joined._add(images_of_pool(pool, self.public if lasting else None))
         return joined
 
     def _add(self, images: ImageSet) -> None:

@@ -48,7 +48,7 @@ class Table:
         return self._rows[wanted.to(self._rows.device)]
 
 
-_tables: OrderedDict[tuple[Path, str, int], Table] = OrderedDict()
+_tables: OrderedDict[tuple[Path, str, torch.device], Table] = OrderedDict()
 
 
 def table_of(file: Path, constants: str, images: int, width: int, device: torch.device) -> Table:
@@ -56,7 +56,7 @@ def table_of(file: Path, constants: str, images: int, width: int, device: torch.
 
     `constants`: names how the head centres, scales and projects.
     """
-    key = (file, f"{constants} {device}", images)
+    key = (file, constants, device)
     if key not in _tables:
         _tables[key] = Table(images, width, device)
         while len(_tables) > 1 and sum(table.bytes for table in _tables.values()) > MOST_BYTES:

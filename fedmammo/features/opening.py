@@ -63,12 +63,12 @@ def open_classifier(config: DiagnosisConfig, device: torch.device, public: Path)
 
     `public`: folder in which what is worked out from drawn patches is kept.
     """
-    return _open(_network_of(config).model_dump_json(), device.type, public.resolve())
+    return _open(network_of(config).model_dump_json(), device.type, public.resolve())
 
 
 def backbone_of(config: DiagnosisConfig, device: torch.device, public: Path) -> str:
     """Return `Classifier.digest`. Raises InputError for a configuration that the network cannot have."""
-    network = _network_of(config)
+    network = network_of(config)
     path = _file_of(network, device.type, public)
     if not path.exists():
         return build_classifier(network).digest()
@@ -77,19 +77,19 @@ def backbone_of(config: DiagnosisConfig, device: torch.device, public: Path) -> 
 
 def start_of(config: DiagnosisConfig, seed: int, public: Path) -> dict[str, Tensor]:
     """Return `initial_model`, for which a network is built: of a head, it is kept in the public folder."""
-    network = _network_of(config)
+    network = network_of(config)
     if config.train != "head":
         return initial_model(network, seed)
     path = public / f"initial-{digest_of_content(_names(network))[:16]}-{seed}.safetensors"
-    if not path.exists():
-        model = initial_model(network, seed)
-        with alone(public):
-            write_tensors(path, model)
+    with alone(public):  # deployments side by side need not all build it
+        if not path.exists():
+            write_tensors(path, initial_model(network, seed))
     found = read_tensors(path)[0]
     return {name: found[name] for name in ("head.weight", "head.bias")}  # in the classifier's order
 
 
-def _network_of(config: DiagnosisConfig) -> DiagnosisConfig:
+def network_of(config: DiagnosisConfig) -> DiagnosisConfig:
+    """Return what a network is, without its views and how it is trained: those who differ in these share it."""
     return DiagnosisConfig.model_validate({name: getattr(config, name) for name in NETWORK} | {"optimizer": ANY})
 
 
@@ -129,16 +129,16 @@ def _open(network: str, device: str, public: Path) -> Opened:
             _work_out(build(), config, path)
     tensors, metadata = read_tensors(path)
     constants = {name: tensor for name, tensor in tensors.items() if not name.startswith(START)}
-    network_of = lru_cache(lambda: _with_constants(build(), constants))
+    opened = lru_cache(lambda: _with_constants(build(), constants))
     if config.train == "head":
         with torch.random.fork_rng(devices=[]):
             model = LinearHead(len(constants["center"]), config.directions).to(device)
         start = {name.removeprefix(START): tensor for name, tensor in tensors.items() if name.startswith(START)}
         model = _with_constants(model, constants)
     else:
-        model = network_of()
+        model = opened()
         start = {name: parameter.detach().clone() for name, parameter in model.trained().items()}
-    return Opened(model, network_of, json.loads(metadata["prefix"]), str(path), start)
+    return Opened(model, opened, json.loads(metadata["prefix"]), str(path), start)
 
 
 def _with_constants(model: Model, constants: dict[str, Tensor]) -> Model:

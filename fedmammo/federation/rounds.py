@@ -1,4 +1,4 @@
-"""Rounds: models go out to groups of hospitals, answers come back and are combined; a checkpoint after each."""
+"""Rounds: models go out to groups of hospitals, answers come back and are combined; checkpoints are kept."""
 
 import time
 from collections.abc import Mapping

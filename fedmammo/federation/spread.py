@@ -39,9 +39,11 @@ def side_by_side(engine: EngineConfig, deployments: Sequence[str], deploy: Deplo
     those before the first of them are still finished, as if they ran one after the other; others are not begun.
 
     Returns:
-        The first failure, if there is one. Raises whatever else a deployment raises.
+        The first failure, if there is one: a deployment whose processes are killed again and again fails, too. Raises
+        whatever else a deployment raises.
     """
     import ray
+    from ray.exceptions import RayError, RayTaskError
 
     ray.init(address=engine.address or "local", include_dashboard=False, log_to_driver=False)
     board: Any = ray.remote(num_cpus=0)(Board).remote()
@@ -55,7 +57,12 @@ def side_by_side(engine: EngineConfig, deployments: Sequence[str], deploy: Deplo
                 report(event)
             for reference in done:
                 number = running.pop(reference)
-                reason = ray.get(reference)
+                try:
+                    reason = ray.get(reference)
+                except RayTaskError as error:
+                    raise error.cause from error  # Ray's own text is a traceback
+                except RayError:
+                    reason = "its process was ended again and again, perhaps for want of memory"
                 if reason is not None and (failure is None or number < failure[0]):
                     failure = (number, StudyError(reason))
             for reference in [one for one, number in running.items() if failure is not None and number > failure[0]]:

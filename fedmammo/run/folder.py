@@ -119,6 +119,8 @@ class RunFolder:
         old, new = before.without_engine(), config.without_engine()
         for study in (old, new):
             study["hospitals"].pop("seed")
+        if old["synthesis"] is None:  # new settings may need a source
+            old["synthesis"], digests_before["images"] = new["synthesis"], digests.get("images", "")
         differs = sorted(key for key in new if new[key] != old.get(key) and key not in GROW)
         for name in digests:
             known, own = (str(one.get(name, "")).split() for one in (digests_before, digests))

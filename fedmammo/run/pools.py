@@ -56,29 +56,27 @@ class Pools:
         for each seed. `setting`: the study's, where the deployment is one without its budget. Raises StudyError for a
         pool that was altered.
         """
-        with alone(self.root):  # deployments that share a pool may run side by side
-            return self._of(deployed, setting)
-
-    def _of(self, deployed: Deployed, setting: str | None) -> dict[str, Pool]:
-        deployment, table = deployed.deployment, self._table()
+        deployment = deployed.deployment
         seed = str(deployment.seed) if deployment.dealing.folds else ALL
         sole = deployment.setting_name if deployment.generator_share else ""
         place = {"arm": deployment.arm_name, "sole_setting": sole, "seed": seed}
         place |= {"draw": str(deployment.draw), "fold": str(deployment.fold)}
-        here = (table[list(place)] == pd.Series(place)).all(axis=1)
-        own = table[here].set_index("holder")["digest"]
-        known = {group.name: own.get(group.name) for group in deployed.groups}
-        if all(digest and folder_of(self.root, digest).exists() for digest in known.values()):
-            return {name: Pool.open(self.root, str(digest)) for name, digest in known.items()}
-        pools = self._make(deployed, table)
-        rows = [
-            {**place, "setting": setting or deployment.setting_name, "holder": name, "digest": pool.digest}
-            | {"images": str(len(pool.images)), "guarantee": in_words(pool.manifest["guarantee"])}
-            for name, pool in pools.items()
-        ]
-        others = table.drop(table.index[here])
-        write_text(self.root / POOLS_TABLE, pd.concat([others, pd.DataFrame(rows)])[COLUMNS].to_csv(index=False))
-        return pools
+        with alone(self.root):  # deployments that share a pool may run side by side
+            table = self._table()
+            here = (table[list(place)] == pd.Series(place)).all(axis=1)
+            own = table[here].set_index("holder")["digest"]
+            known = {group.name: own.get(group.name) for group in deployed.groups}
+            if all(digest and folder_of(self.root, digest).exists() for digest in known.values()):
+                return {name: Pool.open(self.root, str(digest)) for name, digest in known.items()}
+            pools = self._make(deployed, table)
+            rows = [
+                {**place, "setting": setting or deployment.setting_name, "holder": name, "digest": pool.digest}
+                | {"images": str(len(pool.images)), "guarantee": in_words(pool.manifest["guarantee"])}
+                for name, pool in pools.items()
+            ]
+            others = table.drop(table.index[here])
+            write_text(self.root / POOLS_TABLE, pd.concat([others, pd.DataFrame(rows)])[COLUMNS].to_csv(index=False))
+            return pools
 
     def _make(self, deployed: Deployed, table: pd.DataFrame) -> dict[str, Pool]:
         source = self._source

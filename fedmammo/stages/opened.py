@@ -7,14 +7,13 @@ from pathlib import Path
 import torch
 
 from fedmammo.config.deployment import Deployment
-from fedmammo.config.sections import DiagnosisConfig, OptimizerConfig
+from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.weights import NO_FILE, name_of_weights
 from fedmammo.errors import InputError, StudyError
 from fedmammo.features.inputs import Inputs
+from fedmammo.features.opening import network_of
 from fedmammo.hospitals.site import Site
 from fedmammo.synthesis.pool import Pool
-
-ANY_TRAINING = {"optimizer": OptimizerConfig(learning_rate=1.0), "patient_fraction": 1.0, "label_smoothing": 0.0}
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -54,8 +53,8 @@ def inputs_with_pool(site: Site, deployment: Deployment, pool: str) -> Inputs:
 
 def _network(site: Site, deployment: Deployment) -> str:
     """Name the network and its views as JSON, without how it is trained: deployments share what is opened."""
-    how = deployment.diagnosis.model_copy(update=ANY_TRAINING)
-    return with_weights(how, site.file.weights).model_dump_json()
+    diagnosis = with_weights(deployment.diagnosis, site.file.weights)
+    return network_of(diagnosis).model_copy(update={"augmentation": diagnosis.augmentation}).model_dump_json()
 
 
 @lru_cache(maxsize=64)
@@ -67,4 +66,4 @@ def _inputs(site: Site, draw: int, diagnosis: str) -> Inputs:
 
 @lru_cache(maxsize=16)
 def _with_pool(site: Site, draw: int, diagnosis: str, pool: str) -> Inputs:
-    return _inputs(site, draw, diagnosis).joined(Pool.open(site.pools, pool))
+    return _inputs(site, draw, diagnosis).joined(Pool.open(site.pools, pool), lasting=site.simulated)

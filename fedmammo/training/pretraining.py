@@ -49,35 +49,23 @@ def pretrain(
     for start in range(0, len(rows), FEATURES_AT_ONCE):
         inputs.compute(rows[start : start + FEATURES_AT_ONCE])
         report("features", min(start + FEATURES_AT_ONCE, len(rows)))
-    with alone(folder):  # deployments that begin with it may run side by side
-        return _rounds(inputs, pool, deployment, folder, initial, report)
-
-
-def _rounds(
-    inputs: Inputs,
-    pool: str,
-    deployment: Deployment,
-    folder: Path,
-    initial: dict[str, Tensor],
-    report: Callable[[str, int], None],
-) -> tuple[dict[str, Tensor], list[float]]:
     rounds, local_steps = deployment.federation.rounds, deployment.federation.local_steps
-    rows = np.arange(len(inputs.malignant))
-    kept = load_state(folder, before=rounds + 1)
-    model = initial | of_kind(kept, "model")  # in the order of `initial`: a file forgets it
-    state = of_kind(kept, "state")
-    losses = kept.get("losses", torch.zeros(0, dtype=torch.float64))
-    for number in range(len(losses) + 1, rounds + 1):
-        stream = generator_of(deployment.seed, PRETRAINING, pool, number)
-        trained, numbers, state = steps.train(
-            inputs, list(rows[:, None]), deployment.diagnosis, local_steps, stream, model, state
-        )
-        model = trained.model
-        if not all(tensor.isfinite().all() for tensor in (*model.values(), *state.values())):
-            raise StudyError("pretraining: the model is not finite; a smaller learning rate may help")
-        losses = torch.cat([losses, torch.tensor([numbers["loss"]], dtype=torch.float64)])
-        commit_state(folder, number, {**join_kinds(model=model, state=state), "losses": losses})
-        report("pretrain", number)
+    with alone(folder):  # deployments that begin with it may run side by side
+        kept = load_state(folder, before=rounds + 1)
+        model = initial | of_kind(kept, "model")  # in the order of `initial`: a file forgets it
+        state = of_kind(kept, "state")
+        losses = kept.get("losses", torch.zeros(0, dtype=torch.float64))
+        for number in range(len(losses) + 1, rounds + 1):
+            stream = generator_of(deployment.seed, PRETRAINING, pool, number)
+            trained, numbers, state = steps.train(
+                inputs, list(rows[:, None]), deployment.diagnosis, local_steps, stream, model, state
+            )
+            model = trained.model
+            if not all(tensor.isfinite().all() for tensor in (*model.values(), *state.values())):
+                raise StudyError("pretraining: the model is not finite; a smaller learning rate may help")
+            losses = torch.cat([losses, torch.tensor([numbers["loss"]], dtype=torch.float64)])
+            commit_state(folder, number, {**join_kinds(model=model, state=state), "losses": losses})
+            report("pretrain", number)
     return model, losses.tolist()
 
 

@@ -12,8 +12,8 @@ from fedmammo.config.study import load
 from tests.commands.processes import Command, Run, digests
 
 
-def test_generators_on_ray_killed_while_they_train(study: Path, tmp_path: Path) -> None:
-    """GANs, images sent to hospitals, and pretraining: inline, against Ray that is killed and continued."""
+def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study: Path, tmp_path: Path) -> None:
+    """GANs, images sent to hospitals, and pretraining: inline, against Ray that is killed twice and continued."""
     settings = [
         "settings=[augmented, pretrained]",
         "synthesis={source: gan, images: 16, image_size: 32, width: 4, rounds: 4, local_steps: 3, batch: 4}",
@@ -25,11 +25,11 @@ def test_generators_on_ray_killed_while_they_train(study: Path, tmp_path: Path) 
     assert run.finish() == 0, run.said()
     assert len(list((tmp_path / "inline/models").glob("generator-alone-*.safetensors"))) == 3
     out = tmp_path / "killed"
-    run = Run(study, out, "engine.name=ray", *settings)
-    kept = out / "deployments" / "generator-alone-hospitals-none-draw0" / "checkpoint.safetensors"
-    assert run.until(kept.exists, 120), run.said()
-    run.kill()
-    assert not (out / "results.csv").exists()
+    for kept in ("generator-alone-hospitals-none-draw0", "federated-pretrained-seed0-draw0-fold0"):
+        run = Run(study, out, "engine.name=ray", *settings)
+        assert run.until((out / "deployments" / kept / "checkpoint.safetensors").exists, 120), run.said()
+        run.kill()
+        assert not (out / "results.csv").exists()
     run = Run(study, out, "engine.name=ray", *settings)
     assert run.finish() == 0, run.said()
     assert digests(out) == digests(tmp_path / "inline")

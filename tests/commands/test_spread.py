@@ -9,6 +9,9 @@ import pytest
 import yaml
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.config.sections import EngineConfig
+from fedmammo.errors import InputError
+from fedmammo.federation.spread import side_by_side
 from tests.commands.processes import OPEN, Run, digests
 
 SPREAD = ("engine.name=ray", "engine.spread=deployments")
@@ -63,6 +66,26 @@ def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inl
     assert run.finish() == 0, run.said()
     assert "deployments run side by side: engine.spread says so" in run.said()
     assert digests(out) == digests(tmp_path / "inline")
+
+
+def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails() -> None:
+    """With the line that it said, and not Ray's traceback."""
+
+    def deploy(deployment: str, _: object) -> None:
+        import os
+
+        from fedmammo.errors import InputError
+
+        if deployment == "killed":
+            os._exit(1)
+        if deployment == "damaged":
+            raise InputError("a file is damaged; restore it")
+
+    engine = EngineConfig()
+    number, error = side_by_side(engine, ["well", "killed"], deploy, lambda _: None) or (None, None)
+    assert number == 1 and str(error).startswith("its process was ended again and again")
+    with pytest.raises(InputError, match=r"^a file is damaged; restore it$"):
+        side_by_side(engine, ["damaged"], deploy, lambda _: None)
 
 
 def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(light: Path, tmp_path: Path) -> None:

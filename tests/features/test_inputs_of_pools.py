@@ -15,6 +15,7 @@ from fedmammo.hospitals.digitiser import load_digitiser
 from fedmammo.hospitals.records import Records, true_records
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.synthesis.pool import Synthetic, write_pool
+from fedmammo.synthesis.sources import NONE_NEEDED
 
 CPU = torch.device("cpu")
 
@@ -80,3 +81,16 @@ def test_a_pools_images_where_nothing_is_frozen(own_cohort: Cohort, tmp_path: Pa
     image = joined.read(np.array([47]), np.array([0]))[0, 0].numpy()
     assert np.array_equal(np.rint(image * 65535), harmonise(patches[1], "histogram", None))
     assert not (pool.folder / "features").exists()
+
+
+def test_features_of_drawn_images_stay_with_the_cohort_where_nobody_had_to_be_believed(
+    own_cohort: Cohort, tmp_path: Path
+) -> None:
+    """A pool that arrived only says that it was drawn: its features go with it, as those of all others do."""
+    made = Inputs(own_cohort, diagnosis(), CPU, true_records(own_cohort))
+    images = Synthetic(draw_patches(1, seed=9)[0], np.array([True]), np.full(1, "a"))
+    for guarantee, lasting, stays in ((NONE_NEEDED, True, True), (NONE_NEEDED, False, False), ("none", True, False)):
+        pool = write_pool(tmp_path / f"{guarantee[:5]}-{lasting}", images, {}, guarantee)
+        folder = made.joined(pool, lasting)._sets[1][1].folder
+        assert folder.is_relative_to(own_cohort.folder / "features") == stays
+        assert folder.is_relative_to(pool.folder) != stays

@@ -8,8 +8,11 @@ import pandas as pd
 import pytest
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import parse
 from fedmammo.evaluation.tables import COMPARISONS, RESULTS
+from fedmammo.federation.server import event_of
+from fedmammo.federation.spread import FINISHED
 from fedmammo.report import terminal
 
 
@@ -130,3 +133,25 @@ def test_progress_names_the_hospital_that_failed(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "federated · real · seed 4 · train 2: B failed: [Errno 28] full\n"
+
+
+def test_progress_shows_each_deployment_at_work_until_it_is_finished(small_study: dict[str, Any]) -> None:
+    config = parse(small_study, "small")
+    first, other = config.deployment("federated", "real", seed=4), config.deployment("local", "real", seed=4)
+
+    def event(of: Deployment, stage: str, number: int = 0, rounds: int = 0) -> dict[str, Any]:
+        return event_of(of, stage) | {"round": number, "rounds": rounds, "hospitals": {"A": "ok"}}
+
+    with terminal.Progress(config) as progress:
+        progress.update(event(first, "train", 2, 5))
+        progress.update(event(other, "train", 1, 5))
+        progress.update(event(first, "train", 3, 5))
+        shown = {task.description: (task.completed, task.total) for task in progress._bars.tasks}
+        assert shown == {
+            "study": (0, 3),
+            "federated · real · seed 4 · train": (3, 5),
+            "local · real · seed 4 · train": (1, 5),
+        }
+        progress.update(event(first, FINISHED))
+        shown = {task.description: (task.completed, task.total) for task in progress._bars.tasks}
+        assert shown == {"study": (1, 3), "local · real · seed 4 · train": (1, 5)}

@@ -157,6 +157,19 @@ def test_a_run_grows_by_seeds_draws_arms_and_settings(tmp_path: Path, small_stud
         }
 
 
+def test_new_settings_bring_a_source_of_images_and_another_source_is_another_study(
+    tmp_path: Path, small_study: dict[str, Any]
+) -> None:
+    with RunFolder(tmp_path / "run").opened(grown(small_study), DIGESTS):
+        pass
+    more = {"settings": ["real", "pretrained"], "synthesis": {"source": "phantom"}}
+    with RunFolder(tmp_path / "run").opened(grown(small_study, **more), DIGESTS | {"images": "1"}) as folder:
+        assert folder.path.exists()
+    refused(tmp_path / "run", grown(small_study, **more), r"the images differ", DIGESTS | {"images": "2"})
+    more["synthesis"] = {"source": "phantom", "images": 8}
+    refused(tmp_path / "run", grown(small_study, **more), r"synthesis differ", DIGESTS | {"images": "1"})
+
+
 @pytest.mark.parametrize(
     ("less", "what"),
     [

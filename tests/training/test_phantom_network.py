@@ -62,7 +62,7 @@ def test_what_cannot_be_pretrained_is_one_line_before_anything_is_drawn(
 ) -> None:
     asked = {"network": "test_vit", "weights": "none", "features": "3,6", "train": "all"} | changes
     with pytest.raises(InputError, match=line):
-        pretrain(tmp_path / "out.safetensors", asked, 0.01, lesson, lambda *_: None)
+        pretrain(tmp_path / "out.safetensors", asked, 0.01, Lesson(*lesson), lambda *_: None)
     assert not list(tmp_path.iterdir())
 
 
@@ -70,5 +70,5 @@ def test_a_file_that_is_there_stays(tmp_path: Path) -> None:
     (tmp_path / "out.safetensors").write_text("mine")
     asked = {"network": "test_vit", "weights": "none", "features": "3,6", "train": "all"}
     with pytest.raises(InputError, match="is there already"):
-        pretrain(tmp_path / "out.safetensors", asked, 0.01, (4, 2, 1), lambda *_: None)
+        pretrain(tmp_path / "out.safetensors", asked, 0.01, Lesson(4, 2, 1), lambda *_: None)
     assert (tmp_path / "out.safetensors").read_text() == "mine"
