@@ -158,7 +158,7 @@ class Progress:
     def __init__(self, config: StudyConfig) -> None:
         repeats = len(config.seeds) * len(config.hospitals.seed) * max(1, config.evaluation.folds)
         deployments = len(config.arms) * len(config.settings) * repeats
-        self._at_work: dict[str, TaskID] = {}
+        self._at_work: dict[str, tuple[str, TaskID]] = {}  # each deployment's stage, and its bar
         self._finished: set[str] = set()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn())
         self._bars = Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn())
@@ -181,9 +181,11 @@ class Progress:
             status.print(event["message"], soft_wrap=True)
         place = event["deployment"]
         name = place["name"]
+        stage, bar = self._at_work.get(name, ("", None))
+        if bar is not None and stage != event["stage"]:  # a bar does not forget how many rounds it had
+            self._bars.remove_task(bar)
+            del self._at_work[name]
         if event["stage"] == FINISHED:
-            if name in self._at_work:
-                self._bars.remove_task(self._at_work.pop(name))
             self._finished.add(name)
             self._bars.update(self._study, completed=len(self._finished))
             return
@@ -195,8 +197,8 @@ class Progress:
             if state != "ok":
                 status.print(f"{where} {event['round']}: {hospital} {state}", style="yellow", soft_wrap=True)
         if name not in self._at_work:
-            self._at_work[name] = self._bars.add_task(where)
-        task = self._at_work[name]
-        self._bars.update(task, description=where, completed=event["round"], total=event["rounds"] or None)
+            self._at_work[name] = (event["stage"], self._bars.add_task(where, total=event["rounds"] or None))
+        self._bars.update(self._at_work[name][1], completed=event["round"])
         answered = sum(state == "ok" for state in states.values())
-        self._hospitals.plain = f"{answered}/{len(states)} answered: {', '.join(states)}"
+        if states:
+            self._hospitals.plain = f"{answered}/{len(states)} answered: {', '.join(states)}"

@@ -152,6 +152,7 @@ def test_progress_shows_each_deployment_at_work_until_it_is_finished(small_study
             "federated · real · seed 4 · train": (3, 5),
             "local · real · seed 4 · train": (1, 5),
         }
+        progress.update(event(other, "score"))  # of how many rounds is not known
         progress.update(event(first, FINISHED))
         shown = {task.description: (task.completed, task.total) for task in progress._bars.tasks}
-        assert shown == {"study": (1, 3), "local · real · seed 4 · train": (1, 5)}
+        assert shown == {"study": (1, 3), "local · real · seed 4 · score": (0, None)}
