@@ -42,12 +42,11 @@ from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import tabulate, tested_split
 from fedmammo.run.public import Public
-from fedmammo.run.quality import QUALITY_TABLE, write_quality
 from fedmammo.stages.opened import pick_device
 from fedmammo.stages.stage import Tensors
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
-from fedmammo.synthesis.sources import FromGan
+from fedmammo.synthesis.sources import QUALITY_TABLE, FromGan
 from fedmammo.training.pretraining import pretrain, pretraining_name
 
 
@@ -176,6 +175,8 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
         raise error
     if any(one.source for one in deployments) and not (folder.pools / QUALITY_TABLE).exists():
+        from fedmammo.run.quality import write_quality  # scikit-learn
+
         write_quality(config, folder.path)
     folder.collect(deployments)
     conclude(config, folder, deployments)

@@ -42,7 +42,7 @@ settings.register_profile("same every time", derandomize=True)  # what passes he
 settings.load_profile("same every time")
 
 
-LONGEST = ("test_run.py", "test_ray.py", "test_spread.py", "test_cli_processes.py", "test_library.py")
+LONGEST = ("test_run.py", "test_ray.py", "test_cli_processes.py", "test_library.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

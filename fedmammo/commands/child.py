@@ -88,6 +88,8 @@ def main() -> None:
         traceback.print_exc()
         report(_failure(error, see))
     events.close()
+    sys.stderr.flush()
+    os._exit(0)  # taking all apart takes a second, and a simulation that crashed leaves threads that never end
 
 
 def _failure(error: BaseException, see: str) -> dict[str, Any]:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from fedmammo.errors import InputError
+
+if TYPE_CHECKING:  # what reads tables alone need not import it
+    from torch import Tensor
 
 
 @contextmanager
@@ -64,18 +65,20 @@ def write_text(path: Path, content: str) -> None:
 
 
 def write_tensors(
-    path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None, flush: bool = True
+    path: Path, tensors: "dict[str, Tensor]", metadata: dict[str, str] | None = None, flush: bool = True
 ) -> None:
     """Write named tensors as safetensors, beside and renamed; the same tensors give the same bytes.
 
     With more than one entry of `metadata` they may not: safetensors writes those in any order. A tensor may appear
     under several names: each gets a copy, because safetensors refuses tensors that share memory.
     """
+    from safetensors.torch import save
+
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     write_bytes(path, save(copies, metadata), flush)
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """Read named tensors and the file's metadata from safetensors.
 
     Raises InputError where the file is missing or damaged.

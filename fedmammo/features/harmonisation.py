@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
 
 from fedmammo.hospitals.digitiser import Digitiser
 
@@ -27,6 +26,8 @@ def harmonise(patch: NDArray[np.uint16], how: str, digitiser: Digitiser | None) 
         gray = np.clip((patch - black) / max(white - black, 1), 0, 1)
         return np.rint(65535 * gray).astype(np.uint16)
     if how == "histogram":
+        from scipy.stats import norm, rankdata
+
         quantiles = (rankdata(patch) - 0.5) / patch.size
         gray = np.clip(MEAN + SPREAD * norm.ppf(quantiles), 0, 1)
         return np.rint(65535 * gray).astype(np.uint16).reshape(patch.shape)

@@ -11,7 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedmammo.config.sections import DiagnosisConfig
@@ -163,7 +165,7 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
         "code": digest_of_sources(*PREFIX),
         "libraries": [version(name) for name in ("torch", "timm")],
     }
-    patches, _ = draw_patches(DIRECTION_STAND_INS if config.directions else STAND_INS, seed=0)
+    patches = _stand_ins(DIRECTION_STAND_INS if config.directions else STAND_INS)
     with torch.no_grad():
         shown = [View().of(harmonise(patch, config.harmonisation, None)).to(device) for patch in patches]
         readout = torch.cat([classifier.readout(encode(classifier, image)) for image in shown])
@@ -172,6 +174,11 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
     head = classifier.trained() if config.train == "head" else {}
     kept = classifier.constants | {f"{START}{name}": tensor for name, tensor in head.items()}
     write_tensors(path, kept, {"prefix": json.dumps(prefix)})
+
+
+@lru_cache(maxsize=1)  # other networks read the same
+def _stand_ins(count: int) -> NDArray[np.uint16]:
+    return draw_patches(count, seed=0)[0]
 
 
 def encode(classifier: Classifier, image: Tensor) -> Tensor:

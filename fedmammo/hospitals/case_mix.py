@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linprog
 
 from fedmammo.hospitals.profiles import Profile
 
@@ -62,6 +61,8 @@ def nearest_whole(table: Real, rows: ArrayLike, columns: ArrayLike) -> Whole:
     cell up from k to k + 1 changes its square by 2 (k + 1/2 - x), so this is a transport problem, and a linear
     program's corners are whole (controlled rounding: Causey, Cox and Ernst 1985, JASA 80:903).
     """
+    from scipy.optimize import linprog
+
     start = np.maximum(np.floor(table).astype(np.int64) - 1, 0)
     steps = np.arange(3)[:, None, None]
     cost = start + steps + 0.5 - table

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import jensenshannon
 
 from fedmammo.config.sections import HospitalsConfig
 from fedmammo.hospitals.assignment import density_classes, hospital_names, lesion_types
@@ -103,4 +102,6 @@ def _density(patients: pd.DataFrame) -> Whole:
 def _distance(counts: Whole, pooled: Whole) -> float:
     if not counts.any():
         return float("nan")
+    from scipy.spatial.distance import jensenshannon
+
     return float(jensenshannon(counts, pooled, base=2))

@@ -13,7 +13,6 @@ from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.errors import InputError
 from fedmammo.features.resize import resize
 from fedmammo.models.head import LinearHead
-from fedmammo.models.transformer import load_transformer
 from fedmammo.randomness import seed_of
 
 
@@ -31,6 +30,8 @@ class Classifier(LinearHead):
     std: Tensor
 
     def __init__(self, config: DiagnosisConfig) -> None:
+        from fedmammo.models.transformer import load_transformer  # timm: heavy, and a head alone needs none
+
         super().__init__()
         self.image_size = config.image_size
         self.half_precision = config.precision == "bfloat16"

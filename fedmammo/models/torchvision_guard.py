@@ -1,8 +1,8 @@
 """Makes `import timm` work where torch is a CPU build and torchvision is the index's CUDA build.
 
 That pairing raises "operator torchvision::nms does not exist" at import. The two operators' schemas are all that
-the import misses; nothing here calls them. The package of the networks imports this first, because Ray workers
-and Flower's client processes each import anew. Harmless where torchvision is healthy or absent.
+the import misses; nothing here calls them. Whatever imports timm imports this first. Harmless where torchvision is
+healthy or absent.
 """
 
 import importlib

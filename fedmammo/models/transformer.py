@@ -5,6 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fedmammo.models.torchvision_guard  # noqa: F401
+
+# isort: split
 import safetensors
 import timm
 import torch

@@ -10,21 +10,16 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import ceil, exp, floor, inf, isfinite, log, log10, sqrt
+from typing import TYPE_CHECKING
 
-from dp_accounting.dp_event import (
-    ComposedDpEvent,
-    DpEvent,
-    GaussianDpEvent,
-    MixtureOfGaussiansDpEvent,
-    PoissonSampledDpEvent,
-    SelfComposedDpEvent,
-)
-from dp_accounting.pld import PLDAccountant
 from scipy.optimize import brentq
 from scipy.special import erfcx, ndtr, ndtri
-from scipy.stats import binom
 
 from fedmammo.privacy.mechanism import Mechanism
+
+if TYPE_CHECKING:  # most of a second to import, and needed where a budget is
+    from dp_accounting.dp_event import DpEvent
+    from dp_accounting.pld import PLDAccountant
 
 Spent = tuple[tuple[float, float, int], ...]
 """What was drawn, each with its rate of sampling, noise multiplier and number of steps (`spent_of`)."""
@@ -64,8 +59,10 @@ def epsilon(spent: Spent, delta: float) -> float:
     return _numeric_epsilon(tuple(event_of(*part) for part in spent), delta)
 
 
-def event_of(rate: float, noise_multiplier: float, steps: int) -> DpEvent:
+def event_of(rate: float, noise_multiplier: float, steps: int) -> "DpEvent":
     """Describe noised sums to dp-accounting."""
+    from dp_accounting.dp_event import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent
+
     noised = GaussianDpEvent(noise_multiplier)
     return SelfComposedDpEvent(noised if rate == 1 else PoissonSampledDpEvent(rate, noised), steps)
 
@@ -164,13 +161,16 @@ def replace_one(spent: Spent, delta: float) -> float:
     return epsilon(tuple((rate, sigma / 2, steps) for rate, sigma, steps in spent), delta)
 
 
-def _event_of_images(rate: float, noise_multiplier: float, steps: int, images: int) -> DpEvent:
+def _event_of_images(rate: float, noise_multiplier: float, steps: int, images: int) -> "DpEvent":
+    from dp_accounting.dp_event import MixtureOfGaussiansDpEvent, SelfComposedDpEvent
+    from scipy.stats import binom
+
     counts = range(images + 1)
     chances = tuple(float(binom.pmf(count, images, rate)) for count in counts)
     return SelfComposedDpEvent(MixtureOfGaussiansDpEvent(noise_multiplier, tuple(counts), chances), steps)
 
 
-def _numeric_epsilon(events: tuple[DpEvent, ...], delta: float) -> float:
+def _numeric_epsilon(events: "tuple[DpEvent, ...]", delta: float) -> float:
     """Return the epsilon of a composition, its privacy losses rounded to an interval that makes no difference."""
     _check_delta(delta)
     interval = COARSEST_INTERVAL
@@ -182,7 +182,10 @@ def _numeric_epsilon(events: tuple[DpEvent, ...], delta: float) -> float:
 
 
 @lru_cache(maxsize=8)  # the same is asked at several deltas
-def _composed(events: tuple[DpEvent, ...], interval: float) -> PLDAccountant:
+def _composed(events: "tuple[DpEvent, ...]", interval: float) -> "PLDAccountant":
+    from dp_accounting.dp_event import ComposedDpEvent
+    from dp_accounting.pld import PLDAccountant
+
     return PLDAccountant(value_discretization_interval=interval).compose(ComposedDpEvent(events))
 
 

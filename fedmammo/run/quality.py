@@ -19,9 +19,7 @@ from fedmammo.hospitals.site import open_cohort
 from fedmammo.stages.opened import pick_device, with_weights
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.quality import Images, quality_of
-from fedmammo.synthesis.sources import POOLS, POOLS_TABLE
-
-QUALITY_TABLE = "quality.csv"
+from fedmammo.synthesis.sources import POOLS, POOLS_TABLE, QUALITY_TABLE
 
 
 def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:

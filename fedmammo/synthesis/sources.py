@@ -9,6 +9,7 @@ from fedmammo.config.schema import Section
 # In the words of a pool's manifest.
 NO_GUARANTEE, NONE_NEEDED = "none", "none needed: drawn by rule, at published rates"
 POOLS, POOLS_TABLE = "synthetic", "pools.csv"  # a run's folder of pools, and the table there of who holds which
+QUALITY_TABLE = "quality.csv"  # beside it: how good they are
 
 
 class Source(Section):

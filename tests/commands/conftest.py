@@ -1,12 +1,14 @@
 """Studies that several files of tests run in processes of their own."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from fedmammo.cohort.store import Cohort
-from tests.commands.processes import OPEN, Run, digests
+from fedmammo.config.study import load
+from tests.commands.processes import OPEN, digests
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +44,6 @@ def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def inline(study: Path) -> dict[str, str]:
+def inline(study: Path, run_inline: Callable[..., Path]) -> dict[str, str]:
     """What the study leaves behind on the inline grid."""
-    run = Run(study, study.parent / "inline")
-    assert run.finish() == 0, run.said()
-    return digests(study.parent / "inline")
+    return digests(run_inline(load(study), study.parent / "inline"))

@@ -3,17 +3,52 @@
 import json
 import os
 import signal
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import yaml
 
-from tests.commands.processes import Run, digests
+from fedmammo.cohort.store import Cohort
+from fedmammo.config.sections import EngineConfig
+from fedmammo.config.study import load
+from fedmammo.errors import InputError, StudyError
+from fedmammo.federation.spread import side_by_side
+from fedmammo.study import simulate
+from tests.commands.processes import OPEN, Run, digests
+
+BUDGETED = ["settings=[real, real-epsilon-6]", "privacy.secret_seed=1", "federation.rounds=4"]
 
 
-def kill(study: Path, out: Path, arm: str, setting: str = "real", *overrides: str) -> None:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Address of a cluster of two nodes, each with a processor."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        made.add_node(num_cpus=1)
+        made.wait_for_nodes()
+        yield made.address
+    finally:
+        made.shutdown()
+
+
+# Hospitals side by side
+
+
+@pytest.fixture(scope="module")
+def budgeted(study: Path, run_inline: Callable[..., Path]) -> dict[str, str]:
+    """What the study leaves behind under a budget, given secrets."""
+    return digests(run_inline(load(study, BUDGETED), study.parent / "budgeted"))
+
+
+def kill(study: Path, out: Path, deployment: str, *overrides: str) -> None:
     """Run on Ray until a round is kept, then SIGKILL the command; its child and Ray end by themselves."""
     run = Run(study, out, "engine.name=ray", *overrides)
-    kept = out / f"deployments/{arm}-{setting}-seed0-draw0-fold0/checkpoint.safetensors"
+    kept = out / f"deployments/{deployment}-seed0-draw0-fold0/checkpoint.safetensors"
     assert run.until(kept.exists, 120), run.said()
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
@@ -22,26 +57,29 @@ def kill(study: Path, out: Path, arm: str, setting: str = "real", *overrides: st
 
 
 def test_a_run_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_grid(
-    study: Path, tmp_path: Path
+    study: Path, tmp_path: Path, budgeted: dict[str, str], run_inline: Callable[..., Path]
 ) -> None:
     """Under a budget, too, given the same secrets: models, ledgers, what was spent; each round is in a ledger once."""
-    settings = ["settings=[real, real-epsilon-6]", "privacy.secret_seed=1", "arms=[federated]", "federation.rounds=6"]
-    run = Run(study, tmp_path / "inline", *settings)
-    assert run.finish() == 0, run.said()
     out = tmp_path / "killed"
-    kill(study, out, "federated", "real-epsilon-6", *settings)
-    run = Run(study, out, "engine.name=ray", *settings)
+    kill(study, out, "centralized-real-epsilon-6", *BUDGETED)
+    assert digests(run_inline(load(study, BUDGETED), out)) == budgeted
+    for holder, arm in (("all", "centralized"), ("A", "federated"), ("B", "federated")):
+        ledger = (out / f"hospitals/{holder}/ledger/{arm}-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
+        assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3, 4]
+
+
+def test_a_cluster_of_two_nodes_gives_the_same_bytes(
+    study: Path, tmp_path: Path, budgeted: dict[str, str], cluster: str
+) -> None:
+    run = Run(study, tmp_path / "cluster", *BUDGETED, "engine.name=ray", f"engine.address={cluster}")
     assert run.finish() == 0, run.said()
-    assert digests(out) == digests(tmp_path / "inline")
-    for hospital in ("A", "B", "C"):
-        ledger = (out / f"hospitals/{hospital}/ledger/federated-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
-        assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3, 4, 5, 6]
+    assert digests(tmp_path / "cluster") == budgeted
 
 
 @pytest.mark.long
 def test_a_run_killed_in_every_arm_gives_the_same_bytes(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
     for arm in ("centralized", "local", "federated"):
-        kill(study, tmp_path / "killed", arm)
+        kill(study, tmp_path / "killed", f"{arm}-real")
     run = Run(study, tmp_path / "killed")
     assert run.finish() == 0, run.said()
     assert digests(tmp_path / "killed") == inline
@@ -62,15 +100,96 @@ def test_a_killed_ray_worker_is_replaced_and_nothing_changes(
     assert digests(out) == inline
 
 
-def test_a_cluster_of_two_nodes_gives_the_same_bytes(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
-    from ray.cluster_utils import Cluster
+# Deployments side by side
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
-        run = Run(study, tmp_path / "cluster", "engine.name=ray", f"engine.address={cluster.address}")
-        assert run.finish() == 0, run.said()
-    finally:
-        cluster.shutdown()
-    assert digests(tmp_path / "cluster") == inline
+
+@pytest.fixture(scope="module")
+def light(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of linear heads: real patients, drawn masses before them, and a budget that hospital C refuses at 60."""
+    folder = tmp_path_factory.mktemp("light")
+    for name, most in (("A", 100), ("B", 100), ("C", 20)):
+        privacy = OPEN | {"maximum_epsilon": most}
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "privacy": privacy}))
+    content = {
+        "name": "light",
+        "cohort": {"path": str(phantom_cohort.folder)},
+        "hospitals": {"assignment": {"by": "profiles", "profiles": [str(folder / f"{name}.yaml") for name in "ABC"]}},
+        "diagnosis": {
+            "network": "test_vit",
+            "weights": "none",
+            "image_size": 32,
+            "optimizer": {"learning_rate": 0.01},
+        },
+        "federation": {"rounds": 30, "local_steps": 2, "strategy": {"name": "FedAvgM"}},
+        "engine": {"name": "ray", "spread": "deployments", "device": "cpu"},
+        "evaluation": {"resamples": 100},
+        "synthesis": {"source": "phantom", "images": 16},
+        "settings": ["real", "pretrained", "real-epsilon-6"],
+        "privacy": {"secret_seed": 1},
+        "arms": ["local", "federated"],
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inline_grid(
+    light: Path, tmp_path: Path, cluster: str, run_inline: Callable[..., Path]
+) -> None:
+    """SIGKILL of a worker, then of everything while deployments are at work; grown by a seed, on a cluster."""
+    undisturbed = run_inline(load(light, ["seeds=0..1"]), tmp_path / "inline")
+    out = tmp_path / "spread"
+    run = Run(light, out)
+    assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 2, 120), run.said()
+    workers = [pid for pid in run.tree() if b"ray::_deploy" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    for pid in workers[:1]:
+        os.kill(pid, signal.SIGKILL)
+    assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 3, 120), run.said()
+    run.kill()
+    assert not (out / "results.csv").exists()
+    run = Run(light, out, f"engine.address={cluster}", "seeds=0..1")
+    assert run.finish() == 0, run.said()
+    assert "deployments run side by side: engine.spread says so" in run.said()
+    assert digests(out) == digests(undisturbed)
+
+
+def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
+    light: Path, tmp_path: Path, cluster: str, run_inline: Callable[..., Path]
+) -> None:
+    """C refuses the third setting: the first two are tabulated, in one arm; the other arm is not begun."""
+    config = load(light, ["settings=[real, real-epsilon-6, real-epsilon-60]", f"engine.address={cluster}"])
+
+    def spread(out: Path) -> None:
+        simulate(config, out, lambda _: None, lambda *_: None, partial(side_by_side, config.engine))
+
+    said, kept = [], []
+    for name, run in (("inline", partial(run_inline, config)), ("spread", spread)):
+        with pytest.raises(StudyError) as caught:
+            run(tmp_path / name)
+        said.append(str(caught.value).replace(name, ""))
+        kept.append((tmp_path / name / "results.csv").read_bytes())
+    assert said[0] == said[1]
+    assert "C failed: RefusalError: refused: epsilon 60.0" in said[0]
+    assert kept[0] == kept[1]
+    results = pd.read_csv(tmp_path / "spread/results.csv")
+    assert set(zip(results["arm"], results["setting"], strict=True)) == {("local", "real"), ("local", "real-epsilon-6")}
+
+
+def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails(cluster: str) -> None:
+    """With the line that it said, and not Ray's traceback."""
+
+    def deploy(deployment: str, _: object) -> None:
+        import os
+
+        from fedmammo.errors import InputError
+
+        if deployment == "killed":
+            os._exit(1)
+        if deployment == "damaged":
+            raise InputError("a file is damaged; restore it")
+
+    engine = EngineConfig(address=cluster)
+    number, error = side_by_side(engine, ["well", "killed"], deploy, lambda _: None) or (None, None)
+    assert number == 1 and str(error).startswith("its process was ended again and again")
+    with pytest.raises(InputError, match=r"^a file is damaged; restore it$"):
+        side_by_side(engine, ["damaged"], deploy, lambda _: None)

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,10 @@ from fedmammo.config.study import load
 from tests.commands.processes import Command, Run, digests
 
 
-def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study: Path, tmp_path: Path) -> None:
-    """GANs, images sent to hospitals, and pretraining: inline, against Ray that is killed twice and continued."""
+def test_generators_killed_while_they_train_and_on_ray_while_they_are_used(
+    study: Path, tmp_path: Path, run_inline: Callable[..., Path]
+) -> None:
+    """GANs, images sent to hospitals, and pretraining: killed twice, continued on the other engine each time."""
     settings = [
         "settings=[augmented, pretrained]",
         "synthesis={source: gan, images: 16, image_size: 32, width: 4, rounds: 4, local_steps: 3, batch: 4}",
@@ -21,21 +24,23 @@ def test_generators_on_ray_killed_while_they_train_and_while_they_are_used(study
         "arms=[federated]",
         "federation.rounds=4",
     ]
-    run = Run(study, tmp_path / "inline", *settings)
-    assert run.finish() == 0, run.said()
-    assert len(list((tmp_path / "inline/models").glob("generator-alone-*.safetensors"))) == 3
+    undisturbed = run_inline(load(study, settings), tmp_path / "undisturbed")
+    assert len(list((undisturbed / "models").glob("generator-alone-*.safetensors"))) == 3
     out = tmp_path / "killed"
-    for kept in ("generator-alone-hospitals-none-draw0", "federated-pretrained-seed0-draw0-fold0"):
-        run = Run(study, out, "engine.name=ray", *settings)
+    for engine, kept in (
+        ("inline", "generator-alone-hospitals-none-draw0"),
+        ("ray", "federated-pretrained-seed0-draw0-fold0"),
+    ):
+        run = Run(study, out, f"engine.name={engine}", *settings)
         assert run.until((out / "deployments" / kept / "checkpoint.safetensors").exists, 120), run.said()
         run.kill()
         assert not (out / "results.csv").exists()
-    run = Run(study, out, "engine.name=ray", *settings)
-    assert run.finish() == 0, run.said()
-    assert digests(out) == digests(tmp_path / "inline")
+    assert digests(run_inline(load(study, settings), out)) == digests(undisturbed)
 
 
-def test_ctrl_c_ends_cleanly_within_seconds(study: Path, tmp_path: Path, inline: dict[str, str]) -> None:
+def test_ctrl_c_ends_cleanly_within_seconds(
+    study: Path, tmp_path: Path, inline: dict[str, str], run_inline: Callable[..., Path]
+) -> None:
     out = tmp_path / "interrupted"
     run = Run(study, out, "engine.name=ray")
     assert run.until((out / "deployments/local-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
@@ -44,13 +49,12 @@ def test_ctrl_c_ends_cleanly_within_seconds(study: Path, tmp_path: Path, inline:
     assert run.until_gone()
     assert "Traceback" not in run.said()
     assert f"--out {out} continues" in run.said().replace("\n", "")
-    again = Run(study, out)
-    assert again.finish() == 0, again.said()
-    assert digests(out) == inline
+    assert digests(run_inline(load(study), out)) == inline
 
 
 SCRIPT = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
 import fedmammo
 

@@ -268,7 +268,7 @@ def test_phantoms_are_drawn_once_for_a_network(
     def drawn(*_: object, **__: object) -> None:
         raise AssertionError("phantoms are drawn")
 
-    monkeypatch.setattr(opening, "draw_patches", drawn)
+    monkeypatch.setattr(opening, "_stand_ins", drawn)
     opening._open.cache_clear()  # as a new process begins
     again = inputs(patient_fraction=0.5, augmentation=ALL_VIEWS)
     assert again.classifier is not made.classifier

@@ -14,7 +14,7 @@ def import_models_beside(torchvision: str, folder: Path) -> subprocess.Completed
     (folder / "torchvision" / "__init__.py").write_text(torchvision)
     path = os.pathsep.join([str(folder), str(ROOT)])
     return subprocess.run(
-        [sys.executable, "-c", "import fedmammo.models, torchvision; print(torchvision.__name__)"],
+        [sys.executable, "-c", "import fedmammo.models.torchvision_guard, torchvision; print(torchvision.__name__)"],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": path},
