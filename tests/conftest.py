@@ -19,6 +19,7 @@ from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, parse
+from fedmammo.disk.files import alone
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
@@ -38,7 +39,7 @@ from fedmammo.stages.train import Train
 from fedmammo.study import simulate
 from fedmammo.synthesis import radiomics
 
-settings.register_profile("same every time", derandomize=True)  # what passes here passes everywhere
+settings.register_profile("same every time", derandomize=True, deadline=None)  # what passes here passes everywhere
 settings.load_profile("same every time")
 
 
@@ -61,10 +62,17 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def phantom_cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
-    """24 drawn patients with 46 images: 20 in `train`, 10 of them malignant, and 4 in `test`; not to be altered."""
-    folder = tmp_path_factory.mktemp("phantom")
-    write_tree(folder / "tree", patients=24, seed=26)
-    return prepare(folder / "tree", folder / "cohort")
+    """24 drawn patients with 46 images: 20 in `train`, 10 of them malignant, and 4 in `test`; not to be altered.
+
+    Drawn once for all processes that run tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "phantom"
+    with alone(folder):
+        if not (folder / "cohort").exists():
+            write_tree(folder / "tree", patients=24, seed=26)
+            prepare(folder / "tree", folder / "cohort")
+    return Cohort.open(folder / "cohort")
 
 
 @pytest.fixture

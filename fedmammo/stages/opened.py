@@ -60,7 +60,8 @@ def _network(site: Site, deployment: Deployment) -> str:
 @lru_cache(maxsize=64)
 def _inputs(site: Site, draw: int, diagnosis: str) -> Inputs:
     device = pick_device(site.file.device)
-    torch.use_deterministic_algorithms(device.type == "cuda", warn_only=True)
+    # As use_deterministic_algorithms, which would import the compiler: more than a second.
+    torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "default")
     return Inputs(site.cohort, DiagnosisConfig.model_validate_json(diagnosis), device, site.records(draw))
 
 

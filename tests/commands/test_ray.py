@@ -6,12 +6,14 @@ import signal
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import pandas as pd
 import pytest
 import yaml
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.commands.run import ENVIRONMENT
 from fedmammo.config.sections import EngineConfig
 from fedmammo.config.study import load
 from fedmammo.errors import InputError, StudyError
@@ -27,9 +29,10 @@ def cluster() -> Iterator[str]:
     """Address of a cluster of two nodes, each with a processor."""
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
+    with patch.dict(os.environ, ENVIRONMENT):  # workers at the usual priority
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         made.add_node(num_cpus=1)
+    try:
         made.wait_for_nodes()
         yield made.address
     finally:

@@ -43,7 +43,9 @@ def test_ctrl_c_ends_cleanly_within_seconds(
 ) -> None:
     out = tmp_path / "interrupted"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "deployments/local-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), run.said()
+    assert run.until((out / "deployments/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), (
+        run.said()
+    )
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=30) == 130  # seconds, where nobody else uses the machine
     assert run.until_gone()
