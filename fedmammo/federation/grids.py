@@ -14,6 +14,8 @@ from fedmammo.errors import InputError
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 
+PULL_SECONDS = 0.01  # between looks for replies; Flower's own is a tenth of a second, longer than a round of heads
+
 
 def on_grid(engine: EngineConfig, hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
     """Call `run` with a grid of nodes; one Ray runtime serves the whole call.
@@ -53,11 +55,14 @@ def check_fits(engine: EngineConfig) -> None:
 
 def _simulate(engine: EngineConfig, hospitals: Path, nodes: int, run: Callable[[Grid], None]) -> None:
     from flwr.simulation import run_simulation  # imports Ray
+    from flwr.superlink.grid.inmemory_grid import InMemoryGrid
 
     server_app = ServerApp()
 
     @server_app.main()
     def main(grid: Grid, _: Context) -> None:
+        if isinstance(grid, InMemoryGrid):
+            grid.pull_interval = PULL_SECONDS
         run(grid)
 
     run_simulation(
