@@ -8,7 +8,7 @@ PYTHON := $(shell for p in python3.12 python3.11 python3; do \
 
 demo: $(VENV)/installed
 	rm -rf demo
-	$(BIN)/fedmammo data phantom demo/tree --patients 200 --seed 1 --difficulty 0
+	$(BIN)/fedmammo data phantom demo/tree --patients 160 --seed 1 --difficulty 0
 	$(BIN)/fedmammo data prepare demo/tree demo/cohort
 	$(BIN)/fedmammo sites show configs/quickstart.yaml
 	$(BIN)/fedmammo run configs/quickstart.yaml --out demo/run
