@@ -43,7 +43,7 @@ settings.register_profile("same every time", derandomize=True, deadline=None)  #
 settings.load_profile("same every time")
 
 
-LONGEST = ("test_run.py", "test_ray.py", "test_cli_processes.py", "test_library.py")
+LONGEST = ("test_ray.py", "test_accounting.py", "test_run.py", "test_cli_processes.py", "test_library.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,7 +21,12 @@ from fedmammo.federation.spread import side_by_side
 from fedmammo.study import simulate
 from tests.commands.processes import OPEN, Run, digests
 
-BUDGETED = ["settings=[real, real-epsilon-6]", "privacy.secret_seed=1", "federation.rounds=4"]
+BUDGETED = [
+    "settings=[real, real-epsilon-6]",
+    "privacy.secret_seed=1",
+    "federation.rounds=4",
+    "arms=[local, federated]",
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +69,9 @@ def test_a_run_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_g
 ) -> None:
     """Under a budget, too, given the same secrets: models, ledgers, what was spent; each round is in a ledger once."""
     out = tmp_path / "killed"
-    kill(study, out, "centralized-real-epsilon-6", *BUDGETED)
+    kill(study, out, "local-real-epsilon-6", *BUDGETED)
     assert digests(run_inline(load(study, BUDGETED), out)) == budgeted
-    for holder, arm in (("all", "centralized"), ("A", "federated"), ("B", "federated")):
+    for holder, arm in (("A", "local"), ("A", "federated"), ("B", "federated")):
         ledger = (out / f"hospitals/{holder}/ledger/{arm}-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
         assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3, 4]
 
