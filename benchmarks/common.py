@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+DRAWN = 160  # training patients, of 200, where none are named
 RESULTS = Path(__file__).parent / "results"
 Side = Callable[[], Any]
 
@@ -80,7 +81,8 @@ def study(*overrides: str) -> Any:
     if "FEDMAMMO_COHORT" not in os.environ or "FEDMAMMO_WEIGHTS" not in os.environ:
         os.environ |= {"FEDMAMMO_COHORT": str(_drawn_cohort()), "FEDMAMMO_WEIGHTS": "none"}
         print("FEDMAMMO_COHORT and FEDMAMMO_WEIGHTS are not set: drawn patients, random weights")
-    return load(root / "configs" / "cbis_ddsm_cpu.yaml", list(overrides))
+    drawn = ["evaluation.test=test"] if os.environ["FEDMAMMO_WEIGHTS"] == "none" else []  # they have no split `val`
+    return load(root / "configs" / "cbis_ddsm_cpu.yaml", [*drawn, *overrides])
 
 
 def _drawn_cohort() -> Path:
