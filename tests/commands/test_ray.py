@@ -24,7 +24,7 @@ from tests.commands.processes import OPEN, Run, digests
 BUDGETED = [
     "settings=[real, real-epsilon-6]",
     "privacy.secret_seed=1",
-    "federation.rounds=4",
+    "federation.rounds=3",
     "arms=[local, federated]",
 ]
 
@@ -73,7 +73,7 @@ def test_a_run_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_g
     assert digests(run_inline(load(study, BUDGETED), out)) == budgeted
     for holder, arm in (("A", "local"), ("A", "federated"), ("B", "federated")):
         ledger = (out / f"hospitals/{holder}/ledger/{arm}-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
-        assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3, 4]
+        assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3]
 
 
 def test_a_cluster_of_two_nodes_gives_the_same_bytes(
