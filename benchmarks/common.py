@@ -6,7 +6,8 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,22 @@ def study(*overrides: str) -> Any:
         print("FEDMAMMO_COHORT and FEDMAMMO_WEIGHTS are not set: drawn patients, random weights")
     drawn = ["evaluation.test=test"] if os.environ["FEDMAMMO_WEIGHTS"] == "none" else []  # they have no split `val`
     return load(root / "configs" / "cbis_ddsm_cpu.yaml", [*drawn, *overrides])
+
+
+@contextmanager
+def opened(config: Any) -> Iterator[Any]:
+    """Open the server's side of a study in a folder of its own, with all hospitals in this process."""
+    from fedmammo.federation.client_app import app_of
+    from fedmammo.federation.inline_grid import InlineGrid
+    from fedmammo.hospitals.dealing import write_sites
+    from fedmammo.run.folder import RunFolder
+    from fedmammo.study import Study, check
+
+    with tempfile.TemporaryDirectory() as out:
+        dealt, digests = check(config)
+        with RunFolder(Path(out)).opened(config, digests) as folder:
+            nodes = len(write_sites(folder.hospitals, config, dealt))
+            yield Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None)
 
 
 def _drawn_cohort() -> Path:

@@ -6,24 +6,19 @@ the whole deployment (messages, scores, files) at most 3 times.
 """
 
 import logging
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import measure, study, tell
+from common import measure, opened, study, tell
 
 from fedmammo.disk.files import read_tensors
 from fedmammo.features.inputs import Inputs
-from fedmammo.federation.client_app import app_of
-from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.hospitals.dealing import deal, write_sites
+from fedmammo.hospitals.dealing import deal
 from fedmammo.hospitals.records import records_of
 from fedmammo.hospitals.site import open_cohort
-from fedmammo.run.folder import RunFolder
 from fedmammo.run.public import Public
-from fedmammo.study import Study, check
 from fedmammo.training import steps
 
 Shard = tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]
@@ -95,17 +90,14 @@ def whole(config, arm: str) -> tuple[float, float, list[dict[str, torch.Tensor]]
     deployment = config.deployment(arm, "real")
     steps.train = timed
     try:
-        with tempfile.TemporaryDirectory() as out:
-            dealt, digests = check(config)
-            with RunFolder(Path(out)).opened(config, digests) as folder:
-                nodes = len(write_sites(folder.hospitals, config, dealt))
-                own = Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None)
-                own.deploy(deployment)
-                (folder.folder(deployment) / "predictions.csv").unlink()
-                spent.clear()
-                seconds, _ = measure(lambda: own.deploy(deployment), processor=True)
-                models = [folder.model(deployment, group.name) for group in deployment.arm.groups(dealt.names)]
-                return seconds, sum(spent), [read_tensors(path)[0] for path in models]
+        with opened(config) as own:
+            own.deploy(deployment)
+            (own.folder.folder(deployment) / "predictions.csv").unlink()
+            spent.clear()
+            seconds, _ = measure(lambda: own.deploy(deployment), processor=True)
+            groups = deployment.arm.groups(own.hospitals.names)
+            models = [own.folder.model(deployment, group.name) for group in groups]
+            return seconds, sum(spent), [read_tensors(path)[0] for path in models]
     finally:
         steps.train = train
 

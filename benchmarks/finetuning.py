@@ -12,26 +12,21 @@ With noise off the peer's loop over stored features, patients weighed alike, mus
 """
 
 import logging
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from common import study, tell
+from common import opened, study, tell
 from flwr.app import ArrayRecord
 from torch.nn import functional
 
 from fedmammo.features.inputs import Inputs
-from fedmammo.federation.client_app import app_of
-from fedmammo.federation.inline_grid import InlineGrid
-from fedmammo.hospitals.dealing import deal, write_sites
+from fedmammo.hospitals.dealing import deal
 from fedmammo.hospitals.records import records_of
 from fedmammo.hospitals.site import open_cohort
 from fedmammo.models.classifier import Classifier, build_classifier
-from fedmammo.run.folder import RunFolder
 from fedmammo.run.public import Public
-from fedmammo.study import Study, check
 
 ROUNDS, STEPS, SAMPLE, BATCH = 20, 5, 60, 16
 BLOCK_STEPS = 2  # that are measured
@@ -95,13 +90,8 @@ def ours(config, setting: str) -> tuple[float, int]:
 
     RoundsOf.run = timed
     try:
-        with tempfile.TemporaryDirectory() as out:
-            dealt, digests = check(config)
-            with RunFolder(Path(out)).opened(config, digests) as folder:
-                nodes = len(write_sites(folder.hospitals, config, dealt))
-                Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None).deploy(
-                    config.deployment("federated", setting)
-                )
+        with opened(config) as own:
+            own.deploy(config.deployment("federated", setting))
     finally:
         RoundsOf.run = run
     return spent[0], int(spent[1])
@@ -185,13 +175,10 @@ def _same_scores(config) -> None:
     test = held["all"].test
     logits = inputs.standard(test, np.zeros(len(test), dtype=np.int64)) @ weight[0] + bias
     labels = inputs.malignant[test]
-    with tempfile.TemporaryDirectory() as out:
-        checked, digests = check(config)
-        with RunFolder(Path(out)).opened(config, digests) as folder:
-            nodes = len(write_sites(folder.hospitals, config, checked))
-            Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None).deploy(deployment)
-            own = folder.predictions([deployment]).query("split != 'validation' and trained_at == 'all'")
-    difference = roc_auc_score(own["label"], own["score"]) - roc_auc_score(labels, logits.detach().numpy())
+    with opened(config) as own:
+        own.deploy(deployment)
+        scored = own.folder.predictions([deployment]).query("split != 'validation' and trained_at == 'all'")
+    difference = roc_auc_score(scored["label"], scored["score"]) - roc_auc_score(labels, logits.detach().numpy())
     print(f"AUROC with noise off: ours - peer {difference:+.4f}")
     assert abs(difference) < 0.005
 

@@ -10,24 +10,17 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
-from common import DRAWN, peak_megabytes, study, tell
+from common import DRAWN, opened, peak_megabytes, study, tell
 
 ROUNDS = 10
 
 
 def measure(count: int, arm: str) -> dict[str, float]:
     """Run one deployment; returns seconds of its rounds, of its scoring, and peak memory in MB."""
-    from fedmammo.federation.client_app import app_of
     from fedmammo.federation.hospitals import Hospitals
-    from fedmammo.federation.inline_grid import InlineGrid
     from fedmammo.federation.rounds import RoundsOf
-    from fedmammo.hospitals.dealing import write_sites
-    from fedmammo.run.folder import RunFolder
-    from fedmammo.study import Study, check
 
     logging.getLogger("flwr").setLevel(logging.WARNING)
     config = study(
@@ -50,13 +43,8 @@ def measure(count: int, arm: str) -> dict[str, float]:
 
     timed(RoundsOf, "run", "rounds")
     timed(Hospitals, "score", "score")
-    with tempfile.TemporaryDirectory() as out:
-        dealt, digests = check(config)
-        with RunFolder(Path(out)).opened(config, digests) as folder:
-            nodes = len(write_sites(folder.hospitals, config, dealt))
-            Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), lambda _: None).deploy(
-                next(config.deployments)
-            )
+    with opened(config) as own:
+        own.deploy(next(config.deployments))
     return {**found, "megabytes": peak_megabytes()}
 
 

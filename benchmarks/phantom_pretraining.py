@@ -21,7 +21,8 @@ NETWORK, STEPS, BATCH = "vit_small_patch14_dinov2", 4, 32
 
 def peer() -> list[float]:
     """Train plainly; returns the seconds of each step."""
-    import timm  # after fedmammo, which mends what it imports
+    import fedmammo.models.torchvision_guard  # noqa: F401  (before timm)
+    import timm  # isort: skip
 
     network = timm.create_model(NETWORK, num_classes=0, img_size=224)
     for name, parameter in network.named_parameters():

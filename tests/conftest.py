@@ -15,6 +15,7 @@ import torch
 from flwr.serverapp import Grid
 from hypothesis import settings
 
+import fedmammo.models.torchvision_guard  # noqa: F401  (before any test imports timm, torchvision or torchmetrics)
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.deployment import Deployment

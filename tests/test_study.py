@@ -73,7 +73,7 @@ class Plain(nn.Module):
     """A timm network, the constants that centre and scale its output, and a linear head; gray images go in."""
 
     def __init__(self, name: str, side: int) -> None:
-        import timm  # fedmammo.models, imported above, makes this possible everywhere
+        import timm  # conftest.py has imported torchvision_guard before, which makes this possible everywhere
 
         super().__init__()
         torch.manual_seed(0)

@@ -71,7 +71,7 @@ def test_a_run_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_g
     out = tmp_path / "killed"
     kill(study, out, "local-real-epsilon-6", *BUDGETED)
     assert digests(run_inline(load(study, BUDGETED), out)) == budgeted
-    for holder, arm in (("A", "local"), ("A", "federated"), ("B", "federated")):
+    for holder, arm in (("A", "local"), *((name, "federated") for name in "ABC")):
         ledger = (out / f"hospitals/{holder}/ledger/{arm}-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
         assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3]
 
@@ -142,9 +142,9 @@ def light(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inline_grid(
-    light: Path, tmp_path: Path, cluster: str, run_inline: Callable[..., Path]
+    light: Path, tmp_path: Path, run_inline: Callable[..., Path]
 ) -> None:
-    """SIGKILL of a worker, then of everything while deployments are at work; grown by a seed, on a cluster."""
+    """SIGKILL of a worker, then of everything while deployments are at work; grown by a seed, to a clean end."""
     undisturbed = run_inline(load(light, ["arms=[federated]", "seeds=0..1"]), tmp_path / "inline")
     out = tmp_path / "spread"
     run = Run(light, out, "arms=[federated]")
@@ -155,7 +155,7 @@ def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inl
     assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 2, 120), run.said()
     run.kill()
     assert not (out / "results.csv").exists()
-    run = Run(light, out, f"engine.address={cluster}", "arms=[federated]", "seeds=0..1")
+    run = Run(light, out, "arms=[federated]", "seeds=0..1")
     assert run.finish() == 0, run.said()
     assert "deployments run side by side: engine.spread says so" in run.said()
     assert digests(out) == digests(undisturbed)

@@ -13,7 +13,6 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-import fedmammo.models.torchvision_guard  # noqa: F401  (before torchmetrics, which imports torchvision)
 from fedmammo.evaluation import metrics
 from fedmammo.evaluation.metrics import (
     METRICS,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-import timm  # conftest.py has imported fedmammo.models before, which makes this possible everywhere
+import timm  # conftest.py has imported torchvision_guard before, which makes this possible everywhere
 import torch
 from torch import Tensor
 

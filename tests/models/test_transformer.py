@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import timm  # conftest.py has imported fedmammo.models before, which makes this possible everywhere
+import timm  # conftest.py has imported torchvision_guard before, which makes this possible everywhere
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor

@@ -73,7 +73,7 @@ class Hospital:
         ({}, [1, 2, 6, 14]),
         ({"augmentation": {"flips": "both", "views_per_step": 2}, "label_smoothing": 0.1}, [1, 2, 6, 14]),
         ({"train": "last_blocks:1"}, [1, 2, 6, 14]),
-        ({"network": SWIN, "image_size": 32, "train": "last_blocks:1"}, [6]),
+        ({"network": SWIN, "image_size": 64, "train": "last_blocks:1"}, [6]),
     ],
     ids=["head", "views", "blocks", "swin"],
 )
