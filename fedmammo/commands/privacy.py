@@ -32,8 +32,7 @@ ASSUMPTIONS = (
     "Noise and sampled patients come from 32 bytes of the operating system, kept in the hospital's folder in the run, "
     "and deleted when the run is finished, not before.",
     "A run knows of no other: the same study with another folder spends its budget again.",
-    "Noise is drawn in integers, without floating point. Gradients of whole networks may differ in their last bit by "
-    "which patients are computed together, which may move a sum by a step of the grid.",
+    "Noise is drawn in integers, without floating point; what a patient adds depends on nobody computed beside it.",
     "Backbone weights, drawn patches and the choice of hyperparameters are taken to be public. Hyperparameters that "
     "were tuned on these patients are a release that is not counted.",
     "How long a hospital takes, that it fails, and with which message, is not counted.",

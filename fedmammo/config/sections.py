@@ -133,7 +133,8 @@ class DiagnosisConfig(Section):
         "image gets the same histogram.",
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="Arithmetic of the frozen part of the network."
+        default="float32",
+        description="Arithmetic of the network's matrix products; its head, gradients and their clipping are float32.",
     )
     augmentation: AugmentationConfig = Field(default_factory=AugmentationConfig, description="Views of an image.")
     optimizer: OptimizerConfig = Field(description="How a hospital steps.")

@@ -110,6 +110,10 @@ class Classifier(LinearHead):
         """Return what the head reads, (images, width), from the prefix's output, or from images without a prefix."""
         if self.has_prefix and self.frozen == self.depth:
             return inputs
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.half_precision):
+            return self._readout(inputs).float()
+
+    def _readout(self, inputs: Tensor) -> Tensor:
         if self.has_prefix:
             length = self.token_shape.numel()
             tokens, earlier = inputs[:, :length].unflatten(1, self.token_shape), [inputs[:, length:]]

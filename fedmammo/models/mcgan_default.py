@@ -108,7 +108,7 @@ def bands(images: Tensor) -> Tensor:
     quarter = functional.avg_pool2d(half, 2)
     finest, next_one = images - _double(half), _double(half - _double(quarter))
     split = torch.cat([band * gain for band, gain in zip((images, finest, next_one), BANDS, strict=True)], dim=1)
-    return split.contiguous(memory_format=torch.channels_last)  # convolutions hand it on; torch.func could not ask
+    return split.contiguous(memory_format=torch.channels_last)  # convolutions hand it on
 
 
 def _double(images: Tensor) -> Tensor:

@@ -1,23 +1,19 @@
 """Each patient's gradient: the mean over its images, and the views of them, of the gradient of an image's loss.
 
-Two engines. A linear head on features has a closed form. Everything else is differentiated image by image with
-torch.func, in chunks of whole patients; it makes no difference there whether a network hides its batch axis (Swin's
-windows) or holds bare parameters (its tables of position biases), where hooks and ghost norms go wrong.
+Two engines. A linear head on features has a closed form. Everything else takes one backward pass for each patient: what
+a patient adds depends on nobody else, whatever the network does with its batch axis (Swin's windows) or with bare
+parameters (its tables of position biases), where hooks and ghost norms go wrong.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 from torch.nn import functional
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-CHUNK_BYTES = 2**29  # of images' gradients at once, unless one patient alone needs more
+CHUNK_BYTES = 2**29  # of patients' gradients of a linear head at once
 
 LOGIT_STEP = 2.0**-30  # far above the last bit of float64, far below what training notices
-
-ImageLoss = Callable[..., Tensor]
-"""(module, one image's tensors with a first axis of 1 ...) → its loss, a scalar."""
 
 
 def linear_gradients(
@@ -46,50 +42,25 @@ def linear_gradients(
     return [of_weight[:, None], of_bias[:, None]]
 
 
-def image_gradients(
-    module: nn.Module,
-    parameters: dict[str, nn.Parameter],
-    loss: ImageLoss,
-    images: Sequence[Tensor],
-    weights: Tensor,
-    patient: Tensor,
-    patients: int,
-) -> list[Tensor]:
-    """Return each patient's gradient of each parameter, (patients, *shape), from gradients of single images.
+def patient_gradient(losses: Tensor, weights: Tensor, parameters: Mapping[str, nn.Parameter]) -> list[Tensor]:
+    """Return one patient's gradient of each parameter, (1, *shape); zero where the loss does not depend on it.
 
-    `images`: tensors of which each has a row for every image; `loss` gets one row of each. Others as above.
+    `losses`: (images,), of the patient's images alone, each read by itself or beside the patient's others.
+    `weights`: (images,), which sum to 1.
     """
-    frozen = {name: tensor.detach() for name, tensor in module.named_parameters() if name not in parameters}
-    frozen |= dict(module.named_buffers())
-
-    def loss_of(trained: dict[str, Tensor], *one: Tensor) -> Tensor:
-        def call(*arguments: Tensor) -> Tensor:
-            return functional_call(module, {**frozen, **trained}, arguments)
-
-        return loss(call, *(tensor[None] for tensor in one))
-
-    trained = {name: parameter.detach() for name, parameter in parameters.items()}
-    with sdpa_kernel(SDPBackend.MATH):  # the only attention that vmap knows how to batch
-        found = vmap(grad(loss_of), in_dims=(None, *[0] * len(images)), randomness="different")(trained, *images)
-    sums = []
-    for name, parameter in parameters.items():
-        weighted = found[name].flatten(1) * weights[:, None]
-        total = weighted.new_zeros(patients, parameter.numel()).index_add_(0, patient, weighted)
-        sums.append(total.view(patients, *parameter.shape))
-    return sums
+    found = torch.autograd.grad((losses * weights).sum(), list(parameters.values()), materialize_grads=True)
+    return [gradient[None] for gradient in found]
 
 
-def chunks(patient_of_image: Sequence[int], bytes_of_image: int) -> Iterator[tuple[slice, slice]]:
+def chunks(patient_of_image: Sequence[int], bytes_of_patient: int | None) -> Iterator[tuple[slice, slice]]:
     """Cut images, sorted by patient (0, 0, 1, 2, 2 ...), into chunks of whole patients.
 
-    Yields the images and the patients of each chunk; its images' gradients take CHUNK_BYTES at most, or belong to one
-    patient.
+    Yields the images and the patients of each chunk: as many patients as fit CHUNK_BYTES, at least one; without a
+    number of bytes, one.
     """
-    most = max(1, CHUNK_BYTES // bytes_of_image)
+    most = max(1, CHUNK_BYTES // bytes_of_patient) if bytes_of_patient else 1
     starts = [at for at, patient in enumerate(patient_of_image) if at == 0 or patient_of_image[at - 1] != patient]
     starts.append(len(patient_of_image))
-    first = 0
-    for last in range(1, len(starts)):
-        if last == len(starts) - 1 or starts[last + 1] - starts[first] > most:
-            yield slice(starts[first], starts[last]), slice(first, last)
-            first = last
+    for first in range(0, len(starts) - 1, most):
+        last = min(first + most, len(starts) - 1)
+        yield slice(starts[first], starts[last]), slice(first, last)

@@ -66,7 +66,8 @@ class PrivateSteps:
         total = [torch.zeros_like(tensor, dtype=torch.int64) for tensor in like]
         for gradients in chunks:
             found = clipped_sum(gradients, self.mechanism.clipping_norm, grid)
-            total = [before + more for before, more in zip(total, found, strict=True)]
+            for sums, more in zip(total, found, strict=True):
+                sums += more
         return total
 
     def descend(

@@ -4,17 +4,16 @@ The generator comes from the server, which knows no patient but through noised d
 images, and Adam's moments too, depend on patients through what is noised already.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import grad
 from torch.nn import functional
 
 from fedmammo.models.mcgan import Mcgan
-from fedmammo.privacy.gradients import chunks, image_gradients
+from fedmammo.privacy.gradients import patient_gradient
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import seed_of
 from fedmammo.training.augmentation import augment, mirror
@@ -60,7 +59,7 @@ def train_discriminator(
 def patient_gradients(
     gan: Mcgan, patients: Patients, sample: NDArray[np.int64], seed: int, step: int
 ) -> Iterator[list[Tensor]]:
-    """Yield the sampled patients' gradients of the discriminator's loss on real images, in chunks of whole patients.
+    """Yield the sampled patients' gradients of the discriminator's loss on real images, patient by patient.
 
     How a patient's images are changed is drawn by a seed of the step and the patient: it does not depend on who else is
     there. The penalty belongs to one image, as in `train_gan`.
@@ -69,32 +68,14 @@ def patient_gradients(
     parameters = dict(gan.discriminator.named_parameters())
     low, high = gan.architecture.real_targets
     penalty = PENALTY_EVERY * gan.architecture.penalty / 2 if step % PENALTY_EVERY == 0 else 0.0
-
-    def loss_of(discriminator: Callable[..., Tensor], bands: Tensor, malignant: Tensor, target: Tensor) -> Tensor:
-        score = discriminator(bands, malignant)
-        loss = functional.binary_cross_entropy_with_logits(score, target, reduction="sum")
+    for index in sample:
+        own = patients.images_of[index]
+        torch.manual_seed(seed_of(seed, step, int(index)))
+        bands = gan.bands(augment(mirror(patients.images[own]))).to(device).requires_grad_(penalty > 0)
+        target = torch.empty(len(own)).uniform_(low, high).to(device)
+        scores = gan.discriminator(bands, patients.malignant[own].to(device))
+        losses = functional.binary_cross_entropy_with_logits(scores, target, reduction="none")
         if penalty:
-            slope = grad(lambda seen: discriminator(seen, malignant).sum())(bands)
-            loss = loss + penalty * slope.square().sum()
-        return loss
-
-    images_of = [patients.images_of[index] for index in sample]
-    whose = [number for number, images in enumerate(images_of) for _ in images]
-    for images, part in chunks(whose, sum(4 * parameter.numel() for parameter in parameters.values())):
-        changed, targets = [], []
-        for index, own in zip(sample[part], images_of[part], strict=True):
-            torch.manual_seed(seed_of(seed, step, int(index)))
-            changed.append(augment(mirror(patients.images[own])))
-            targets.append(torch.empty(len(own)).uniform_(low, high))
-        rows = np.concatenate(images_of[part])
-        weights = torch.cat([torch.full((len(own),), 1 / len(own)) for own in images_of[part]])
-        seen = (gan.bands(torch.cat(changed)), patients.malignant[rows], torch.cat(targets))
-        yield image_gradients(
-            gan.discriminator,
-            parameters,
-            loss_of,
-            [tensor.to(device) for tensor in seen],
-            weights.to(device),
-            torch.tensor(whose[images], device=device) - part.start,
-            part.stop - part.start,
-        )
+            (slope,) = torch.autograd.grad(scores.sum(), bands, create_graph=True)
+            losses = losses + penalty * slope.square().sum(dim=(1, 2, 3))
+        yield patient_gradient(losses, torch.full_like(losses, 1 / len(own)), parameters)

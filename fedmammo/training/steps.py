@@ -14,7 +14,7 @@ from torch.nn import functional
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
 from fedmammo.models.head import CONSTANTS, LinearHead
-from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
+from fedmammo.privacy.gradients import chunks, linear_gradients, patient_gradient
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
 
@@ -264,22 +264,19 @@ def _descend(reader: Reader, drawn: Drawn, part: float) -> float:
 def patient_gradients(
     reader: Reader, parameters: dict[str, torch.nn.Parameter], drawn: Drawn
 ) -> Iterator[list[Tensor]]:
-    """Yield gradients of the patients of a step, in chunks of whole patients."""
-    classifier = reader.inputs.model
-    size = sum(4 * parameter.numel() for parameter in parameters.values())
-    for images, patients in chunks(drawn.patient.tolist(), size):
+    """Yield gradients of the patients of a step: of a linear head in chunks of patients, else patient by patient."""
+    linear = reader.inputs.linear
+    size = 8 * sum(parameter.numel() for parameter in parameters.values())
+    for images, patients in chunks(drawn.patient.tolist(), size if linear else None):
         read = reader.read(drawn.rows[images], drawn.views[images])
         targets, weights = drawn.targets[images], drawn.weights[images].float()
-        whose, count = drawn.patient[images] - patients.start, patients.stop - patients.start
-        if reader.inputs.linear:
+        if linear:
+            whose, count = drawn.patient[images] - patients.start, patients.stop - patients.start
             with torch.no_grad():
-                yield linear_gradients(classifier.head, read, targets, weights, whose, count)
+                yield linear_gradients(reader.inputs.model.head, read, targets, weights, whose, count)
         else:
-            yield image_gradients(classifier, parameters, _image_loss, (read, targets), weights, whose, count)
-
-
-def _image_loss(classifier: Callable[[Tensor], Tensor], image: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(classifier(image), target, reduction="sum")
+            losses = functional.binary_cross_entropy_with_logits(reader.logits(read), targets, reduction="none")
+            yield patient_gradient(losses, weights, parameters)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Patients' gradients against one backward pass for each patient, for every network that our studies name."""
+"""Patients' gradients against one backward pass for each image, for every network that our studies name."""
 
 from typing import Any
 
@@ -12,15 +12,11 @@ from torch.nn import functional
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.privacy import gradients
-from fedmammo.privacy.gradients import chunks, image_gradients, linear_gradients
+from fedmammo.privacy.gradients import chunks, linear_gradients, patient_gradient
 
 SWIN, VIT = "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"
 # Two patients: A has three images, B one, weights and all.
 WHOSE, WEIGHTS, TARGETS = torch.tensor([0, 0, 0, 1]), torch.tensor([1 / 3] * 3 + [1.0]), torch.tensor([1, 0, 1, 0.05])
-
-
-def image_loss(module: Any, image: Tensor, target: Tensor) -> Tensor:
-    return functional.binary_cross_entropy_with_logits(module(image), target, reduction="sum")
 
 
 def classifier_of(network: str, train: str, **keys: Any) -> tuple[Classifier, Tensor]:
@@ -41,12 +37,13 @@ def classifier_of(network: str, train: str, **keys: Any) -> tuple[Classifier, Te
 
 
 def loop(classifier: Classifier, read: Tensor) -> list[list[Tensor]]:
-    """One backward pass for each patient: gradients of the mean loss of its images."""
+    """A backward pass for each image: their mean is the gradient of a patient."""
     found = []
     for patient in range(2):
         classifier.zero_grad()
-        own = patient == WHOSE
-        functional.binary_cross_entropy_with_logits(classifier(read[own]), TARGETS[own]).backward()
+        for image in torch.nonzero(patient == WHOSE):
+            loss = functional.binary_cross_entropy_with_logits(classifier(read[image]), TARGETS[image])
+            (loss * WEIGHTS[image].item()).backward()
         found.append([parameter.grad.clone() for parameter in classifier.trained().values()])
     return found
 
@@ -73,11 +70,32 @@ def test_trap_10_every_network_differentiates_patient_by_patient(network: str, t
     trained = classifier.trained()
     if network == SWIN and train == "all":
         assert any("relative_position_bias_table" in name for name in trained)
-    found = image_gradients(classifier, trained, image_loss, (read, TARGETS), WEIGHTS, WHOSE, 2)
     for patient, expected in enumerate(loop(classifier, read)):
-        for (name, parameter), own, right in zip(trained.items(), found, expected, strict=True):
-            assert own[patient].shape == parameter.shape
-            assert (own[patient] - right).abs().max().item() < 1e-5, name
+        own = patient == WHOSE
+        losses = functional.binary_cross_entropy_with_logits(classifier(read[own]), TARGETS[own], reduction="none")
+        found = patient_gradient(losses, WEIGHTS[own], trained)
+        for (name, parameter), gradient, right in zip(trained.items(), found, expected, strict=True):
+            assert gradient.shape == (1, *parameter.shape)
+            assert (gradient[0] - right).abs().max().item() < 1e-5, name
+
+
+def test_what_the_loss_does_not_depend_on_has_a_gradient_of_zero() -> None:
+    used, unused = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+    losses = torch.stack([used.sum(), 3 * used[0]])
+    found = patient_gradient(losses, torch.tensor([0.25, 0.75]), {"used": used, "unused": unused})
+    assert [gradient.tolist() for gradient in found] == [[[2.5, 0.25]], [[0.0, 0.0, 0.0]]]
+
+
+def test_bfloat16_products_leave_float32_gradients_near_those_of_float32() -> None:
+    found = {}
+    for precision in ("float32", "bfloat16"):
+        classifier, read = classifier_of(SWIN, "all", precision=precision)
+        classifier.train(False)
+        losses = functional.binary_cross_entropy_with_logits(classifier(read[:2]), TARGETS[:2], reduction="none")
+        found[precision] = patient_gradient(losses, torch.tensor([0.5, 0.5]), classifier.trained())
+    assert {gradient.dtype for gradient in found["bfloat16"]} == {torch.float32}
+    right, half = (torch.cat([gradient.flatten() for gradient in found[name]]) for name in ("float32", "bfloat16"))
+    assert 0 < (half - right).norm() < 0.05 * right.norm()
 
 
 def test_the_closed_form_of_a_linear_head() -> None:
@@ -103,14 +121,15 @@ def test_a_linear_head_by_hand() -> None:
 
 @given(counts=st.lists(st.integers(1, 14), max_size=30), most=st.integers(1, 40))
 def test_chunks_never_split_a_patient(counts: list[int], most: int) -> None:
-    """They hold all images and patients once, in order, and as many as allowed, or one patient who has more."""
+    """They hold all images and patients once, in order, and as many patients as allowed."""
     patient_of_image = [patient for patient, count in enumerate(counts) for _ in range(count)]
     found = list(chunks(patient_of_image, gradients.CHUNK_BYTES // most))
     assert [patient for _, patients in found for patient in range(patients.start, patients.stop)] == [
         *range(len(counts))
     ]
     assert [image for images, _ in found for image in range(images.start, images.stop)] == [*range(sum(counts))]
+    allowed = gradients.CHUNK_BYTES // (gradients.CHUNK_BYTES // most)
     for images, patients in found:
         assert patient_of_image[images] == [p for p in range(patients.start, patients.stop) for _ in range(counts[p])]
-        allowed = gradients.CHUNK_BYTES // (gradients.CHUNK_BYTES // most)
-        assert images.stop - images.start <= allowed or patients.stop - patients.start == 1
+        assert patients.stop - patients.start == allowed or patients.stop == len(counts)
+    assert all(patients.stop - patients.start == 1 for _, patients in chunks(patient_of_image, None))
