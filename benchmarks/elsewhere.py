@@ -79,7 +79,8 @@ def main() -> None:
         import pandas as pd
 
         found = pd.read_csv(io.StringIO(ours), dtype={"seed": str})
-        found = found[(found["metric"] == "auroc") & (found["arm"] == "federated") & (found["tested_at"] == "all")]
+        found = found[(found["metric"] == "auroc") & (found["unit"] == "image") & (found["tested_at"] == "all")]
+        found = found[found["arm"] == "federated"]
         own = found[found["seed"] == "0"]["value"].iloc[0]
         bare = next(float(line.split()[1]) for line in peer.splitlines() if line.startswith("federated-real-seed0"))
         assert np.isclose(own, bare, atol=1e-3), (own, bare)

@@ -21,10 +21,11 @@ from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.evaluation import scored_rounds
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import digest_of_sources
 from fedmammo.errors import InputError, StudyError
-from fedmammo.evaluation.tables import evaluate
+from fedmammo.evaluation.evaluate import evaluate
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.hospitals import Hospitals
@@ -36,11 +37,12 @@ from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
 from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
+from fedmammo.run.curves import curves_of
 from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
 from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.pools import Pools, check_source
-from fedmammo.run.predictions import tabulate, tested_split
+from fedmammo.run.predictions import recipes_of, tabulate, tested_split
 from fedmammo.run.public import Public
 from fedmammo.stages.opened import pick_device
 from fedmammo.stages.stage import Tensors
@@ -184,9 +186,9 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
 
 def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment]) -> None:
     """Evaluate what deployments left, and say what holds for patients."""
-    predictions = folder.predictions(finished)
-    results, comparisons = evaluate(predictions, test_split=tested_split(config), resamples=config.evaluation.resamples)
-    folder.conclude(mark(results, guarantees(folder.path, config, finished)), comparisons)
+    found = evaluate(folder.predictions(finished), tested_split(config), config.evaluation, recipes_of(finished))
+    curves = curves_of(config, folder, finished) if config.evaluation.every else None
+    folder.conclude(replace(found, results=mark(found.results, guarantees(folder.path, config, finished))), curves)
 
 
 class Study:
@@ -239,11 +241,11 @@ class Study:
     def learn(self, deployed: Deployed) -> Checkpoint:
         """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""
         deployment = deployed.deployment
-        kind, path = deployment.setting.kind, self.folder.checkpoint(deployment)
+        kind = deployment.setting.kind
         first = self.public.start(deployment)
         initial = {group.name: first for group in deployed.groups}
         if kind == "real":
-            return RoundsOf(self.server, deployed, Train()).run(initial, path)
+            return self.train(deployed, initial)
         of_generator = without_budget(deployment)
         trained_in = deployed if of_generator == deployment else self.hospitals.agree(of_generator)
         pools = self.pools.of(trained_in, deployment.setting_name)
@@ -251,13 +253,29 @@ class Study:
         if kind == "augmented":
             rows = self.hospitals.share(deployed, digests, {name: pool.tensors for name, pool in pools.items()})
             self.hospitals.features_of_pools(deployed, digests)
-            trained = RoundsOf(self.server, deployed, Train(), digests).run(initial, path)
+            trained = self.train(deployed, initial, digests)
             return replace(trained, rows=[*rows, *trained.rows])
         rows, initial = self.pretrain(deployed, pools, initial)
         trained = Checkpoint(initial)
         if kind == "pretrained":
-            trained = RoundsOf(self.server, deployed, Train()).run(initial, path)
+            trained = self.train(deployed, initial)
         return replace(trained, rows=[*rows, *trained.rows])
+
+    def train(self, deployed: Deployed, initial: dict[str, Tensors], pools: dict[str, str] | None = None) -> Checkpoint:
+        """Take a deployment's rounds of training; for curves, let hospitals score its models after some of them.
+
+        `pools`: digests of the images that each group learns from beside its patients.
+        """
+        deployment = deployed.deployment
+        scored = scored_rounds(self.config.evaluation.every, deployment.federation.rounds)
+
+        def score(number: int, models: dict[str, Tensors]) -> None:
+            if number in scored:
+                answers = self.hospitals.score(deployment, models, number)
+                self.folder.keep_scores(deployment, number, tabulate(deployment, answers))
+
+        rounds = RoundsOf(self.server, deployed, Train(), pools)
+        return rounds.run(initial, self.folder.checkpoint(deployment), score)
 
     def pretrain(
         self, deployed: Deployed, pools: dict[str, Pool], initial: dict[str, Tensors]

@@ -98,7 +98,7 @@ def new_study() -> Callable[[], dict[str, Any]]:
         },
         "federation": {"rounds": 2, "local_steps": 2},
         "engine": {"name": "inline", "device": "cpu", "checkpoint_seconds": 0},
-        "evaluation": {"resamples": 100},
+        "evaluation": {},
     }
 
 

@@ -139,14 +139,15 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 RESULTS = """\
-arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,epsilon,delta,\
-end_to_end,note
-local,real,0,0,007,None,test,auroc,0.5,,,4,9,0.75,,,none,
-local,real,all,all,all,all,test,auroc,,0.25,1.0,4,9,0.75,6.0,1e-05,patient,one class
+arm,setting,seed,draw,trained_at,tested_at,split,unit,metric,value,ci_low,ci_high,repeats,median,lowest,patients,\
+positives,units,prevalence,epsilon,delta,end_to_end,note
+local,real,0,0,007,None,test,image,auroc,0.5,,,1,,,4,3,9,0.75,,,none,
+local,real,all,all,all,all,test,image,auroc,,0.25,1.0,2,,,4,3,9,0.75,6.0,1e-05,patient,one class
 """
 COMPARISONS = """\
-metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,at_least,p
-auroc,federated,local,real,real,NA,-0.125,,,,1.0
+role,metric,unit,better,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,at_least,p,p_holm,\
+repeats,median,q05,lowest,patients,positives,note
+primary,auroc,lesion,higher,federated,local,real,real,NA,-0.125,,,,1.0,,1,,,,4,3,
 """
 PREDICTIONS = """\
 arm,setting,seed,draw,fold,trained_at,split,hospital,patient,image,label,score
@@ -170,7 +171,7 @@ def run(phantom_config: StudyConfig, tmp_path: Path) -> Run:
 def test_columns_have_the_types_that_their_files_mean(run: Run) -> None:
     first, last = run.results.to_dict("records")
     assert (first["seed"], first["trained_at"], first["tested_at"], first["note"]) == ("0", "007", "None", "")
-    assert (first["value"], first["patients"], first["images"]) == (0.5, 4, 9)
+    assert (first["value"], first["patients"], first["units"]) == (0.5, 4, 9)
     assert np.isnan([first["ci_low"], first["epsilon"], last["value"]]).all()
     assert (last["seed"], last["delta"], last["note"]) == ("all", 1e-5, "one class")
     (compared,), (predicted,), (round_,) = (
@@ -181,7 +182,7 @@ def test_columns_have_the_types_that_their_files_mean(run: Run) -> None:
     assert (predicted["seed"], predicted["draw"], predicted["fold"], predicted["score"]) == (1, 2, 3, 0.25)
     assert (round_["hospital"], round_["round"], round_["bytes_down"], round_["loss"]) == ("null", 1, 20, 0.5)
     assert np.isnan(round_["simulated_seconds"])
-    assert run.results["images"].dtype == run.rounds["bytes_up"].dtype == run.predictions["label"].dtype == np.int64
+    assert run.results["units"].dtype == run.rounds["bytes_up"].dtype == run.predictions["label"].dtype == np.int64
     assert pd.api.types.is_string_dtype(run.results["note"])
     assert run.results is run.results
     assert "small" not in repr(run)

@@ -7,11 +7,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from fedmammo import open_run
 from fedmammo.cohort.store import Cohort, write_cohort
 from fedmammo.config.study import parse
-from fedmammo.report import terminal
+from fedmammo.report.summary import summary
 
-RANKED = ["auroc", "auprc", "auroc_per_patient", "balanced_accuracy", "sensitivity_at_90_specificity"]
+RANKED = ["auroc", "auprc", "partial_auroc", "balanced_accuracy", "sensitivity_at_90_specificity"]
 Choose = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -48,7 +49,7 @@ def results(
         small_study["federation"] = {"rounds": 1, "local_steps": 1}
         small_study["hospitals"]["assignment"] = hospitals or {"by": "uniform", "count": 3}
         config = parse(small_study, "odd")
-        terminal.comparison(run_inline(config, tmp_path / "run"))
+        summary(open_run(run_inline(config, tmp_path / "run")))
         assert "results.csv" in capsys.readouterr().out
         table = pd.read_csv(tmp_path / "run/results.csv", dtype={"seed": str})
         assert not (table["value"].isna() & table["note"].isna()).any(), "every empty value has a reason"
@@ -60,38 +61,38 @@ def results(
 def values(table: pd.DataFrame, tested_at: str = "all") -> pd.Series:
     """The federated model's values by metric."""
     rows = table[(table["arm"] == "federated") & (table["seed"] == "all") & (table["tested_at"] == tested_at)]
-    return rows.set_index("metric")["value"]
+    return rows[rows["unit"] == "lesion"].set_index("metric")["value"]
 
 
 def test_nobody_is_malignant(results: Callable[..., pd.DataFrame]) -> None:
     table = results(benign)
     assert values(table)[RANKED].isna().all()
-    assert values(table)[["specificity_achieved", "brier", "calibration_error"]].between(0, 1).all()
-    assert set(table.loc[table["metric"] == "auroc", "note"]) == {"no malignant image tested"}
+    assert values(table)[["brier", "calibration_error"]].between(0, 1).all()
+    assert set(table.loc[table["metric"] == "auroc", "note"]) == {"nobody malignant tested"}
     assert set(table["prevalence"]) == {0.0}
 
 
 def test_nobody_is_benign(results: Callable[..., pd.DataFrame]) -> None:
     table = results(malignant)
     assert values(table)[["brier", "calibration_error"]].between(0, 1).all()
-    assert values(table).drop(["brier", "calibration_error"]).isna().all()
-    assert set(table.loc[table["metric"] == "auroc", "note"]) == {"no benign image tested"}
+    assert values(table).drop(["brier", "calibration_error"])[RANKED].isna().all()
+    assert set(table.loc[table["metric"] == "auroc", "note"]) == {"nobody benign tested"}
 
 
 def test_one_patient_is_tested(results: Callable[..., pd.DataFrame]) -> None:
     table = results(lambda images: first_patients(images, "test", 1))
     assert set(table["patients"]) == {1}
-    assert values(table)[["auroc", "auroc_per_patient"]].isna().all()
+    assert values(table)[["auroc", "calibration_slope"]].isna().all()
     whole = table[(table["seed"] == "all") & (table["metric"] == "brier")]
-    assert (whole["ci_low"] == whole["ci_high"]).all()  # every resample is this patient
+    assert whole["ci_low"].isna().all() and set(whole["note"]) == {"no interval: fewer than 10 patients of a class"}
     assert len(set(table["tested_at"])) == 2  # all, and the one hospital that has a patient to test
 
 
 def test_every_hospital_has_one_patient_to_train_on(results: Callable[..., pd.DataFrame]) -> None:
     """Nobody is left to set thresholds."""
     table = results(lambda images: first_patients(images, "train", 3))
-    assert values(table)[["balanced_accuracy", "sensitivity_at_90_specificity"]].isna().all()
-    assert set(table.loc[table["metric"] == "specificity_achieved", "note"].dropna()) >= {"no patient in validation"}
+    assert values(table)[["balanced_accuracy", "sensitivity", "brier_recalibrated"]].isna().all()
+    assert "no cut: too few benign in validation" in set(table.loc[table["metric"] == "specificity", "note"].dropna())
     assert values(table)[["auroc", "brier"]].notna().all()
 
 

@@ -157,7 +157,7 @@ def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tens
     "diagnosis",
     [
         {"train": "head", "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9}},
-        {"train": "last_blocks:1", "optimizer": {"learning_rate": 0.001, "weight_decay": 0.05}, "label_smoothing": 0.1},
+        {"train": "last_blocks:1", "optimizer": {"name": "sgd", "learning_rate": 0.1}, "label_smoothing": 0.1},
         {"train": "all", "optimizer": {"learning_rate": 0.001, "weight_decay": 0.05}},
     ],
     ids=lambda diagnosis: diagnosis["train"],
@@ -165,7 +165,11 @@ def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tens
 def test_the_centralised_arm_is_a_plain_torch_loop(
     run_inline: Run, phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path, diagnosis: dict[str, Any]
 ) -> None:
-    """Three rounds of three steps on a third of the patients, two seeds: the same weights to the last bit."""
+    """Three rounds of three steps on a third of the patients, two seeds: the same weights.
+
+    To the last bit where nothing is frozen; what is frozen is read in other numbers of images at once, which on some
+    processors changes last bits.
+    """
     phantom_study |= {"arms": ["centralized"], "seeds": [0, 5], "federation": {"rounds": 3, "local_steps": 3}}
     phantom_study["diagnosis"] |= {"patient_fraction": 1 / 3, **diagnosis}
     config = parse(phantom_study, "small")
@@ -175,8 +179,8 @@ def test_the_centralised_arm_is_a_plain_torch_loop(
         expected = plain_loop(config, phantom_cohort, seed)
         assert found.pop("center").shape == found.pop("scale").shape
         assert found.keys() == expected.keys()
-        different = [name for name in found if not torch.equal(found[name], expected[name])]
-        assert not different
+        apart = {name: (found[name] - expected[name]).abs().max().item() for name in found}
+        assert max(apart.values()) <= (0 if diagnosis["train"] == "all" else 1e-5), apart
         initial = initial_model(config.diagnosis, seed)
         assert not any(torch.equal(found[name], initial[name]) for name in found)
 

@@ -28,6 +28,7 @@ def run(
     draws it adds what is new.
     """
     from fedmammo.report import terminal
+    from fedmammo.report.summary import summary
 
     study = fedmammo.load_study(config, overrides or ())
     folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -38,17 +39,15 @@ def run(
         settings = [word for override in overrides or [] for word in ("--set", override)]
         command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
         raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
-    terminal.comparison(done.folder)
+    summary(done)
 
 
 @studies.command(epilog="Example: fedmammo show runs/first")
 def show(folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]) -> None:
     """Print a finished run's tables again; nothing is computed."""
-    from fedmammo.report import terminal
+    from fedmammo.report.summary import summary
 
-    run = fedmammo.open_run(folder)
-    _ = run.results, run.comparisons  # says in one line what is missing or damaged
-    terminal.comparison(run.folder)
+    summary(fedmammo.open_run(folder))
 
 
 @studies.command(epilog="Example: fedmammo evaluate runs/first --cohort other --split test > elsewhere.csv")
@@ -66,21 +65,26 @@ def evaluate(
     typer.echo(table.to_csv(index=False), nl=False)
 
 
-@studies.command(epilog="Example: fedmammo compare runs/fedprox runs/fedavg > difference.csv")
+@studies.command(epilog="Example: fedmammo compare runs/fedprox runs/fedavg --out difference.csv")
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     against: Annotated[Path, typer.Argument(help="Folder of another that tested the same patients.")],
+    out: Annotated[Path | None, typer.Option(help="CSV of all metrics and hospitals.")] = None,
 ) -> None:
-    """Print what a run scores minus another, as CSV: two strategies, or hospitals dealt by two rules.
+    """Print what a run scores minus another: two strategies, or hospitals dealt by two rules.
 
-    Models of the centralised and the federated arm are compared, with intervals paired by patient.
+    Every arm is compared, the local one by its mean over hospitals, with intervals paired by patient.
     """
     from fedmammo.commands.compare import compare
+    from fedmammo.disk.files import write_text
     from fedmammo.report import terminal
+    from fedmammo.report.summary import comparison
 
     with terminal.working(f"comparing {folder}"):
         table = compare(folder, against)
-    typer.echo(table.to_csv(index=False), nl=False)
+    if out is not None:
+        write_text(out, table.to_csv(index=False))
+    terminal.table(comparison(table), f"{folder} minus {against}, all test patients (95 % interval)")
 
 
 @studies.command(epilog="Example: fedmammo schema > study.schema.json")

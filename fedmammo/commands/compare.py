@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from fedmammo.errors import InputError
-from fedmammo.evaluation.tables import compare_runs
+from fedmammo.evaluation.evaluate import compare_runs
 from fedmammo.run.folder import RunFolder, read_config
 from fedmammo.run.predictions import tested_split
 
@@ -32,4 +32,4 @@ def compare(run: Path, against: Path) -> pd.DataFrame:
         raise InputError(f"{run} and {against}: have no arm in common, centralized or federated, to compare")
     if not set(config.settings) & set(other.settings):
         raise InputError(f"{run} and {against}: have no setting in common to compare; run one study with both")
-    return compare_runs(*tables, test_split=tested_split(config), resamples=config.evaluation.resamples)
+    return compare_runs(tables[0], tables[1], tested_split(config), config.evaluation)

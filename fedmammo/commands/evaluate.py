@@ -13,8 +13,8 @@ from fedmammo.config.arm import ArmName
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError
+from fedmammo.evaluation.evaluate import evaluate
 from fedmammo.evaluation.predictions import VALIDATION
-from fedmammo.evaluation.tables import evaluate
 from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.hospitals.dealing import Dealt, deal
 from fedmammo.hospitals.records import records_of
@@ -68,10 +68,11 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
             rows = np.flatnonzero((hospital_of == hospital) & (other.manifest["split"] == split))
             for start in range(0, len(rows), FEATURES_AT_ONCE):
                 inputs.compute(rows[start : start + FEATURES_AT_ONCE])
-            answers[hospital] = Answer(scores_of(other, inputs, rows, np.ones(len(rows), bool), models))
+            tested = np.ones(len(rows), dtype=bool)
+            answers[hospital] = Answer(scores_of(other, inputs, rows, tested, models, deployment.about))
         tables.append(tabulate(deployment, answers))
-    results, _ = evaluate(pd.concat(tables), test_split=split, resamples=study.evaluation.resamples)
-    return mark(results, guarantees(run, config, config.deployments))
+    found = evaluate(pd.concat(tables), split, study.evaluation)
+    return mark(found.results, guarantees(run, config, config.deployments))
 
 
 def _open(

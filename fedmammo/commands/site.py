@@ -100,7 +100,7 @@ def _refusals(site: Site) -> list[str]:
     limits, lines = site.limits, []
     if not site.simulated:
         lines.append(f"every study but the {len(site.approved)} that were approved with fedmammo site approve")
-        lines.append("folds under a privacy budget, and scores of patients whom a budget protects")
+        lines.append("folds and evaluation.every under a privacy budget, and scores of patients whom a budget protects")
     if limits.without_budget == "refused":
         lines.append("every setting without a privacy budget")
     if limits.central_trust == "refused":

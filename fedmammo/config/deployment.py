@@ -47,6 +47,13 @@ class Deployment(Section):
     privacy: Privacy | None = Field(description="How patients are protected; none without a budget.")
     source: Synthesis | None = Field(description="Where synthetic images come from; none where none are used.")
     dealing: Dealing = Field(description="Who trains, sets thresholds and is tested.")
+    about: tuple[str, ...] = Field(default=(), description="Columns of tested images that are asked for beside scores.")
+    scored_every: int = Field(
+        default=0,
+        ge=0,
+        description="After every how many rounds of training tested patients are scored, beside the end; 0 under a "
+        "budget, where no real hospital does so.",
+    )
 
     @model_validator(mode="after")
     def _budget_is_one_thing(self) -> "Deployment":
@@ -57,6 +64,8 @@ class Deployment(Section):
             )
         if self.privacy is not None and self.privacy.secret_seed is not None:
             raise ValueError("privacy.secret_seed: hospitals have secrets of their own")
+        if self.privacy is not None and self.scored_every:
+            raise ValueError("scored_every: under a budget tested patients are scored in the end alone")
         if self.privacy is not None and self.dealing.stratified:
             raise ValueError("dealing.stratified: under a budget who trains does not depend on labels")
         return self

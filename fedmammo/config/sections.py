@@ -6,7 +6,6 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from fedmammo.config.schema import Section
-from fedmammo.config.splits import SPLITS, Split
 from fedmammo.hospitals.rules import Assignment
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.registry import Strategy
@@ -197,33 +196,3 @@ class EngineConfig(Section):
     timeout: float = Field(
         default=3600.0, gt=0, description="Seconds that the server waits for the answers of a round."
     )
-
-
-class EvaluationConfig(Section):
-    """How models are scored."""
-
-    test: str = Field(default="test", description="Split of the cohort whose patients are tested on.")
-    folds: int = Field(
-        default=0,
-        ge=0,
-        description="With 2 or more: k-fold cross-validation over the patients of `folds_over`, instead of `test`.",
-    )
-    folds_over: list[Split] | None = Field(
-        default=None,
-        min_length=1,
-        description="Splits whose patients are dealt to folds, if there are any; without, all but `test`.",
-    )
-    resamples: int = Field(default=2000, ge=100, description="Bootstrap resamples of patients and seeds.")
-
-    @property
-    def splits_of_folds(self) -> list[Split]:
-        """The splits whose patients are dealt to folds, in their usual order; none without folds."""
-        chosen = [split for split in SPLITS if split != self.test] if self.folds_over is None else self.folds_over
-        return [split for split in SPLITS if self.folds and split in chosen]
-
-    @field_validator("folds")
-    @classmethod
-    def _not_one(cls, value: int) -> int:
-        if value == 1:
-            raise ValueError("0 (no folds) or at least 2")
-        return value

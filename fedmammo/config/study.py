@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from fedmammo.config.arm import ARMS, ArmName
 from fedmammo.config.deployment import Dealing, Deployment
+from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.privacy import Privacy
 from fedmammo.config.reading import add_to_schema, fill_in, first_fault, read_yaml, set_key
 from fedmammo.config.schema import Section
@@ -19,7 +20,6 @@ from fedmammo.config.sections import (
     CohortConfig,
     DiagnosisConfig,
     EngineConfig,
-    EvaluationConfig,
     FederationConfig,
     HospitalsConfig,
     different_seeds,
@@ -93,7 +93,10 @@ class StudyConfig(Section):
         for arm in self.arms:
             self.for_arm(arm)
         for setting in self.settings:
-            self._check(setting, self._overridden("settings", setting, self.settings[setting]))
+            self._check(setting, self._overridden("settings", setting, self._overrides(setting)))
+            like = Setting.of(setting).like
+            if like and like not in self.settings:
+                raise ValueError(f"settings: {setting} is what {like} does without a budget; add {like}")
         return self
 
     @staticmethod
@@ -131,7 +134,8 @@ class StudyConfig(Section):
         if not overrides:
             return self
         content = self.model_dump()
-        content[which] = {name: {}}
+        like = Setting.of(name).like if which == "settings" else ""
+        content[which] = {one: {} for one in (name, like) if one}
         for key, value in overrides.items():
             if key.split(".")[0] not in OVERRIDDEN:
                 raise ValueError(
@@ -167,12 +171,16 @@ class StudyConfig(Section):
 
     def _of(self, arm: ArmName, setting: SettingName) -> "StudyConfig":
         study = self.for_arm(arm)
-        return study._overridden("settings", setting, study.settings[setting])
+        return study._overridden("settings", setting, study._overrides(setting))
+
+    def _overrides(self, setting: SettingName) -> dict[str, Any]:
+        """Return a setting's overrides: those of the setting that it is like, then its own."""
+        return self.settings.get(Setting.of(setting).like, {}) | self.settings[setting]
 
     def _deployment(
         self, arm: ArmName, setting: SettingName, seed: int, draw: int, fold: int, dealing: Dealing
     ) -> Deployment:
-        kind, epsilon = Setting.of(setting)
+        kind, epsilon, _ = Setting.of(setting)
         source = None if kind == "real" else self.synthesis
         if isinstance(source, FromFolder):
             source = source.model_copy(update={"path": ""})  # images arrive as a pool, wherever they were
@@ -187,6 +195,8 @@ class StudyConfig(Section):
             privacy=None if epsilon is None else self.privacy.model_copy(update={"secret_seed": None}),
             source=source,
             dealing=dealing,  # of the whole study: an override leaves one setting
+            about=self.evaluation.columns,
+            scored_every=self.evaluation.every if epsilon is None else 0,
         )
 
     @property

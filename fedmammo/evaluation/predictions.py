@@ -7,8 +7,12 @@ import numpy as np
 import pandas as pd
 
 from fedmammo.config.arm import ALL, ARMS
+from fedmammo.config.evaluation import UNITS, Unit
 from fedmammo.errors import InputError
-from fedmammo.evaluation.metrics import Floats, Integers, Thresholds, choose_thresholds
+from fedmammo.evaluation.calibration import Line, recalibration
+from fedmammo.evaluation.tested import Floats, Integers
+from fedmammo.evaluation.thresholds import Thresholds, choose_thresholds
+from fedmammo.evaluation.units import Grouping
 
 VALIDATION = "validation"
 COLUMNS = (
@@ -21,10 +25,13 @@ COLUMNS = (
     "split",
     "hospital",
     "patient",
+    "breast",
+    "lesion",
     "image",
     "label",
     "score",
 )
+"""Of every table of predictions. More columns describe images: `density`, `assessment`, ..."""
 
 
 class Repeat(NamedTuple):
@@ -43,35 +50,76 @@ class Series(NamedTuple):
 
 
 class Model(NamedTuple):
-    """One trained model on the test images of its fold: `score` (images,) and its validation's cuts."""
+    """A repeat's trained models of one series, one for each fold, on the test images of that fold.
+
+    Attributes:
+        score: (images,) probabilities of malignancy.
+        thresholds: by fold.
+        lines: by fold and hospital, how that hospital's validation patients would correct scores; None where they are
+            too few, and for a local model elsewhere than at home.
+    """
 
     score: Floats
-    thresholds: Thresholds
+    thresholds: dict[int, Thresholds]
+    lines: dict[tuple[int, str], Line | None]
 
 
 @dataclass(frozen=True)
 class Images:
-    """The test images of one fold, by patient, then image, in one order for all; all arrays are (images,).
+    """The test images of one repeat, in one order for all models; all arrays are (images,).
 
-    `patient` indexes the study's test patients, `hospital` holds the name of the patient's hospital.
+    Attributes:
+        patient: whole numbers that stand for the study's test patients.
+        hospital: name of the patient's hospital.
+        label: 1 malignant.
+        fold: in which the image was tested.
+        names: pseudonyms of what an image belongs to, by unit.
+        about: what else is told of an image, by column.
     """
 
     patient: Integers
     hospital: np.ndarray
     label: Integers
+    fold: Integers
+    names: dict[Unit, np.ndarray]
+    about: pd.DataFrame
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A study's predictions: every series has a model for every repeat and fold."""
+    """A study's predictions: every series has models for every repeat.
+
+    Attributes:
+        split: name of the tested patients.
+        names: pseudonyms of the tested patients, by number.
+        hospitals: that tested somebody.
+        seeds: of the study.
+        draws: of hospitals. A repeat is a seed with a draw.
+        images: by repeat: folds are dealt anew for each seed, hospitals for each draw.
+        series: arms in the order of ARMS, then as they appear.
+        models: by series and repeat.
+        folds: how many there are, at least 1.
+    """
 
     split: str
-    patients: int
+    names: list[str]
     hospitals: list[str]
-    repeats: list[Repeat]
-    images: dict[tuple[Repeat, int], Images]  # folds are dealt anew for each seed, hospitals for each draw
-    series: list[Series]  # arms in the order of ARMS, then as they appear
-    models: dict[tuple[Series, Repeat, int], Model]
+    seeds: list[int]
+    draws: list[int]
+    images: dict[Repeat, Images]
+    series: list[Series]
+    models: dict[tuple[Series, Repeat], Model]
+    folds: int
+
+    @property
+    def patients(self) -> int:
+        """How many were tested."""
+        return len(self.names)
+
+    @property
+    def repeats(self) -> list[Repeat]:
+        """Every seed with every draw, a seed's together."""
+        return [Repeat(seed, draw) for seed in self.seeds for draw in self.draws]
 
 
 def _refuse(rows: pd.DataFrame, expected: str) -> None:
@@ -99,6 +147,9 @@ def _check_patients_whole(test: pd.DataFrame) -> None:
     for column, within in (("hospital", ["draw", "patient"]), ("fold", ["seed", "draw", "patient"])):
         places = test.groupby(within)[column].transform("nunique")
         _refuse(test[places > 1], f"expected a patient's test images in one {column}: assign the patient whole")
+    for whole, part in (("patient", "breast"), ("breast", "lesion")):
+        places = test.groupby(part)[whole].transform("nunique")
+        _refuse(test[places > 1], f"expected a {part} of one {whole}")
 
 
 def _values(table: pd.DataFrame, column: str) -> list[int]:
@@ -106,16 +157,21 @@ def _values(table: pd.DataFrame, column: str) -> list[int]:
 
 
 def _name(model: tuple[object, ...]) -> str:
-    seed, draw, fold, arm, setting, trained_at = model
-    return f"arm {arm}, setting {setting}, trained_at {trained_at}, seed {seed}, draw {draw}, fold {fold}"
+    seed, draw, arm, setting, trained_at = model
+    return f"arm {arm}, setting {setting}, trained_at {trained_at}, seed {seed}, draw {draw}"
 
 
-def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
-    """Lays out the rows of `test_split`, and of `validation` for the thresholds; other splits are left out.
+def arrange(predictions: pd.DataFrame, test_split: str, unit: Unit = "lesion") -> Predictions:
+    """Lay out the rows of `test_split`, and of `validation` for cuts and recalibration; other splits are left out.
 
-    `predictions` has the columns of COLUMNS. Raises InputError for a missing column, an impossible value, a
-    patient who is not whole, or models that were not all tested on the same images: what the arms are compared
-    on must be the same.
+    Args:
+        predictions: has the columns of COLUMNS, and may have more, which describe images.
+        test_split: name of the tested patients.
+        unit: of whose scores cuts and recalibration are chosen.
+
+    Raises:
+        InputError: for a missing column, an impossible value, a patient who is not whole, or models that were not all
+            tested on the same images: what the arms are compared on must be the same.
     """
     missing = [column for column in COLUMNS if column not in predictions]
     if missing:
@@ -127,48 +183,70 @@ def arrange(predictions: pd.DataFrame, test_split: str) -> Predictions:
     _check(used)
     test = used[used["split"] == test_split]
     _check_patients_whole(test)
-    hospitals = list(test["hospital"].unique())
     appeared = test[["arm", "setting", "trained_at"]].drop_duplicates().itertuples(index=False, name=None)
     series = sorted((Series(*key) for key in appeared), key=lambda one: ARMS.index(one.arm))
-    repeats = [Repeat(seed, draw) for seed in _values(test, "seed") for draw in _values(test, "draw")]
-    # By the first model's scores: pseudonyms change when a cohort is prepared anew, and resamples must not.
-    first_series = (test["arm"] == series[0].arm) & (test["setting"] == series[0].setting)
-    first_series &= (test["trained_at"] == series[0].trained_at) & (test["seed"] == repeats[0].seed)
-    first_series &= test["draw"] == repeats[0].draw
-    ranked = test[first_series].sort_values(["score", "patient", "image"])
-    patients, order = ({name: at for at, name in enumerate(ranked[kind].unique())} for kind in ("patient", "image"))
+    seeds, draws, folds = (_values(test, column) for column in ("seed", "draw", "fold"))
+    hospitals = list(test["hospital"].unique())
+    patients, order = _order(test, series[0])
     places = {"patient": test["patient"].map(patients), "image": test["image"].map(order)}
-    test = test.iloc[np.lexsort((places["image"], places["patient"]))]
-
-    by_model = ["seed", "draw", "fold", "arm", "setting", "trained_at"]
+    test = test.iloc[np.lexsort((places["image"], places["patient"], test["fold"]))]
+    by_model = ["seed", "draw", "arm", "setting", "trained_at"]
     tested = dict(iter(test.groupby(by_model, sort=False)))
     validated = dict(iter(used[used["split"] == VALIDATION].groupby(by_model, sort=False)))
-    nothing = used.iloc[:0]
-    identity = ["patient", "image", "hospital", "label"]
+    nothing, attributes = used.iloc[:0], [column for column in used if column not in COLUMNS]
+    identity = ["fold", "patient", "breast", "lesion", "image", "hospital", "label"]
     images, models = {}, {}
-    folds = _values(test, "fold")
-    for repeat, fold in ((repeat, fold) for repeat in repeats for fold in folds):
-        part = (*repeat, fold)
-        first, reference = next(((model, rows) for model, rows in tested.items() if model[:3] == part), (None, nothing))
-        if first is None:
-            raise InputError(
-                f"predictions: seed {repeat.seed}, draw {repeat.draw}, fold {fold} has no test images; expected all"
-            )
-        images[repeat, fold] = Images(
-            reference["patient"].map(patients).to_numpy(np.int64),
+    for repeat in (Repeat(seed, draw) for seed in seeds for draw in draws):
+        first, reference = next(((key, rows) for key, rows in tested.items() if key[:2] == repeat), (None, nothing))
+        lost = [fold for fold in folds if fold not in set(reference["fold"])]
+        if first is None or lost:
+            where = f"seed {repeat.seed}, draw {repeat.draw}" + (f", fold {lost[0]}" if first else "")
+            raise InputError(f"predictions: {where} has no test images; expected all")
+        images[repeat] = Images(
+            np.asarray(reference["patient"].map(patients), dtype=np.int64),
             reference["hospital"].to_numpy(),
             reference["label"].to_numpy(np.int64),
+            reference["fold"].to_numpy(np.int64),
+            {kind: reference[kind].to_numpy() for kind in UNITS},
+            reference[attributes].reset_index(drop=True),
         )
         for one in series:
-            model = (*part, *one)
-            rows, validation = tested.get(model, nothing), validated.get(model, nothing)
+            key = (*repeat, *one)
+            rows = tested.get(key, nothing)
             if not np.array_equal(rows[identity].to_numpy(), reference[identity].to_numpy()):
                 raise InputError(
-                    f"predictions: model ({_name(model)}) has {len(rows)} images of '{test_split}', expected the "
+                    f"predictions: model ({_name(key)}) has {len(rows)} images of '{test_split}', expected the "
                     f"same {len(reference)} images and labels as of model ({_name(first)}): score every model on them"
                 )
-            models[one, repeat, fold] = Model(
-                rows["score"].to_numpy(np.float64),
-                choose_thresholds(validation["label"].to_numpy(np.int64), validation["score"].to_numpy(np.float64)),
-            )
-    return Predictions(test_split, len(patients), hospitals, repeats, images, series, models)
+            score = rows["score"].to_numpy(np.float64)
+            models[one, repeat] = Model(score, *_chosen(validated.get(key, nothing), folds, unit))
+    return Predictions(test_split, list(patients), hospitals, seeds, draws, images, series, models, len(folds))
+
+
+def _order(test: pd.DataFrame, first: Series) -> tuple[dict[str, int], dict[str, int]]:
+    """Number patients and images by the scores of the first model of all.
+
+    Pseudonyms change when a cohort is prepared anew, and the order of sums must not.
+    """
+    own = (test[list(Series._fields)] == pd.Series(first._asdict())).all(axis=1)
+    rows = test[own]
+    rows = rows[(rows["seed"] == rows["seed"].min()) & (rows["draw"] == rows["draw"].min())]
+    ranked = rows.sort_values(["score", "patient", "image"])
+    patients, images = ({name: at for at, name in enumerate(ranked[kind].unique())} for kind in ("patient", "image"))
+    return patients, images
+
+
+def _chosen(
+    validation: pd.DataFrame, folds: list[int], unit: Unit
+) -> tuple[dict[int, Thresholds], dict[tuple[int, str], Line | None]]:
+    """Choose cuts on a model's validation units, fold by fold, and how each hospital would recalibrate its scores."""
+    thresholds, lines = {}, {}
+    for fold in folds:
+        rows = validation[validation["fold"] == fold].sort_values(["score", "label"])  # not by pseudonym: sums round
+        grouping = Grouping.of(rows[unit].to_numpy())
+        label, score = grouping.label(rows["label"].to_numpy(np.int64)), grouping.mean(rows["score"].to_numpy(float))
+        thresholds[fold] = choose_thresholds(label, score)
+        hospital = grouping.first(rows["hospital"].to_numpy())
+        for name in dict.fromkeys(hospital):
+            lines[fold, str(name)] = recalibration(label[hospital == name], score[hospital == name])
+    return thresholds, lines

@@ -1,152 +1,221 @@
-"""Scores every model on all test patients and on each hospital's, once, for the tables to read.
+"""Measures every model at every place: a metric's value in each repeat, and how patients move it.
 
-The rules: a metric is averaged over folds (each patient is scored in its own fold), then over repeats (seeds and draws
-of hospitals) inside each resample. The local arm's summary is the unweighted mean over its hospitals' models of the
-metric on all test patients. Scores of different models are never pooled.
+The rules: scores of different folds are never compared (fedmammo.evaluation.tested); a number is averaged over repeats,
+which are seeds crossed with draws of hospitals; the local arm's summary is the unweighted mean over its hospitals'
+models of the metric on all test patients.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from fedmammo.config.arm import ALL
-from fedmammo.evaluation.metrics import (
-    METRICS,
-    Floats,
-    Integers,
-    Scored,
-    Value,
-    average,
-    point_metrics,
-    weighted_metrics,
-)
-from fedmammo.evaluation.predictions import Predictions, Repeat, Series, arrange
-from fedmammo.evaluation.statistics import Draw, draw_resamples, mean_over_repeats
+from fedmammo.config.evaluation import ASSESSMENT, Unit
+from fedmammo.evaluation.metrics import Metric
+from fedmammo.evaluation.predictions import Predictions, Repeat, Series
+from fedmammo.evaluation.tested import Flags, Floats, Integers, Tested, UndefinedError
+from fedmammo.evaluation.units import Grouping
+from fedmammo.evaluation.variance import Sample
+
+READER = Series("reader", ASSESSMENT, ALL)
+
+
+class Value(NamedTuple):
+    """A number, or NaN with the reason why it is undefined."""
+
+    value: float
+    note: str = ""
 
 
 class Estimate(NamedTuple):
-    """A metric of one series: a value for each repeat, and (resamples,) values averaged over repeats."""
+    """A metric of one series at one place.
+
+    Attributes:
+        repeats: its value in each repeat.
+        sample: the same with what moves it; None where it is undefined in a repeat.
+    """
 
     repeats: dict[Repeat, Value]
-    resampled: Floats
+    sample: Sample | None
 
     @property
     def mean(self) -> Value:
-        """The mean over repeats."""
-        draws = len({repeat.draw for repeat in self.repeats})
-        names = {repeat: f"{repeat.seed}, draw {repeat.draw}" if draws > 1 else repeat.seed for repeat in self.repeats}
-        return average({f"seed {names[repeat]}": value for repeat, value in self.repeats.items()})
+        """The mean over repeats; undefined, with the reason, as soon as one is."""
+        lost = {repeat: one.note for repeat, one in self.repeats.items() if one.note}
+        if not lost:
+            return Value(float(np.mean([one.value for one in self.repeats.values()])))
+        reasons = list(dict.fromkeys(lost.values()))
+        where = "" if len(lost) == len(self.repeats) else f" in {len(lost)} of {len(self.repeats)} repeats"
+        return Value(np.nan, "; ".join(reasons) + where)
+
+    def reordered(self, order: Integers) -> "Estimate":
+        """Return the same with patients in another order: number i is the one that was `order[i]`."""
+        if self.sample is None:
+            return self
+        influence, has = self.sample.influence[..., order], self.sample.has[:, order]
+        return Estimate(self.repeats, replace(self.sample, influence=influence, has=has))
 
 
-class Tested(NamedTuple):
-    """Who was tested: numbers of patients and images, and the malignant fraction of the images.
-
-    Where hospitals were drawn several times these are means over the draws, the counts rounded.
-    """
+class Who(NamedTuple):
+    """Who was tested at a place; means over draws of hospitals, rounded."""
 
     patients: int
-    images: int
+    positives: int
+    units: int
     prevalence: float
 
 
-class Group(NamedTuple):
-    """The images of one fold tested at one place: their rows, whose they are (0 ..), and those patients' weights."""
-
-    rows: Integers
-    patient: Integers
-    weights: Floats
-
-
 @dataclass(frozen=True)
+class Panel:
+    """The units of one repeat: (units,) each."""
+
+    grouping: Grouping
+    label: Integers
+    patient: Integers
+    fold: Integers
+    hospital: np.ndarray
+
+
+class Place(NamedTuple):
+    """Which images count: those of a hospital's patients, or of ALL; with a column, those alone that have its value."""
+
+    hospital: str = ALL
+    column: str = ""
+    value: str = ""
+    read: bool = False  # only images that a reader assessed
+
+
 class Scores:
-    """All that both tables read: estimates by series, tested_at and metric, from one draw of resamples."""
+    """Measures, from one table of predictions.
 
-    predictions: Predictions
-    tested: dict[str, Tested]
-    estimates: dict[tuple[Series, str, str], Estimate]
-
-    @property
-    def settings(self) -> list[str]:
-        """The settings, as they first appear."""
-        return list(dict.fromkeys(one.setting for one in self.predictions.series))
-
-    def trained_at(self, arm: str, setting: str) -> list[str]:
-        """Where `arm` was trained in `setting`; for the local arm its summary, then the hospitals."""
-        found = (one for one, _, _ in self.estimates if (one.arm, one.setting) == (arm, setting))
-        return sorted(dict.fromkeys(one.trained_at for one in found), key=lambda place: place != ALL)
-
-
-def _groups(predictions: Predictions, draw: Draw, tested_at: str) -> dict[tuple[Repeat, int], Group]:
-    """The group tested at `tested_at` for each repeat and fold; it may be empty."""
-    groups = {}
-    for part, images in predictions.images.items():
-        rows = np.flatnonzero((images.hospital == tested_at) | (tested_at == ALL))
-        patients, patient = np.unique(images.patient[rows], return_inverse=True)
-        groups[part] = Group(rows, patient, draw.patients[:, patients])
-    return groups
-
-
-def _tested(predictions: Predictions, groups: dict[tuple[Repeat, int], Group]) -> Tested:
-    once = [repeat for repeat in predictions.repeats if repeat.seed == predictions.repeats[0].seed]
-    parts = [{part: group for part, group in groups.items() if part[0] == repeat} for repeat in once]
-    labels = [np.concatenate([predictions.images[p].label[g.rows] for p, g in part.items()]) for part in parts]
-    patients = [sum(group.weights.shape[1] for group in part.values()) for part in parts]
-    images = [len(of_draw) for of_draw in labels]
-    prevalence = [of_draw.mean() for of_draw in labels if len(of_draw)]
-    return Tested(round(np.mean(patients)), round(np.mean(images)), float(np.mean(prevalence)))
-
-
-def _estimates(
-    predictions: Predictions, series: Series, groups: dict[tuple[Repeat, int], Group], weights: Floats
-) -> dict[str, Estimate]:
-    """Every metric of one series on `groups`: averaged over folds, then over repeats."""
-    values: dict[str, dict[Repeat, Value]] = {metric: {} for metric in METRICS}
-    resampled = {metric: np.zeros((len(predictions.repeats), len(weights))) for metric in METRICS}
-    for index, repeat in enumerate(predictions.repeats):
-        by_fold = {}
-        folds = {fold: group for (of_repeat, fold), group in groups.items() if of_repeat == repeat}
-        for fold, group in folds.items():
-            model = predictions.models[series, repeat, fold]
-            scored = Scored(predictions.images[repeat, fold].label[group.rows], model.score[group.rows], group.patient)
-            by_fold[f"fold {fold}"] = point_metrics(scored, model.thresholds)
-            weighted = weighted_metrics(scored, model.thresholds, group.weights)
-            for metric in METRICS:
-                resampled[metric][index] += weighted[metric] / len(folds)
-        for metric in METRICS:
-            values[metric][repeat] = average({fold: found[metric] for fold, found in by_fold.items()})
-    return {metric: Estimate(values[metric], mean_over_repeats(resampled[metric], weights)) for metric in METRICS}
-
-
-def _mean_over_models(models: dict[str, Estimate]) -> Estimate:
-    """The unweighted mean over `models` (by hospital) of one metric, repeat by repeat and resample by resample."""
-    repeats = {
-        repeat: average({hospital: model.repeats[repeat] for hospital, model in models.items()})
-        for repeat in next(iter(models.values())).repeats
-    }
-    return Estimate(repeats, np.mean([model.resampled for model in models.values()], axis=0))
-
-
-def score(predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0) -> Scores:
-    """Scores every model of `predictions` on all test patients and on each hospital's, with `resamples`.
-
-    Columns and errors as in `predictions.arrange`; `seed` starts the generator of the resamples.
+    Args:
+        predictions: laid out.
     """
-    arranged = arrange(predictions, test_split)
-    seeds, draws = ({repeat[axis] for repeat in arranged.repeats} for axis in (0, 1))
-    draw = draw_resamples(arranged.patients, len(seeds), len(draws), resamples, seed)
-    tested: dict[str, Tested] = {}
-    estimates: dict[tuple[Series, str, str], Estimate] = {}
-    for tested_at in (ALL, *arranged.hospitals):
-        groups = _groups(arranged, draw, tested_at)
-        tested[tested_at] = _tested(arranged, groups)
-        for series in arranged.series:
-            for metric, estimate in _estimates(arranged, series, groups, draw.repeats).items():
-                estimates[series, tested_at, metric] = estimate
-    for setting in dict.fromkeys(one.setting for one in arranged.series if one.arm == "local"):
-        alone = [one for one in arranged.series if one.arm == "local" and one.setting == setting]
-        for metric in METRICS:
-            models = {one.trained_at: estimates[one, ALL, metric] for one in alone}
-            estimates[Series("local", setting, ALL), ALL, metric] = _mean_over_models(models)
-    return Scores(arranged, tested, estimates)
+
+    def __init__(self, predictions: Predictions) -> None:
+        self.predictions = predictions
+        self._panels: dict[tuple[Place, Unit], dict[Repeat, tuple[Flags, Panel]]] = {}
+        self._counts: dict[str, int] = {}
+
+    @cached_property
+    def reader(self) -> bool:
+        """Whether readers' assessments are known."""
+        return all(
+            ASSESSMENT in shown.about and (shown.about[ASSESSMENT] != "").any()
+            for shown in self.predictions.images.values()
+        )
+
+    def who(self, place: Place, unit: Unit) -> Who:
+        """Say who is tested at a place: patients with any malignant unit are positives."""
+        first = [repeat for repeat in self.predictions.repeats if repeat.seed == self.predictions.seeds[0]]
+        panels = [panel for repeat, (_, panel) in self._at(place, unit).items() if repeat in first]
+        patients = [len(set(panel.patient)) for panel in panels]
+        positives = [len(set(panel.patient[panel.label == 1])) for panel in panels]
+        shares = [panel.label.mean() for panel in panels if len(panel.label)]
+        units = round(float(np.mean([len(panel.label) for panel in panels])))
+        prevalence = float(np.mean(shares)) if shares else np.nan
+        return Who(round(float(np.mean(patients))), round(float(np.mean(positives))), units, prevalence)
+
+    def estimates(self, place: Place, metric: Metric, series: Iterable[Series]) -> dict[Series, Estimate]:
+        """Measure series at a place."""
+        return {one: self._estimate(place, metric, one) for one in series}
+
+    def tested(self, place: Place, metric: Metric, one: Series, repeat: Repeat) -> Tested:
+        """Gather what a metric reads of a series in a repeat."""
+        shown, panel = self._at(place, metric.unit)[repeat]
+        if one == READER:
+            read = self.predictions.images[repeat].about[ASSESSMENT].to_numpy()[shown]
+            told = read != ""
+            sums, counts = (
+                np.bincount(panel.grouping.of_image, values, len(panel.label))
+                for values in (np.where(told, read, "0").astype(float), told.astype(float))
+            )
+            known = counts > 0
+            score = np.divide(sums, counts, out=np.zeros_like(sums), where=known)
+            none = np.full(known.sum(), np.nan)
+            return Tested(panel.label[known], score[known], panel.patient[known], panel.fold[known], none, none, none)
+        model = self.predictions.models[one, repeat]
+        score = panel.grouping.mean(model.score[shown])
+        cuts = np.array([model.thresholds[fold] for fold in sorted(model.thresholds)])
+        if metric.recalibrated:
+            score = self._recalibrated(panel, score, one, repeat)
+        cut = cuts[panel.fold]
+        return Tested(panel.label, score, panel.patient, panel.fold, cut[:, 0], cut[:, 1], cut[:, 2])
+
+    def _recalibrated(self, panel: Panel, score: Floats, one: Series, repeat: Repeat) -> Floats:
+        lines, found = self.predictions.models[one, repeat].lines, score.copy()
+        for fold in np.unique(panel.fold):
+            for hospital in dict.fromkeys(panel.hospital):
+                own = (panel.fold == fold) & (panel.hospital == hospital)
+                line = lines.get((int(fold), hospital if one.trained_at == ALL else one.trained_at))
+                if not own.any():
+                    continue
+                if line is not None:  # a hospital that cannot tell leaves scores as they are
+                    found[own] = line.of(score[own])
+        return found
+
+    def _at(self, place: Place, unit: Unit) -> dict[Repeat, tuple[Flags, Panel]]:
+        """Return which images of each repeat count, and their units."""
+        key = place, unit
+        if key not in self._panels:
+            if len(self._panels) > 64:
+                self._panels.clear()
+            self._panels[key] = {repeat: self._panel(place, unit, repeat) for repeat in self.predictions.repeats}
+        return self._panels[key]
+
+    def _panel(self, place: Place, unit: Unit, repeat: Repeat) -> tuple[Flags, Panel]:
+        images = self.predictions.images[repeat]
+        shown: Flags = (images.hospital == place.hospital) | (place.hospital == ALL)
+        if place.read:
+            shown = shown & (images.about[ASSESSMENT].to_numpy() != "")
+        if place.column:
+            shown = shown & (images.about[place.column].to_numpy() == place.value)
+        grouping = Grouping.of(images.names[unit][shown])
+        parts = (grouping.first(values[shown]) for values in (images.patient, images.fold, images.hospital))
+        return shown, Panel(grouping, grouping.label(images.label[shown]), *parts)
+
+    def _estimate(self, place: Place, metric: Metric, one: Series) -> Estimate:
+        predictions = self.predictions
+        shape = (len(predictions.seeds), len(predictions.draws))
+        values, influence = np.empty(shape), np.zeros((*shape, 2, predictions.patients))
+        has, fewest = np.zeros((2, predictions.patients), dtype=bool), predictions.patients
+        found = {}
+        for number, repeat in enumerate(predictions.repeats):
+            try:
+                tested = self.tested(place, metric, one, repeat)
+                measured = metric.measure(tested)
+            except UndefinedError as error:
+                found[repeat] = Value(np.nan, str(error))
+                continue
+            found[repeat] = Value(measured.value)
+            at = divmod(number, shape[1])
+            values[at] = measured.value
+            for kind in (0, 1):
+                of_kind = tested.label == kind
+                patient = tested.patient[of_kind]
+                influence[at][kind] = np.bincount(patient, measured.influence[of_kind], predictions.patients)
+                own = np.bincount(patient, minlength=predictions.patients) > 0
+                has[kind] |= own
+                fewest = min(fewest, int(own.sum()))
+        whole = not any(value.note for value in found.values())
+        return Estimate(found, Sample(values, influence, has, fewest) if whole else None)
+
+
+def mean_over_models(models: list[Estimate]) -> Estimate:
+    """Return the unweighted mean over hospitals' models, repeat by repeat."""
+    repeats = {}
+    for repeat in models[0].repeats:
+        parts = [model.repeats[repeat] for model in models]
+        lost = list(dict.fromkeys(part.note for part in parts if part.note))
+        value = np.nan if lost else float(np.mean([part.value for part in parts]))
+        repeats[repeat] = Value(value, "; ".join(lost))
+    samples = [model.sample for model in models]
+    whole = [sample for sample in samples if sample is not None]
+    if len(whole) < len(samples):
+        return Estimate(repeats, None)
+    values, influence = (np.mean([getattr(one, name) for one in whole], axis=0) for name in ("values", "influence"))
+    has = np.any([one.has for one in whole], axis=0)
+    return Estimate(repeats, Sample(values, influence, has, min(one.fewest for one in whole)))

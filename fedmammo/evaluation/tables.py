@@ -1,211 +1,226 @@
-"""results.csv and comparisons.csv: what each model scores, and what joining buys each hospital."""
+"""results.csv and comparisons.csv: what each model scores, and what joining, images and budgets change."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from fedmammo.config.arm import ALL, ARMS
+from fedmammo.config.evaluation import EvaluationConfig, Primary
 from fedmammo.config.setting import Setting
-from fedmammo.evaluation.metrics import METRICS
-from fedmammo.evaluation.predictions import Repeat, Series
-from fedmammo.evaluation.scoring import Scores, score
-from fedmammo.evaluation.statistics import Interval, holm, paired_difference, percentile_interval
+from fedmammo.evaluation.intervals import Interval, holm, interval_of
+from fedmammo.evaluation.metrics import PRIMARY, Metric, metrics_of
+from fedmammo.evaluation.predictions import Series
+from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores, Who, mean_over_models
 
 PAIRS = (("federated", "local"), ("federated", "centralized"), ("centralized", "local"))  # arm, against
 RESULTS = [
-    "arm",
-    "setting",
-    "seed",
-    "draw",
-    "trained_at",
-    "tested_at",
-    "split",
-    "metric",
-    "value",
-    "ci_low",
-    "ci_high",
-    "patients",
-    "images",
-    "prevalence",
-    "epsilon",
-    "delta",
-    "end_to_end",
-    "note",
+    *("arm", "setting", "seed", "draw", "trained_at", "tested_at", "split", "unit", "metric", "value"),
+    *("ci_low", "ci_high", "repeats", "median", "lowest", "patients", "positives", "units", "prevalence"),
+    *("epsilon", "delta", "end_to_end", "note"),
 ]
 COMPARISONS = [
-    "metric",
-    "arm",
-    "against",
-    "setting",
-    "against_setting",
-    "tested_at",
-    "difference",
-    "ci_low",
-    "ci_high",
-    "at_least",
-    "p",
+    *("role", "metric", "unit", "better", "arm", "against", "setting", "against_setting", "tested_at"),
+    *("difference", "ci_low", "ci_high", "at_least", "p", "p_holm", "repeats", "median", "q05", "lowest"),
+    *("patients", "positives", "note"),
 ]
-RUNS_COMPARED = ["metric", "arm", "setting", "tested_at", "difference", "ci_low", "ci_high", "at_least", "p"]
-Pair = Callable[[str], tuple[Series, Series]]  # which two models are compared at a place
+NO_INTERVAL = Interval(np.nan, np.nan, np.nan, np.nan)
 
 
-def _result_rows(scores: Scores, series: Series, repeat: Repeat | None) -> Iterator[dict[str, object]]:
-    """The rows of one repeat, or of the mean over all (None)."""
-    for tested_at, tested in scores.tested.items():
-        for metric in METRICS:
-            estimate = scores.estimates.get((series, tested_at, metric))
-            if estimate is None:  # the local arm's summary is tested at `all` only
-                continue
-            found = estimate.repeats[repeat] if repeat else estimate.mean
-            interval = Interval(np.nan, np.nan)
-            if not repeat and not found.note:
-                interval = percentile_interval(estimate.resampled)
-            yield {
-                **series._asdict(),
-                **tested._asdict(),
-                "seed": str(repeat.seed) if repeat else ALL,
-                "draw": str(repeat.draw) if repeat else ALL,
-                "tested_at": tested_at,
-                "split": scores.predictions.split,
-                "metric": metric,
-                "value": found.value,
-                "ci_low": interval.low,
-                "ci_high": interval.high,
-                "epsilon": np.nan,
-                "delta": np.nan,
-                "end_to_end": "",
-                "note": found.note or interval.note,
-            }
+class Pair(NamedTuple):
+    """Two series whose difference is taken: `one` minus `other`."""
+
+    one: Series
+    other: Series
 
 
-def _results(scores: Scores) -> pd.DataFrame:
-    rows = [
-        row
-        for arm in ARMS
-        for setting in scores.settings
-        for repeat in (*scores.predictions.repeats, None)
-        for trained_at in scores.trained_at(arm, setting)
-        for row in _result_rows(scores, Series(arm, setting, trained_at), repeat)
-    ]
-    return pd.DataFrame(rows, columns=RESULTS)
+class Tables(NamedTuple):
+    """What each model scores, and differences."""
+
+    results: pd.DataFrame
+    comparisons: pd.DataFrame
 
 
-def _family(scores: Scores, metric: str, pair_at: Pair, about: dict[str, str]) -> list[dict[str, object]]:
-    """One metric of pairs of models at `all` and at each hospital; `about` is what the rows say of the pairs."""
-    rows, p = [], []
-    for tested_at in scores.tested:
-        pair = [scores.estimates.get((series, tested_at, metric)) for series in pair_at(tested_at)]
-        if pair[0] is None or pair[1] is None:  # an arm that was not run, a hospital that trained no model
-            continue
-        difference = paired_difference(pair[0].mean.value, pair[1].mean.value, pair[0].resampled, pair[1].resampled)
-        p.append(difference.p)
-        rows.append(
-            {
-                "metric": metric,
-                **about,
-                "tested_at": tested_at,
-                "difference": difference.difference,
-                "ci_low": difference.low,
-                "ci_high": difference.high,
-                "at_least": difference.at_least,
-            }
-        )
-    hospitals = np.array([row["tested_at"] != ALL for row in rows], dtype=bool)
-    adjusted = np.array(p)
-    adjusted[hospitals] = holm(adjusted[hospitals])
-    return [{**row, "p": value} for row, value in zip(rows, adjusted, strict=True)]
+def tabulate(scores: Scores, config: EvaluationConfig, pairs: Sequence[Pair]) -> Tables:
+    """Measure every series at every place, once, for both tables. `pairs`: as at ALL, local by its summary."""
+    results, comparisons = [], []
+    for name in (ALL, *scores.predictions.hospitals):
+        place = Place(name)
+        for metric in metrics_of(config.unit, config.prevalence):
+            found = measured(scores, place, metric)
+            who = scores.who(place, metric.unit)
+            for one, estimate in found.items():
+                results += list(_result_rows(scores, one, name, metric, estimate, who))
+            as_read = place._replace(read=True)
+            read = measured(scores, as_read, metric) if READER in found else {}
+            for pair in pairs:
+                here = Pair(*(_at_home(one, name) for one in pair))
+                if here.one in found and here.other in found:
+                    role = role_of(config, scores, metric, pair, name)
+                    beside = (
+                        (read, scores.who(place._replace(read=True), metric.unit)) if READER in pair else (found, who)
+                    )
+                    comparisons.append(comparison_row(role, metric, here, name, *beside))
+    table = pd.DataFrame(results, columns=RESULTS)
+    order = [table[key].map({value: at for at, value in enumerate(values)}) for key, values in _orders(scores).items()]
+    table = table.iloc[np.lexsort(order[::-1])].reset_index(drop=True)
+    return Tables(table, _adjusted(pd.DataFrame(comparisons, columns=COMPARISONS)))
 
 
-def _pairs(settings: list[str]) -> list[tuple[str, str]]:
-    """Pair settings: another source with real patients under the same budget, and a budget with none."""
+def _orders(scores: Scores) -> dict[str, list[str]]:
+    """The order of values by which rows of results are sorted, most important column first."""
+    predictions = scores.predictions
+    return {
+        "arm": [*ARMS, READER.arm],
+        "setting": list(dict.fromkeys([one.setting for one in predictions.series] + [READER.setting])),
+        "seed": [*map(str, predictions.seeds), ALL],
+        "draw": [*map(str, predictions.draws), ALL],
+        "trained_at": [ALL, *dict.fromkeys(one.trained_at for one in predictions.series if one.trained_at != ALL)],
+        "tested_at": [ALL, *predictions.hospitals],
+    }
+
+
+def measured(scores: Scores, place: Place, metric: Metric) -> dict[Series, Estimate]:
+    """Measure all series that are told of at a place: those of hospitals elsewhere by the first metric alone.
+
+    At ALL the local arm has its summary, at `trained_at` ALL. The reader knows ranks, no probabilities.
+    """
+    series = scores.predictions.series
+    if place.hospital != ALL and metric.name != PRIMARY:
+        series = [one for one in series if one.trained_at in (ALL, place.hospital)]
+    found = scores.estimates(place, metric, series)
+    if place.hospital == ALL:
+        for setting in dict.fromkeys(one.setting for one in series if one.arm == "local"):
+            alone = [found[one] for one in series if (one.arm, one.setting) == ("local", setting)]
+            found[Series("local", setting, ALL)] = mean_over_models(alone)
+    if metric.name == PRIMARY and scores.reader:
+        found |= scores.estimates(place, metric, [READER])
+    return found
+
+
+def _at_home(one: Series, place: str) -> Series:
+    """The model that an arm would give to a hospital: local its own."""
+    return one._replace(trained_at=place) if one.arm == "local" else one
+
+
+def pairs_of_arms(scores: Scores) -> list[Pair]:
+    """Pair two arms in each setting, and each arm with the reader."""
+    settings = list(dict.fromkeys(one.setting for one in scores.predictions.series))
+    pairs = [Pair(Series(arm, one, ALL), Series(against, one, ALL)) for arm, against in PAIRS for one in settings]
+    return [*pairs, *(Pair(Series(arm, one, ALL), READER) for arm in ARMS for one in settings)]
+
+
+def pairs_of_settings(scores: Scores, recipes: dict[tuple[str, str], str] | None) -> list[Pair]:
+    """Pair settings of one arm: another source with real patients under the same budget, and a budget with none."""
+    settings = list(dict.fromkeys(one.setting for one in scores.predictions.series))
     pairs = []
-    for setting in settings:
-        kind = Setting.of(setting).kind
-        pairs += [(setting, setting.replace(kind, "real", 1))] if kind != "real" else []
-        pairs += [(setting, kind)] if setting != kind else []
-    return [pair for pair in pairs if pair[1] in settings]
+    for name in settings:
+        setting = Setting.of(name)
+        for arm in ARMS:
+            others = [] if setting.kind == "real" else [name.replace(setting.kind, "real", 1)]
+            if setting.epsilon is not None:
+                of_kind = [other for other in settings if Setting.of(other)[:2] == (setting.kind, None)]
+                twins = [other for other in of_kind if Setting.of(other).like == name]
+                without = [*twins, *of_kind]
+                same = [one for one in without if not recipes or recipes.get((arm, one)) == recipes.get((arm, name))]
+                others += same[:1]
+            pairs += [Pair(Series(arm, name, ALL), Series(arm, other, ALL)) for other in others if other in settings]
+    return pairs
 
 
-def _comparisons(scores: Scores) -> pd.DataFrame:
-    pairs = [((arm, setting), (against, setting)) for arm, against in PAIRS for setting in scores.settings]
-    pairs += [((arm, setting), (arm, against)) for setting, against in _pairs(scores.settings) for arm in ARMS]
-    rows = [
-        row
-        for metric in METRICS
-        for one, other in pairs
-        for row in _family(
-            scores,
-            metric,
-            partial(_models_of_a_hospital, one, other),
-            {"arm": one[0], "against": other[0], "setting": one[1], "against_setting": other[1]},
-        )
+def role_of(config: EvaluationConfig, scores: Scores, metric: Metric, pair: Pair, place: str) -> str:
+    """Say whether a comparison is the primary one, that one at a hospital, or secondary."""
+    primary = config.primary
+    if (metric.name, metric.unit) != (primary.metric, config.unit) or pair != primary_pair(primary, scores):
+        return "secondary"
+    return "primary" if place == ALL else "primary at a hospital"
+
+
+def primary_pair(primary: Primary, scores: Scores) -> Pair:
+    """Return the two series that the primary comparison is about."""
+    setting = primary.setting or scores.predictions.series[0].setting
+    return Pair(Series(primary.arm, setting, ALL), Series(primary.against, setting, ALL))
+
+
+def _result_rows(
+    scores: Scores, one: Series, place: str, metric: Metric, estimate: Estimate, who: Who
+) -> Iterator[dict[str, object]]:
+    """The rows of each repeat, then that of the mean over all."""
+    mean, values = estimate.mean, _known(estimate)
+    interval = interval_of(estimate.sample, metric.kind) if estimate.sample else NO_INTERVAL
+    shown: Iterable[tuple[str, str, float, Interval, str]] = [
+        *((str(at.seed), str(at.draw), value.value, NO_INTERVAL, value.note) for at, value in estimate.repeats.items()),
+        (ALL, ALL, mean.value, interval, mean.note or interval.note),
     ]
-    return pd.DataFrame(rows, columns=COMPARISONS)
+    for seed, draw, value, limits, note in shown:
+        whole = seed == ALL
+        yield {
+            **one._asdict(),
+            "seed": seed,
+            "draw": draw,
+            "tested_at": place,
+            "split": scores.predictions.split,
+            "unit": metric.unit,
+            "metric": metric.name,
+            "value": value,
+            "ci_low": limits.low,
+            "ci_high": limits.high,
+            "repeats": len(values) if whole else 1,
+            "median": float(np.median(values)) if whole and len(values) else np.nan,
+            "lowest": float(np.min(values)) if whole and len(values) else np.nan,
+            **who._asdict(),
+            "epsilon": np.nan,
+            "delta": np.nan,
+            "end_to_end": "",
+            "note": note,
+        }
 
 
-def _models_of_a_hospital(one: tuple[str, str], other: tuple[str, str], place: str) -> tuple[Series, Series]:
-    """The models that two arms, each in a setting, would give to a hospital: local its own."""
-    first, second = (Series(arm, setting, place if arm == "local" else ALL) for arm, setting in (one, other))
-    return first, second
+def _known(estimate: Estimate) -> list[float]:
+    return [value.value for value in estimate.repeats.values() if not value.note]
 
 
-def results_table(predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """results.csv: rows for each seed and draw of hospitals; with `all` for both the mean, with its 95 % interval.
-
-    `seed` and `draw` are text, since `all` is one of their values. `trained_at` `all` in the local arm is its summary.
-    `prevalence` is the malignant fraction of the tested images. `note` says why a value is empty, or that some
-    resamples were undefined. Arguments and errors as in `scoring.score`.
-    """
-    return _results(score(predictions, test_split=test_split, resamples=resamples, seed=seed))
-
-
-def comparisons_table(
-    predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """comparisons.csv: `arm` minus `against`, paired by resample, with 95 % interval and two-sided p.
-
-    `arm` was trained in `setting`, `against` in `against_setting`: two arms in one setting, or one arm in two.
-    `tested_at` a hospital compares the models that the arms would give it (local: its own) on its own patients.
-    Those p are adjusted (Holm) over the hospitals of one metric and pair; `all` stands outside the family. Intervals
-    are not adjusted. Arguments and errors as in `scoring.score`.
-    """
-    return _comparisons(score(predictions, test_split=test_split, resamples=resamples, seed=seed))
-
-
-def evaluate(
-    predictions: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`results_table` and `comparisons_table` from one bootstrap."""
-    scores = score(predictions, test_split=test_split, resamples=resamples, seed=seed)
-    return _results(scores), _comparisons(scores)
-
-
-def compare_runs(
-    predictions: pd.DataFrame, against: pd.DataFrame, *, test_split: str, resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
-    """What one study's models score minus another's, arm by arm, paired by resample: columns `RUNS_COMPARED`.
-
-    Models trained at `all` (centralised, federated) are compared; `tested_at` are the hospitals of the first study,
-    whatever those of the other. Intervals and p as in `comparisons_table`, arguments and errors as in `scoring.score`;
-    both must have tested the same images with the same seeds, draws and folds.
-    """
-    first, other = (table[table["trained_at"] == ALL] for table in (predictions, against))
-    place = ["draw", "patient"]
-    hospital_of = first.drop_duplicates(place).set_index(place)["hospital"]
-    theirs = hospital_of.reindex(pd.MultiIndex.from_frame(other[place])).set_axis(other.index)
-    other = other.assign(hospital=theirs.fillna(other["hospital"]))  # other hospitals, other validation patients
-    marked = [table.assign(setting=f"{run}/" + table["setting"]) for run, table in (("run", first), ("against", other))]
-    scores = score(pd.concat(marked, ignore_index=True), test_split=test_split, resamples=resamples, seed=seed)
-    rows = []
-    for metric in METRICS:
-        for one in (one for one in scores.predictions.series if one.setting.startswith("run/")):
-            setting = one.setting.removeprefix("run/")
-            pair = one, one._replace(setting=f"against/{setting}")
-            rows += _family(scores, metric, partial(_same_everywhere, pair), {"arm": one.arm, "setting": setting})
-    return pd.DataFrame(rows, columns=RUNS_COMPARED)
+def comparison_row(
+    role: str, metric: Metric, pair: Pair, place: str, found: dict[Series, Estimate], who: Who
+) -> dict[str, object]:
+    """Return a row of comparisons: the difference of two estimates of `found`."""
+    one, other = found[pair.one], found[pair.other]
+    row: dict[str, object] = {
+        "role": role,
+        "metric": metric.name,
+        "unit": metric.unit,
+        "better": metric.better,
+        "arm": pair.one.arm,
+        "against": pair.other.arm,
+        "setting": pair.one.setting,
+        "against_setting": pair.other.setting,
+        "tested_at": place,
+        "patients": who.patients,
+        "positives": who.positives,
+        "repeats": len(one.repeats),
+        "p_holm": np.nan,
+    }
+    if one.sample is None or other.sample is None:
+        return row | {"note": one.mean.note or other.mean.note}
+    sample = one.sample - other.sample
+    interval, values = interval_of(sample, "number"), sample.values
+    return row | {
+        "difference": float(values.mean()),
+        "ci_low": interval.low,
+        "ci_high": interval.high,
+        "at_least": interval.at_least,
+        "p": interval.p,
+        "median": float(np.median(values)),
+        "q05": float(np.quantile(values, 0.05)),
+        "lowest": float(values.min()),
+        "note": interval.note,
+    }
 
 
-def _same_everywhere(pair: tuple[Series, Series], _: str) -> tuple[Series, Series]:
-    return pair
+def _adjusted(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Adjust p of the primary comparison over hospitals, which are one family."""
+    family = comparisons["role"] == "primary at a hospital"
+    comparisons.loc[family, "p_holm"] = holm(comparisons.loc[family, "p"].to_numpy(dtype=float))
+    order = comparisons["role"].map({"primary": 0, "primary at a hospital": 1, "secondary": 2})
+    return comparisons.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)

@@ -89,7 +89,10 @@ class Hospitals:
             rows += [self.server.row(deployment, job, name, content, answer) for name, answer in answers.items()]
         return rows
 
-    def score(self, deployment: Deployment, models: Mapping[str, Tensors]) -> dict[str, Answer]:
-        """Let every hospital score models on its patients; returns each one's answer."""
+    def score(self, deployment: Deployment, models: Mapping[str, Tensors], number: int = 0) -> dict[str, Answer]:
+        """Let every hospital score models on its patients; returns each one's answer.
+
+        `number`: of the round after which the models are as they are; 0 in the end.
+        """
         tensors = {f"{MODEL}{name}": model for name, model in models.items()}
-        return self.server.ask_each(deployment, Job("score", deployment.digest), self.names, tensors=tensors)
+        return self.server.ask_each(deployment, Job("score", deployment.digest, number), self.names, tensors=tensors)

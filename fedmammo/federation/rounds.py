@@ -1,7 +1,7 @@
 """Rounds: models go out to groups of hospitals, answers come back and are combined; checkpoints are kept."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,8 @@ from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.state import restore, state_of
 from fedmammo.training.state import join_kinds, of_kind
+
+After = Callable[[int, dict[str, Tensors]], None]
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,16 @@ class RoundsOf:
         self.stage = stage
         self._pools = pools or {}
 
-    def run(self, initial: dict[str, Tensors], path: Path) -> Checkpoint:
-        """Train; continues after the last round kept at `path`. `initial`: the model that each group begins with.
+    def run(self, initial: dict[str, Tensors], path: Path, after: After = lambda _, __: None) -> Checkpoint:
+        """Train; continues after the last round kept at `path`.
 
         A hospital that fails in a federation is recorded in the round's rows, and the others go on. One that trains
         alone is asked again: nobody stands in for it. Raises StudyError where too few answer; finished rounds are kept.
+
+        Args:
+            initial: the model that each group begins with.
+            path: where the last finished round is kept.
+            after: told the number of each round, before it is kept, and what each group's model would be if it ended.
         """
         deployment, stage = self.deployed.deployment, self.stage
         checkpoint = Checkpoint.read(path) if path.exists() else Checkpoint(dict(initial))
@@ -149,13 +156,18 @@ class RoundsOf:
             self.server.enough(answers, self._needed(), where)
             for group in self.deployed.groups:
                 self._combine(checkpoint, combiners[group.name], group, number, answers)
+            after(number, self._models(checkpoint))
             checkpoint.round = number
             if keep:
                 checkpoint.write(path)
                 kept_at = time.monotonic()
-        if stage.averaged(deployment) > 1:
-            return replace(checkpoint, models={group: of_kind(kept, "mean") for group, kept in checkpoint.kept.items()})
-        return checkpoint
+        return replace(checkpoint, models=self._models(checkpoint))
+
+    @staticmethod
+    def _models(checkpoint: Checkpoint) -> dict[str, Tensors]:
+        """Return each group's model: the mean over last rounds where there is one, else that of the last round."""
+        means = {group: of_kind(kept, "mean") for group, kept in checkpoint.kept.items()}
+        return {group: means.get(group) or model for group, model in checkpoint.models.items()}
 
     def _combine(
         self, checkpoint: Checkpoint, combiner: Combiner, group: Group, number: int, answers: Mapping[str, Reply]

@@ -121,6 +121,7 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
             digitisers={name: dealt.digitisers[name] for name in digitisers},
             limits=profile.privacy,
             scores=profile.scores,
+            columns=[*config.evaluation.columns],
             weights=config.weights,
             algorithms=algorithms,
             device=engine.device,

@@ -46,6 +46,11 @@ class SiteFile(Section):
         description="How scores of tested patients may leave: `rows`, one for each image under a pseudonym; "
         "`summaries`, metrics alone; `not`.",
     )
+    columns: list[str] = Field(
+        default_factory=list,
+        description="Columns of the cohort that may leave beside scores, where a study asks for them: `density`, "
+        "`subtlety`, `lesion_type`, `view`, `assessment`, or others.",
+    )
     weights: dict[str, Path] = Field(
         default_factory=dict, description="Files of networks' weights, by the SHA-256 by which deployments name them."
     )

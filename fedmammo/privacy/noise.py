@@ -282,21 +282,26 @@ def _in_steps(parts: Sequence[Tensor], clipping_norm: float, step: float) -> lis
     """Clip rows, each in parts side by side, round them, and add them up, in steps; one that is not finite is zero."""
     limit = clipping_norm / step * (1 - MARGIN)
     largest = np.zeros((len(parts[0]), 1))
-    for part in map(_numbers, parts):
-        np.maximum(largest, np.abs(part).max(axis=1, keepdims=True, initial=0.0), out=largest)
+    for part in parts:
+        ends = (part.amax(dim=1, keepdim=True), -part.amin(dim=1, keepdim=True)) if part.numel() else ()
+        for end in ends:
+            np.maximum(largest, _numbers(end), out=largest)
     finite = np.isfinite(largest)  # what is not a number stays so
     # The square of a direction is neither too large nor too small for float64, whatever the row is.
     unit = np.where(finite & (largest > 0), largest, 1.0)
     square = np.zeros_like(largest)
     totals = []
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # in what is not chosen
-        for part in map(_numbers, parts):
-            square += np.square(part / unit).sum(axis=1, keepdims=True)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # in rows that are not finite, or not clipped
+        for row in map(_numbers, parts):
+            direction = row / unit
+            square += np.square(direction, out=direction).sum(axis=1, keepdims=True)
         length = np.sqrt(square)
         longer = largest / step * length > limit
-        for part in map(_numbers, parts):
-            clipped = np.where(longer, part / unit * (limit / length), part / step)
-            clipped = np.where(finite, clipped, 0.0)
+        divisor, factor = np.where(longer, unit, step), np.where(longer, limit / length, 1.0)
+        for row in map(_numbers, parts):
+            clipped = row / divisor
+            clipped *= factor
+            clipped[~finite[:, 0]] = 0.0
             totals.append(np.rint(clipped, out=clipped).astype(np.int64).sum(axis=0))
     return totals
 

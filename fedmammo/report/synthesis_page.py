@@ -16,8 +16,8 @@ PRIVACY = (
     "away."
 )
 MEASURES = (
-    "Every measure stands beside its value for real images against real images at the same numbers: a value is good "
-    "where the two are alike, not where it is low or high."
+    "Every measure stands beside its value for real images against real images: a value is good where the two are "
+    "alike, not where it is low or high. Distances are to be read with recall, which tells how much variety there is."
 )
 COPIES = (
     "The synthetic images that are nearest to one patient, with their nearest patient ratio: distance to the nearest "

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -104,52 +103,6 @@ def hospitals(shown: Cohort, config: StudyConfig) -> None:
     if len(config.hospitals.seed) > 1:
         out.print(f"draw {config.hospitals.draw}, the first of hospitals.seed: {config.hospitals.seed}")
     table(distances(shown.patients, hospital_of), "distance from all patients together (Jensen-Shannon, 0 to 1)")
-
-
-def comparison(run: Path) -> None:
-    """Print the arms side by side, what joining buys each hospital, and where the results lie."""
-    results = pd.read_csv(run / "results.csv", dtype={"seed": str}, keep_default_na=False, na_values=[""])
-    whole = results[(results["seed"] == "all") & (results["trained_at"] == "all") & (results["tested_at"] == "all")]
-    for setting, part in whole.groupby("setting", sort=False):
-        cells = {
-            (row["metric"], row["arm"]): _estimate(row["value"], row["ci_low"], row["ci_high"], ".3f")
-            for row in part.to_dict("records")
-        }
-        _grid(cells, f"{setting}: all test patients, mean over seeds (95 % interval)", "metric")
-
-    comparisons = pd.read_csv(run / "comparisons.csv", keep_default_na=False, na_values=[""])
-    auroc = comparisons[comparisons["metric"] == "auroc"]
-    for pair, part in auroc.groupby(["setting", "against_setting"], sort=False):
-        setting, against = map(str, pair)
-        arms = setting == against
-        cells = {
-            (row["tested_at"], f"{row['arm']} − {row['against']}" if arms else row["arm"]): _estimate(
-                row["difference"], row["ci_low"], row["ci_high"], "+.3f"
-            )
-            + ("" if pd.isna(row["p"]) else f"\np {row['p']:.3f}")
-            for row in part.to_dict("records")
-        }
-        title = setting if arms else f"{setting} − {against}"
-        _grid(cells, f"{title}: difference in AUROC, paired (p adjusted over hospitals by Holm)", "tested at")
-    promised = whole.drop_duplicates(["arm", "setting"])[["arm", "setting", "epsilon", "delta", "end_to_end"]]
-    if set(promised["setting"]) != {"real"}:
-        delta = promised["delta"].map(lambda value: "" if pd.isna(value) else f"{value:g}")
-        table(promised.assign(delta=delta), "privacy: what a hospital's patients spent at most, and what that covers")
-    out.print(f"{run}: results.csv, comparisons.csv, predictions.csv, rounds.csv, models/", soft_wrap=True)
-
-
-def _grid(cells: dict[tuple[str, str], str], title: str, corner: str) -> None:
-    """Print cells by row and column, in order of appearance."""
-    rows, columns = (list(dict.fromkeys(key[axis] for key in cells)) for axis in (0, 1))
-    frame = pd.DataFrame([[cells.get((row, column), "") for column in columns] for row in rows], columns=columns)
-    frame.insert(0, corner, [row.replace("_", " ") for row in rows])
-    table(frame, title)
-
-
-def _estimate(value: float, low: float, high: float, form: str) -> str:
-    if pd.isna(value):
-        return "undefined"
-    return f"{value:{form}}\n" + ("no interval" if pd.isna(low) else f"({low:{form}}, {high:{form}})")
 
 
 class Progress:

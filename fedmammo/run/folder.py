@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +21,9 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.disk.files import write_tensors, write_text
 from fedmammo.errors import InputError
+from fedmammo.evaluation.evaluate import Evaluation
 from fedmammo.evaluation.predictions import COLUMNS
+from fedmammo.run.dictionary import explained
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training.pretraining import PRETRAINING
 
@@ -28,6 +32,7 @@ ROUND_COLUMNS = (
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
 )  # fmt: skip
 TIMINGS = "timings.csv"
+TABLED = ("unit", "primary", "prevalence", "thresholds")  # keys of evaluation that tables alone depend on
 TABLES = ("rounds", "predictions")  # of each deployment, gathered in the end
 GROW = ("arms", "settings", "seeds")  # of a study's keys, in which a run may grow; the draws of hospitals do, too
 GANS = "generator-*"  # in place of a deployment, where a GAN is trained
@@ -66,10 +71,11 @@ def write_rounds(folder: Path, rows: list[dict[str, Any]]) -> None:
 class RunFolder:
     """The folder of a run.
 
-    `config.yaml`, then for each deployment `deployments/<name>/` (a checkpoint while it runs, its predictions and
-    rounds when it is finished), `models/*.safetensors`, `synthetic/` with the pools of images, `hospitals/<name>/` with
-    each hospital's site file and state; at the end `results.csv`, `comparisons.csv`, `predictions.csv`, `rounds.csv`.
-    `timings.csv` and `run.log` may differ between equal runs.
+    `config.yaml`, then for each deployment `deployments/<name>/` (a checkpoint while it runs, what models scored
+    meanwhile where the study draws curves, its predictions and rounds when it is finished), `models/*.safetensors`,
+    `synthetic/` with the pools of images, `hospitals/<name>/` with each hospital's site file and state; at the end the
+    tables of `Evaluation`, `curves.csv`, `predictions.csv`, `rounds.csv`. `timings.csv` and `run.log` may differ
+    between equal runs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -119,6 +125,8 @@ class RunFolder:
         old, new = before.without_engine(), config.without_engine()
         for study in (old, new):
             study["hospitals"].pop("seed")
+            for key in TABLED:
+                study["evaluation"].pop(key)
         if old["synthesis"] is None:  # new settings may need a source
             old["synthesis"], digests_before["images"] = new["synthesis"], digests.get("images", "")
         differs = sorted(key for key in new if new[key] != old.get(key) and key not in GROW)
@@ -211,6 +219,18 @@ class RunFolder:
         for state in self.path.glob(f"hospitals/*/{deployment.name}"):
             shutil.rmtree(state)
 
+    def keep_scores(self, deployment: Deployment, number: int, predictions: pd.DataFrame) -> None:
+        """Keep what models scored after a round that was not the last, for curves: also of a study that grows later."""
+        write_text(self._scores(deployment, number), predictions[list(COLUMNS)].to_csv(index=False))
+
+    def _scores(self, deployment: Deployment, number: int) -> Path:
+        return self.folder(deployment) / f"scores-{number:05d}.csv"
+
+    def scores(self, deployments: list[Deployment], number: int) -> pd.DataFrame:
+        """Read what `keep_scores` kept of deployments. Raises InputError where a file is not there, or damaged."""
+        tables = (self._predictions(self._scores(deployment, number)) for deployment in deployments)
+        return pd.concat(tables, ignore_index=True)
+
     def complete(self, deployments: list[Deployment]) -> list[Deployment]:
         """Return the finished deployments of those arms and settings of which all deployments are finished."""
         left = {
@@ -248,22 +268,26 @@ class RunFolder:
 
     @staticmethod
     def _predictions(path: Path) -> pd.DataFrame:
-        kinds: dict[str, type] = dict.fromkeys(COLUMNS, str)
-        kinds |= dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float}
+        numbers = dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float}
+        kinds: defaultdict[str, type] = defaultdict(lambda: str, numbers)
         try:
             content = path.read_bytes()
             if not content.endswith(b"\n"):  # its last score may have lost digits
                 raise ValueError("its end is missing")
             table = pd.read_csv(BytesIO(content), dtype=kinds, na_filter=False)
-            return table[list(COLUMNS)]
+            if missing := set(COLUMNS) - set(table):
+                raise ValueError(f"no column {min(missing)}")
+            return table
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: is damaged ({reason}); the run's own command mends it") from error
 
-    def conclude(self, results: pd.DataFrame, comparisons: pd.DataFrame) -> None:
-        """Write the tables of results."""
-        write_text(self.path / "results.csv", results.to_csv(index=False))
-        write_text(self.path / "comparisons.csv", comparisons.to_csv(index=False))
+    def conclude(self, found: Evaluation, curves: pd.DataFrame | None = None) -> None:
+        """Write the tables of results, curves where the study draws them, and what every column means."""
+        tables = {field.name: getattr(found, field.name) for field in fields(found)}
+        for name, table in (tables if curves is None else {**tables, "curves": curves}).items():
+            write_text(self.path / f"{name}.csv", table.to_csv(index=False))
+        write_text(self.path / "columns.csv", explained().to_csv(index=False))
 
 
 def read_config(folder: Path) -> tuple[StudyConfig, dict[str, str]]:

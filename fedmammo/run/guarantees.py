@@ -12,6 +12,7 @@ from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import StudyError
+from fedmammo.evaluation.scoring import READER
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.ledger import spent_in
 from fedmammo.privacy.odometer import ledger_of
@@ -147,5 +148,7 @@ def _all_bounded(pools: pd.DataFrame, deployment: Deployment) -> bool:
 
 def mark(results: pd.DataFrame, by_place: dict[tuple[str, str], Guarantee]) -> pd.DataFrame:
     """Fill the columns epsilon, delta and end_to_end of rows of results."""
-    held = [by_place[place] for place in zip(results["arm"], results["setting"], strict=True)]
+    nobody = Guarantee(np.nan, np.nan, NOBODY)  # a reader learned from no patient here
+    places = zip(results["arm"], results["setting"], strict=True)
+    held = [nobody if place[0] == READER.arm else by_place[place] for place in places]
     return results.assign(**{name: [getattr(one, name) for one in held] for name in Guarantee._fields})

@@ -1,19 +1,34 @@
 """Scores that hospitals answered, as the tidy table that the evaluation reads. Patients appear as pseudonyms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.evaluation import UNITS
 from fedmammo.config.study import StudyConfig
 from fedmammo.evaluation.predictions import COLUMNS, VALIDATION
 from fedmammo.privacy.answer import Answer
-from fedmammo.stages.score import SCORE
+from fedmammo.stages.score import ABOUT, SCORE
 
 
 def tested_split(config: StudyConfig) -> str:
     """Name the tested patients: the cohort's split, or `cross-validation`."""
     return "cross-validation" if config.evaluation.folds else config.evaluation.test
+
+
+def recipes_of(deployments: Iterable[Deployment]) -> dict[tuple[str, str], str]:
+    """Return what each arm and setting trains by, but for its budget, as text that is equal where that is."""
+    alike: dict[str, Any] = {"seed": 0, "draw": 0, "fold": 0, "privacy": None, "scored_every": 0}
+    found: dict[tuple[str, str], str] = {}
+    for one in deployments:
+        place = one.arm_name, one.setting_name
+        if place not in found:
+            alike["setting_name"] = one.setting.kind
+            found[place] = one.model_copy(update=alike).model_dump_json()
+    return found
 
 
 def tabulate(deployment: Deployment, answers: Mapping[str, Answer]) -> pd.DataFrame:
@@ -31,10 +46,10 @@ def tabulate(deployment: Deployment, answers: Mapping[str, Answer]) -> pd.DataFr
                 **deployment.place,
                 "split": [tested if flag else VALIDATION for flag in found["test"].tolist()],
                 "hospital": hospital,
-                "patient": [row.tobytes().hex() for row in found["patient"].numpy()],
-                "image": [row.tobytes().hex() for row in found["image"].numpy()],
+                **{str(unit): [row.tobytes().hex() for row in found[unit].numpy()] for unit in UNITS},
                 "position": position,
                 "label": found["label"].numpy().astype(int),
+                **{column: _texts(found.get(ABOUT + column), len(found["label"])) for column in deployment.about},
             }
         )
         for name, scores in found.items():
@@ -46,4 +61,12 @@ def tabulate(deployment: Deployment, answers: Mapping[str, Answer]) -> pd.DataFr
     predictions = pd.concat(tables, ignore_index=True)
     # By pseudonym, which says nothing: the order of the cohort would tell who comes first in a list of patients.
     order = ["trained_at", "position", "patient", "image"]
-    return predictions.sort_values(order, kind="stable", ignore_index=True)[list(COLUMNS)]
+    shown = [*COLUMNS, *deployment.about]
+    return predictions.sort_values(order, kind="stable", ignore_index=True)[shown]
+
+
+def _texts(rows: Tensor | None, count: int) -> list[str]:
+    """Read texts as hospitals write them; nothing where a hospital tells none."""
+    if rows is None:
+        return [""] * count
+    return [row.tobytes().rstrip(b"\0").decode(errors="replace") for row in rows.numpy()]

@@ -12,9 +12,23 @@ from fedmammo.errors import InputError
 
 # What is not listed is text, hospitals that are called `None` or `007` among it.
 NUMBERS: dict[str, dict[str, type]] = {
-    "results": dict.fromkeys(("value", "ci_low", "ci_high", "prevalence", "epsilon", "delta"), float)
-    | dict.fromkeys(("patients", "images"), int),
-    "comparisons": dict.fromkeys(("difference", "ci_low", "ci_high", "at_least", "p"), float),
+    "verdicts": dict.fromkeys(("difference", "ci_low", "ci_high", "p", "p_holm", "margin"), float)
+    | dict.fromkeys(("patients", "positives"), int),
+    "results": dict.fromkeys(
+        ("value", "ci_low", "ci_high", "median", "lowest", "prevalence", "epsilon", "delta"), float
+    )
+    | dict.fromkeys(("repeats", "patients", "positives", "units"), int),
+    "comparisons": dict.fromkeys(
+        ("difference", "ci_low", "ci_high", "at_least", "p", "p_holm", "median", "q05", "lowest"), float
+    )
+    | dict.fromkeys(("repeats", "patients", "positives"), int),
+    "subgroups": dict.fromkeys(("estimate", "ci_low", "ci_high"), float)
+    | dict.fromkeys(("patients", "positives", "units"), int),
+    "decision_curve": dict.fromkeys(
+        ("threshold", "prevalence", "net_benefit", "ci_low", "ci_high", "treat_all", "treat_none"), float
+    )
+    | dict.fromkeys(("patients", "positives"), int),
+    "curves": {"round": int} | dict.fromkeys(("value", "ci_low", "ci_high"), float),
     "predictions": dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float},
     "rounds": dict.fromkeys(("seed", "draw", "fold", "round", "bytes_up", "bytes_down"), int)
     | dict.fromkeys(("simulated_seconds", "loss", "epsilon_spent"), float),
@@ -37,11 +51,15 @@ class Run:
     study: StudyConfig = field(repr=False)
 
     @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """What the primary comparison says for all patients and at each hospital, in one sentence each."""
+        return self._read("verdicts")
+
+    @cached_property
     def results(self) -> pd.DataFrame:
         """What each model scores: a row for each arm, setting, seed, draw of hospitals, model, place and metric.
 
-        `seed` and `draw` are text, since `all` is one of their values: the mean, with its 95 % interval over patients
-        and seeds.
+        `seed` and `draw` are text, since `all` is one of their values: the mean, with its 95 % interval.
         """
         return self._read("results")
 
@@ -49,6 +67,26 @@ class Run:
     def comparisons(self) -> pd.DataFrame:
         """`arm` in `setting` minus `against` in `against_setting`, paired, with 95 % interval and two-sided p."""
         return self._read("comparisons")
+
+    @cached_property
+    def subgroups(self) -> pd.DataFrame:
+        """The primary metric of each arm, and the primary difference, by the values of columns of the cohort."""
+        return self._read("subgroups")
+
+    @cached_property
+    def decision_curve(self) -> pd.DataFrame:
+        """Net benefit of each arm at thresholds of probability, beside acting on everybody and on nobody."""
+        return self._read("decision_curve")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """The primary metric on all tested patients, by the models as they were after every `evaluation.every` rounds.
+
+        `seed` and `draw` as in `results`. Asking raises InputError where the study has `evaluation.every: 0`.
+        """
+        if not self.study.evaluation.every:
+            raise InputError(f"{self.folder}: the run has no curves; its study says evaluation.every: 0")
+        return self._read("curves")
 
     @cached_property
     def predictions(self) -> pd.DataFrame:

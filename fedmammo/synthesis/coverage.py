@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
+from sklearn.metrics.pairwise import euclidean_distances
 
 NEIGHBOURS = 5
 
@@ -33,7 +33,7 @@ def coverage_of(real: ArrayLike, synthetic: ArrayLike, neighbours: int = NEIGHBO
         neighbours: k.
     """
     real, synthetic = np.asarray(real, dtype=np.float64), np.asarray(synthetic, dtype=np.float64)
-    distances = cdist(real, synthetic)
+    distances = euclidean_distances(real, synthetic)
     in_real_ball = distances < _radii(real, neighbours)[:, None]
     in_synthetic_ball = distances < _radii(synthetic, neighbours)[None, :]
     return Coverage(
@@ -46,4 +46,6 @@ def coverage_of(real: ArrayLike, synthetic: ArrayLike, neighbours: int = NEIGHBO
 
 def _radii(features: NDArray[np.float64], neighbours: int) -> NDArray[np.float64]:
     """Distance of each image to its k-th nearest among the others."""
-    return np.partition(cdist(features, features), neighbours, axis=1)[:, neighbours]  # the image itself is the 0th
+    apart = euclidean_distances(features)  # 0 of each to itself, which is the 0th nearest
+    nearest: NDArray[np.float64] = np.partition(apart, neighbours, axis=1)[:, neighbours]
+    return nearest

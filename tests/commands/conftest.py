@@ -36,7 +36,7 @@ def study(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
         },
         "federation": {"rounds": 8, "local_steps": 3, "strategy": {"name": "FedAvgM"}},
         "engine": {"name": "inline", "device": "cpu", "checkpoint_seconds": 0},
-        "evaluation": {"resamples": 100},
+        "evaluation": {},
     }
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(content))

@@ -26,6 +26,7 @@ BUDGETED = [
     "privacy.secret_seed=1",
     "federation.rounds=3",
     "arms=[local, federated]",
+    "evaluation.every=1",
 ]
 
 
@@ -130,7 +131,7 @@ def light(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
         },
         "federation": {"rounds": 15, "local_steps": 2, "strategy": {"name": "FedAvgM"}},
         "engine": {"name": "ray", "spread": "deployments", "device": "cpu"},
-        "evaluation": {"resamples": 100},
+        "evaluation": {},
         "synthesis": {"source": "phantom", "images": 16},
         "settings": ["real", "pretrained", "real-epsilon-6"],
         "privacy": {"secret_seed": 1},
@@ -180,7 +181,11 @@ def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
     assert "C failed: RefusalError: refused: epsilon 60.0" in said[0]
     assert kept[0] == kept[1]
     results = pd.read_csv(tmp_path / "spread/results.csv")
-    assert set(zip(results["arm"], results["setting"], strict=True)) == {("local", "real"), ("local", "real-epsilon-6")}
+    assert set(zip(results["arm"], results["setting"], strict=True)) == {
+        ("local", "real"),
+        ("local", "real-epsilon-6"),
+        ("reader", "assessment"),
+    }
 
 
 def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails(cluster: str) -> None:

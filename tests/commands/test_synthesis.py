@@ -48,7 +48,7 @@ def test_a_pool_and_its_files_measure_the_same(
     as_pool, as_files = (assess(phantom_config, folder, None, None, 1, quiet) for folder in (pool.folder, files))
     pd.testing.assert_frame_equal(as_pool.table, as_files.table)
     counts = phantom_cohort.manifest["split"].value_counts()
-    assert as_files.table.loc[0, "images"] == counts["test"] < 12  # equal numbers: of the kind that has fewest
+    assert as_files.table.loc[1, "images"] == counts["test"] < 12  # equal numbers: of the kind that has fewest
     assert f"12 synthetic images beside {counts['train']} training and {counts['test']} test" in as_files.note
 
 

@@ -45,6 +45,8 @@ USED: list[tuple[str, Any, set[str]]] = [
     ("hospitals.validation_fraction", 0.3, EVERYTHING),
     ("evaluation.test", "val", EVERYTHING),
     ("evaluation.folds", 2, EVERYTHING),
+    ("evaluation.subgroups", ["view"], EVERYTHING),
+    ("evaluation.every", 1, {"real", "pretrained"}),
     ("privacy.delta", 1e-5, {"private", "both"}),
     ("privacy.clipping_norm", 2.0, {"private", "both"}),
     ("synthesis.images", 16, {"pretrained", "both"}),
@@ -61,7 +63,8 @@ NOT_USED: list[tuple[str, Any]] = [
     ("engine.timeout", 7.0),
     ("engine.spread", "hospitals"),
     ("engine.checkpoint_seconds", 60.0),
-    ("evaluation.resamples", 500),
+    ("evaluation.primary.margin", 0.1),
+    ("evaluation.prevalence", 0.01),
     ("privacy.secret_seed", 7),
     ("arms.local", {"diagnosis.patient_fraction": 0.5}),
 ]
@@ -248,6 +251,16 @@ def test_the_generators_share_of_the_budget(
     source = GAN | {"combine": "discriminator"}
     more = {"synthesis": source, "settings": [setting], "privacy": {"generator_share": share}}
     assert parse(small_study | more, "small").deployment("local", setting).generator_share == expected
+
+
+def test_no_deployment_under_a_budget_is_scored_between_rounds(small_study: dict[str, Any]) -> None:
+    """What hospitals agree to there is the same with curves and without: so are their noise and their ledgers."""
+    more = {"settings": ["real", "real-epsilon-6"], "evaluation": {"every": 2}}
+    config = parse(small_study | more, "small")
+    plain, private = (config.deployment("federated", setting) for setting in ("real", "real-epsilon-6"))
+    assert (plain.scored_every, private.scored_every) == (2, 0)
+    with pytest.raises(ValueError, match="scored_every: under a budget tested patients are scored in the end alone"):
+        Deployment.model_validate(private.model_dump() | {"scored_every": 2})
 
 
 def test_only_a_federation_combines_models(small_study: dict[str, Any]) -> None:

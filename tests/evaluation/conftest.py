@@ -19,7 +19,8 @@ def make_study(
 ) -> pd.DataFrame:
     """Predictions of `patients` test patients with `images` images each, and as many for validation.
 
-    Patients go round the hospitals and folds, and alternate in label within a hospital and fold.
+    Patients go round the hospitals and folds, and alternate in label within a hospital and fold. A patient has one
+    breast with one lesion, of which all images are.
     """
     rng = np.random.default_rng(generator)
     names = [f"H{number}" for number in range(hospitals)]
@@ -44,7 +45,8 @@ def make_study(
         *("hospital", "patient", "image", "label", "score"),
     ]
     table = pd.DataFrame(rows, columns=columns)
-    return table.assign(image=table["patient"] + "-" + table["image"].astype(str))
+    image = table["patient"] + "-" + table["image"].astype(str)
+    return table.assign(image=image, breast=table["patient"] + "-L", lesion=table["patient"] + "-L1")
 
 
 @pytest.fixture(scope="session")

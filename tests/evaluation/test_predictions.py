@@ -15,17 +15,13 @@ def test_models_see_the_same_images_whatever_the_order_of_rows(study: Study) -> 
     arranged = arrange(table, "test")
     shuffled = arrange(table.sample(frac=1, random_state=3), "test")
     assert arranged.patients == shuffled.patients == 24
-    assert arranged.repeats == [(0, 0), (1, 0)]
-    assert sorted(arranged.images) == [((0, 0), 0), ((0, 0), 1), ((1, 0), 0), ((1, 0), 1)]
-    for part, images in arranged.images.items():
-        assert np.array_equal(images.patient, shuffled.images[part].patient)
-        for (series, *trained), model in arranged.models.items():
-            if tuple(trained) == part:
-                assert model.score.shape == images.label.shape
-                assert np.array_equal(model.score, shuffled.models[series, *part].score)
-                assert model.thresholds == shuffled.models[series, *part].thresholds
-    together = np.concatenate([images.patient for images in arranged.images.values()])
-    assert sorted(set(together)) == list(range(24))
+    assert arranged.repeats == [(0, 0), (1, 0)] == list(arranged.images) and arranged.folds == 2
+    for repeat, images in arranged.images.items():
+        assert np.array_equal(images.patient, shuffled.images[repeat].patient)
+        assert sorted(set(images.patient)) == list(range(24)) and set(images.fold) == {0, 1}
+    for key, model in arranged.models.items():
+        assert np.array_equal(model.score, shuffled.models[key].score)
+        assert model.thresholds == shuffled.models[key].thresholds
 
 
 def test_a_score_stays_with_its_image(study: Study) -> None:
@@ -36,8 +32,17 @@ def test_a_score_stays_with_its_image(study: Study) -> None:
     rows = table[(table.arm == "local") & (table.trained_at == "H1") & (table.seed == 1) & (table.split == "test")]
     places = {"least": rows.patient.map(least), "own": rows.image.map(first.score)}
     expected = rows.assign(**places).sort_values(["least", "own"])
-    assert arranged.models[Series("local", "real", "H1"), Repeat(1, 0), 0].score.tolist() == expected.score.tolist()
-    assert arranged.images[Repeat(0, 0), 0].label.tolist() == expected.label.tolist()
+    assert arranged.models[Series("local", "real", "H1"), Repeat(1, 0)].score.tolist() == expected.score.tolist()
+    images = arranged.images[Repeat(0, 0)]
+    assert images.label.tolist() == expected.label.tolist()
+    assert images.names["lesion"].tolist() == expected.lesion.tolist()
+
+
+def test_more_columns_describe_images(study: Study) -> None:
+    table = study().assign(density=lambda rows: rows["patient"].str[-1])
+    images = arrange(table, "test").images[Repeat(0, 0)]
+    assert list(images.about) == ["density"]
+    assert (images.about["density"] == [name[-1] for name in images.names["patient"]]).all()
 
 
 def test_arms_have_an_order_and_the_rest_is_as_it_appears(study: Study) -> None:
@@ -49,15 +54,22 @@ def test_arms_have_an_order_and_the_rest_is_as_it_appears(study: Study) -> None:
 
 
 def test_thresholds_are_of_the_same_model_and_of_validation_only(study: Study) -> None:
-    table = study()
+    table = study(patients=72)
     before = arrange(table, "test").models
     changed = table.copy()
     of_one = (changed.arm == "local") & (changed.trained_at == "H1") & (changed.seed == 0)
     changed.loc[of_one & (changed.split == "validation"), "score"] /= 2
     changed.loc[changed.split == "test", "score"] /= 3
     after = arrange(changed, "test").models
-    differ = {key for key, model in after.items() if model.thresholds != before[key].thresholds}
-    assert differ == {(Series("local", "real", "H1"), Repeat(0, 0), 0)}
+    differ = {key for key, model in after.items() if model[1:] != before[key][1:]}
+    assert differ == {(Series("local", "real", "H1"), Repeat(0, 0))}
+
+
+def test_each_hospital_recalibrates_by_its_own_validation_patients(study: Study) -> None:
+    """A federated model has a line for each hospital, a local one for its own alone."""
+    models = arrange(study(patients=72), "test").models
+    assert set(models[Series("federated", "real", "all"), Repeat(0, 0)].lines) == {(0, "H0"), (0, "H1"), (0, "H2")}
+    assert set(models[Series("local", "real", "H1"), Repeat(0, 0)].lines) == {(0, "H1")}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +83,8 @@ def test_thresholds_are_of_the_same_model_and_of_validation_only(study: Study) -
         ("hospital", "all", "'all' is reserved"),
         ("hospital", "H2", "expected a patient's test images in one hospital"),
         ("fold", 7, "expected a patient's test images in one fold"),
+        ("breast", "p0001-L", "expected a breast of one patient"),
+        ("lesion", "p0001-L1", "expected a lesion of one breast"),
         ("image", "p0000-1", "expected each image once per model"),
         ("label", 1, r"same 48 images and labels as of model \(arm centralized"),
     ],
@@ -83,7 +97,7 @@ def test_a_wrong_row_is_named(study: Study, column: str, value: object, message:
         arrange(table, "test")
     assert "\n" not in str(caught.value)
     if column != "label" or value != 1:
-        assert "seed" in str(caught.value) and "p0000" in str(caught.value)
+        assert "seed" in str(caught.value) and "p000" in str(caught.value)
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -98,12 +112,13 @@ def test_a_missing_split_names_the_ones_that_are_there(study: Study, split: str)
         arrange(study(), split)
 
 
-def test_a_missing_model_is_named(study: Study) -> None:
-    table = study()
+def test_a_missing_model_or_fold_is_named(study: Study) -> None:
+    table = study(folds=2)
     gone = (table.arm == "local") & (table.trained_at == "H2") & (table.seed == 1) & (table.split == "test")
-    with pytest.raises(
-        InputError, match=r"arm local, setting real, trained_at H2, seed 1, draw 0, fold 0.* has 0 images"
-    ):
+    with pytest.raises(InputError, match=r"arm local, setting real, trained_at H2, seed 1, draw 0.* has 0 images"):
+        arrange(table[~gone], "test")
+    gone = (table.fold == 1) & (table.seed == 1) & (table.split == "test")
+    with pytest.raises(InputError, match="seed 1, draw 0, fold 1 has no test images"):
         arrange(table[~gone], "test")
 
 

@@ -5,201 +5,195 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedmammo.evaluation.metrics import METRICS
-from fedmammo.evaluation.predictions import Series
-from fedmammo.evaluation.scoring import score
-from fedmammo.evaluation.statistics import holm, p_value
-from fedmammo.evaluation.tables import compare_runs, comparisons_table, evaluate, results_table
+from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.evaluation.evaluate import Evaluation, Recipes, evaluate
+from fedmammo.evaluation.intervals import FEWEST_PATIENTS, holm
+from fedmammo.evaluation.metrics import metrics_of
+from fedmammo.evaluation.tables import COMPARISONS, RESULTS
 
 Study = Callable[..., pd.DataFrame]
 PAIRS = [("federated", "local"), ("federated", "centralized"), ("centralized", "local")]
+METRICS = len(metrics_of("lesion"))
 
 
-def tables(predictions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    return evaluate(predictions, test_split="test", resamples=200)
+def tables(predictions: pd.DataFrame, recipes: Recipes | None = None, **keys: object) -> Evaluation:
+    return evaluate(predictions, "test", EvaluationConfig.model_validate(keys), recipes)
+
+
+def of_lesions(table: pd.DataFrame, metric: str = "auroc") -> pd.DataFrame:
+    return table[(table["metric"] == metric) & (table["unit"] == "lesion")]
 
 
 @pytest.fixture(scope="module")
-def plain(study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables of the default study."""
-    return tables(study())
+def plain(study: Study) -> Evaluation:
+    """All tables of a study of 60 patients at three hospitals."""
+    return tables(study(patients=60, seeds=3))
 
 
-def test_columns_and_rows(plain: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    """Models: 1 centralised, 3 local, 1 federated, tested at 4 places, and the local summary at 1: 21 places.
+def test_columns_and_rows(plain: Evaluation) -> None:
+    """Models: 1 centralised, 3 local, 1 federated. At `all` each and the local summary have all metrics: 6. At a
+    hospital centralised, federated and its own have all, the two others AUROC (of four units) alone.
 
-    Times 8 metrics, times 2 seeds and `all`. Comparisons: 8 metrics, 3 pairs, 4 places.
+    Times 3 seeds and `all`. Comparisons: all metrics, 3 pairs, 4 places.
     """
-    results, comparisons = plain
-    assert ",".join(results) == (
-        "arm,setting,seed,draw,trained_at,tested_at,split,metric,value,ci_low,ci_high,patients,images,prevalence,"
-        "epsilon,delta,end_to_end,note"
-    )
-    columns = "metric,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,at_least,p"
-    assert ",".join(comparisons) == columns
-    assert len(results) == 21 * len(METRICS) * 3
-    assert len(comparisons) == len(METRICS) * len(PAIRS) * 4
-    assert list(results["arm"].unique()) == ["centralized", "local", "federated"]
-    assert list(results["seed"].unique()) == ["0", "1", "all"]
-    local = results[results["arm"] == "local"]
+    assert list(plain.results) == RESULTS and list(plain.comparisons) == COMPARISONS
+    assert len(plain.results) == (6 * METRICS + 3 * (3 * METRICS + 2 * 4)) * 4
+    assert len(plain.comparisons) == METRICS * len(PAIRS) * 4
+    assert list(plain.results["arm"].unique()) == ["centralized", "local", "federated"]
+    assert list(plain.results["seed"].unique()) == ["0", "1", "2", "all"]
+    local = plain.results[plain.results["arm"] == "local"]
     assert list(local["trained_at"].unique()) == ["all", "H0", "H1", "H2"]
     assert list(local["tested_at"][local["trained_at"] == "all"].unique()) == ["all"]
-    assert set(results["split"]) == {"test"} and results[["epsilon", "delta"]].isna().all(axis=None)
-    assert not results.duplicated(["arm", "setting", "seed", "trained_at", "tested_at", "metric"]).any()
+    key = ["arm", "setting", "seed", "trained_at", "tested_at", "unit", "metric"]
+    assert not plain.results.duplicated(key).any()
 
 
-def test_intervals_only_over_all_seeds_and_around_the_value(study: Study) -> None:
-    results, _ = tables(study(patients=60))
-    single = results[results["seed"] != "all"]
-    assert single[["ci_low", "ci_high"]].isna().all(axis=None) and single["value"].notna().all()
-    mean = results[(results["seed"] == "all") & (results["metric"] == "auroc")]
-    assert ((mean["ci_low"] <= mean["value"]) & (mean["value"] <= mean["ci_high"])).all()
+def test_intervals_only_over_all_seeds_and_around_the_value(plain: Evaluation) -> None:
+    results = plain.results
+    assert results.loc[results["seed"] != "all", ["ci_low", "ci_high", "median"]].isna().all(axis=None)
+    mean = of_lesions(results[results["seed"] == "all"])
+    assert ((mean["ci_low"] <= mean["value"]) & (mean["value"] <= mean["ci_high"])).sum() == len(mean)
+    assert set(mean["repeats"]) == {3}
 
 
-def test_who_was_tested(plain: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    """24 patients with 2 images over 3 hospitals, every second patient of a hospital malignant."""
-    results, _ = plain
-    at_all = results[results["tested_at"] == "all"]
-    at_one = results[results["tested_at"] == "H2"]
-    assert set(at_all["patients"]) == {24} and set(at_all["images"]) == {48}
-    assert set(at_one["patients"]) == {8} and set(at_one["images"]) == {16}
+def test_who_was_tested(plain: Evaluation) -> None:
+    """60 patients with 2 images of one lesion over 3 hospitals, every second patient of a hospital malignant."""
+    results = plain.results
+    at_all, at_one = (results[results["tested_at"] == place] for place in ("all", "H2"))
+    assert set(at_all["patients"]) == {60} and set(at_all["positives"]) == {30}
+    assert set(at_one["patients"]) == {20} and set(at_one["positives"]) == {10}
+    units = at_all.groupby("unit")["units"].unique().map(list).to_dict()
+    assert units == {"image": [120], "lesion": [60], "breast": [60], "patient": [60]}
     assert set(results["prevalence"]) == {0.5}
 
 
-def test_the_tables_agree_with_each_other_and_with_themselves(
-    study: Study, plain: tuple[pd.DataFrame, pd.DataFrame]
-) -> None:
-    predictions = study()
-    results, comparisons = plain
-    pd.testing.assert_frame_equal(results, results_table(predictions, test_split="test", resamples=200))
-    pd.testing.assert_frame_equal(comparisons, comparisons_table(predictions, test_split="test", resamples=200))
-    means = results[results["seed"] == "all"].set_index(["arm", "trained_at", "tested_at", "metric"])["value"]
-    for row in comparisons.itertuples():
+def test_the_tables_agree(plain: Evaluation) -> None:
+    """A difference is that of two values, a verdict's numbers are those of its comparison."""
+    means = plain.results[plain.results["seed"] == "all"]
+    means = means.set_index(["arm", "trained_at", "tested_at", "unit", "metric"])["value"]
+    for row in plain.comparisons.itertuples():
         arm, against = (
-            means[one, row.tested_at if one == "local" else "all", row.tested_at, row.metric]
+            means[one, row.tested_at if one == "local" else "all", row.tested_at, row.unit, row.metric]
             for one in (row.arm, row.against)
         )
-        assert row.difference == pytest.approx(arm - against, abs=1e-12)
+        assert row.difference == pytest.approx(arm - against, abs=1e-12, nan_ok=True)
+    primary = plain.comparisons[plain.comparisons["role"] != "secondary"]
+    known = primary[primary["ci_low"].notna()]
+    assert known["difference"].tolist() == plain.verdicts["difference"].dropna().tolist()
 
 
-def test_a_csv_reads_back_as_it_was(plain: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path) -> None:
-    results, _ = plain
-    results.to_csv(tmp_path / "results.csv", index=False)
+def test_one_comparison_is_primary_and_one_family_is_adjusted(study: Study) -> None:
+    """AUROC per lesion, federated - local: at `all`, then at hospitals, whose p alone are adjusted."""
+    plain = tables(study(patients=60, seeds=1))
+    roles = plain.comparisons["role"].tolist()
+    assert roles == ["primary"] + ["primary at a hospital"] * 3 + ["secondary"] * (len(roles) - 4)
+    family = plain.comparisons[1:4]
+    assert set(family["arm"] + family["against"] + family["metric"] + family["unit"]) == {"federatedlocalauroclesion"}
+    assert family["p_holm"].tolist() == pytest.approx(holm(family["p"].to_numpy()).tolist())
+    assert plain.comparisons.drop(family.index)["p_holm"].isna().all()
+
+
+def test_another_primary_comparison(study: Study) -> None:
+    keys = {"metric": "auprc", "arm": "centralized", "against": "local", "margin": 0.1}
+    found = tables(study(patients=60), primary=keys, unit="image")
+    first = found.comparisons.iloc[0]
+    assert first[["role", "metric", "unit", "arm"]].tolist() == ["primary", "auprc", "image", "centralized"]
+    assert set(found.verdicts["margin"]) == {0.1} and len(found.verdicts) == 4
+
+
+def test_a_csv_reads_back_as_it_was(plain: Evaluation, tmp_path: Path) -> None:
+    plain.results.to_csv(tmp_path / "results.csv", index=False)
     again = pd.read_csv(tmp_path / "results.csv", keep_default_na=False, na_values={"value": [""]})
-    assert again["seed"].tolist() == results["seed"].tolist()
-    assert again["value"].tolist() == results["value"].tolist()
+    assert again["seed"].tolist() == plain.results["seed"].tolist()
+    assert np.array_equal(again["value"], plain.results["value"], equal_nan=True)
 
 
-def test_identical_arms_do_not_differ(study: Study) -> None:
-    """Federated and every local model score as the centralised one: differences 0, intervals 0, p 1."""
-    one = study(arms=("centralized",))
-    hospitals = one["hospital"].unique()
+def test_identical_arms_do_not_differ_and_nothing_is_claimed(study: Study) -> None:
+    """Federated and every local model score as the centralised one: differences 0, and nothing varies."""
+    one = study(arms=("centralized",), patients=60)
     local = [
         one.assign(arm="local", trained_at=own, hospital=one["hospital"].where(one["split"] == "test", own))
-        for own in hospitals
+        for own in one["hospital"].unique()
     ]
-    _, comparisons = tables(pd.concat([one, one.assign(arm="federated"), *local]))
-    assert len(comparisons) == len(METRICS) * 3 * 4
-    assert (comparisons[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
-    assert (comparisons["p"] == 1).all()
+    found = tables(pd.concat([one, one.assign(arm="federated"), *local])).comparisons
+    ranks = found[~found["metric"].str.endswith("recalibrated") & ~found["metric"].str.contains("error")]
+    assert (ranks["difference"].abs() < 1e-12).all() and len(ranks) == (METRICS - 5) * 3 * 4
+    assert ranks[["ci_low", "p"]].isna().all(axis=None)
+    curve = ranks["metric"] == "sensitivity_at_90_specificity"  # too few benign ones for its interval
+    assert set(ranks.loc[~curve, "note"]) == {"no interval: nothing varies"}
 
 
 def test_a_clear_difference_is_found_with_its_sign(study: Study) -> None:
     """Federated scores are the labels softened, local ones are noise: joining buys every hospital AUROC."""
-    table = study(patients=90)
-    better = np.where(table["label"] == 1, 0.9, 0.1) + np.linspace(-0.05, 0.05, len(table))
+    table = study(patients=90, seeds=1)
+    better = np.clip(np.where(table["label"] == 1, 0.7, 0.3) + np.linspace(-0.25, 0.25, len(table)), 0, 1)
     table["score"] = np.where(table["arm"] == "federated", better, table["score"])
     noise = np.random.default_rng(0).random(len(table))
     table["score"] = np.where(table["arm"] == "local", noise, table["score"])
-    _, comparisons = tables(table)
-    found = comparisons[(comparisons["metric"] == "auroc") & (comparisons["against"] == "local")]
-    found = found[found["arm"] == "federated"]
-    assert (found["ci_low"] > 0).all() and (found["p"] < 0.05).all()
-    brier = comparisons[(comparisons["metric"] == "brier") & (comparisons["arm"] == "federated")]
-    assert (brier["ci_high"] < 0).all()
+    found = tables(table)
+    assert (found.verdicts["verdict"] == "superior").all() and (found.verdicts["p_holm"].dropna() < 0.05).all()
+    comparisons = of_lesions(found.comparisons, "brier")
+    joined = comparisons[(comparisons["arm"] == "federated") & (comparisons["against"] == "local")]
+    assert (joined["ci_high"] < 0).all() and set(joined["better"]) == {"lower"}
 
 
-def test_holm_over_hospitals_and_not_over_all(study: Study) -> None:
-    """The raw p come from the resamples themselves; only those of the three hospitals are adjusted."""
-    table = study(patients=60)
-    _, comparisons = tables(table)
-    chosen = (comparisons["metric"] == "auroc") & (comparisons["arm"] == "federated")
-    family = comparisons[chosen & (comparisons["against"] == "centralized")].set_index("tested_at")["p"]
-    estimates = score(table, test_split="test", resamples=200).estimates
-    raw = {}
-    for place in ("all", "H0", "H1", "H2"):
-        federated, centralized = (
-            estimates[Series(arm, "real", "all"), place, "auroc"].resampled for arm in ("federated", "centralized")
-        )
-        raw[place] = p_value(federated - centralized)
-    adjusted = holm(np.array([raw["H0"], raw["H1"], raw["H2"]]))
-    assert family[["H0", "H1", "H2"]].tolist() == pytest.approx(adjusted.tolist())
-    assert family["all"] == pytest.approx(raw["all"])
-    assert adjusted.tolist() != [raw["H0"], raw["H1"], raw["H2"]]
-
-
-def test_a_hospital_with_one_class_stays_empty_with_a_reason(study: Study) -> None:
-    """H1's test patients are all benign: its AUROC is empty, its p too, and Holm counts two hospitals."""
-    table = study()
-    benign = ~((table["hospital"] == "H1") & (table["split"] == "test") & (table["label"] == 1))
-    results, comparisons = tables(table[benign])
-    at_h1 = results[results["tested_at"] == "H1"].set_index(["arm", "seed", "trained_at", "metric"])
-    empty = at_h1.loc[("centralized", "all", "all", "auroc")]
-    assert np.isnan(empty["value"]) and np.isnan(empty["ci_low"]) and empty["note"] == "no malignant image tested"
-    assert empty["prevalence"] == 0
-    assert at_h1.loc[("centralized", "all", "all", "brier"), "value"] > 0
-    family = comparisons[(comparisons["metric"] == "auroc") & (comparisons["arm"] == "centralized")]
-    family = family.set_index("tested_at")
-    assert family.loc["H1", ["difference", "ci_low", "ci_high", "p"]].isna().all()
-    assert family.loc[["all", "H0", "H2"], "p"].between(0, 1).all()
+def test_a_hospital_with_too_few_of_a_class_gets_no_interval_and_says_why(study: Study) -> None:
+    """H1's test patients are all benign: its AUROC is empty. H2 has nine malignant ones: a value, no interval."""
+    table = study(patients=72, seeds=1)
+    test = table["split"] == "test"
+    table = table[~((table["hospital"] == "H1") & test & (table["label"] == 1))]
+    malignant = sorted(table.loc[(table["hospital"] == "H2") & test & (table["label"] == 1), "patient"].unique())
+    assert len(malignant) == 12
+    found = tables(table[~table["patient"].isin(malignant[FEWEST_PATIENTS - 1 :])])
+    rows = of_lesions(found.results[found.results["seed"] == "all"])
+    rows = rows[rows["arm"] == "centralized"].set_index("tested_at")
+    assert np.isnan(rows.loc["H1", "value"]) and rows.loc["H1", "note"] == "nobody malignant tested"
+    assert rows.loc["H2", "value"] > 0 and np.isnan(rows.loc["H2", "ci_low"])
+    assert rows.loc["H2", "note"] == "no interval: fewer than 10 patients of a class"
+    verdicts = found.verdicts.set_index("tested_at")
+    assert verdicts.loc[["H1", "H2"], "verdict"].tolist() == ["not assessable"] * 2
+    assert verdicts.loc[["H1", "H2"], "p_holm"].isna().all() and verdicts.loc["H0", "p_holm"] == verdicts.loc["H0", "p"]
 
 
 def test_only_the_arms_that_were_run(study: Study) -> None:
-    _, comparisons = tables(study(arms=("federated", "centralized")))
-    assert set(zip(comparisons["arm"], comparisons["against"], strict=True)) == {("federated", "centralized")}
-    results, none = tables(study(arms=("local",)))
-    assert len(none) == 0 and list(none)[-1] == "p" and set(results["arm"]) == {"local"}
+    found = tables(study(arms=("federated", "centralized")))
+    pairs = set(zip(found.comparisons["arm"], found.comparisons["against"], strict=True))
+    assert pairs == {("federated", "centralized")} and len(found.verdicts) == 0
+    alone = tables(study(arms=("local",)))
+    assert len(alone.comparisons) == 0 and list(alone.comparisons) == COMPARISONS
+    assert set(alone.results["arm"]) == {"local"}
 
 
 def test_settings_are_compared_within_an_arm(study: Study) -> None:
-    """Each of an arm's settings minus `real`, local at a hospital its own model; arms only within a setting.
-
-    Values are those of results.csv: at `all` the local arm's is its summary there.
-    """
+    """Each of an arm's settings minus `real`, local at a hospital its own model; arms only within a setting."""
     settings = ("pretrained", "real", "synthetic")
     table = pd.concat([study(seeds=1, generator=at).assign(setting=one) for at, one in enumerate(settings)])
-    results, comparisons = tables(table)
-    means = results[results["seed"] == "all"].set_index(["arm", "setting", "trained_at", "tested_at", "metric"])[
-        "value"
-    ]
+    comparisons = tables(table).comparisons
     arms = comparisons["arm"] == comparisons["against"]
     assert (comparisons.loc[~arms, "setting"] == comparisons.loc[~arms, "against_setting"]).all()
     within = comparisons[arms]
     assert set(within["setting"]) == {"pretrained", "synthetic"} and set(within["against_setting"]) == {"real"}
-    assert len(within) == len(METRICS) * 3 * 2 * 4
-    for row in within.itertuples():
-        trained_at = row.tested_at if row.arm == "local" else "all"
-        one, real = (
-            means[row.arm, which, trained_at, row.tested_at, row.metric] for which in (row.setting, row.against_setting)
-        )
-        assert row.difference == pytest.approx(one - real, abs=1e-12)
+    assert len(within) == METRICS * 3 * 2 * 4
 
 
-def test_another_cohort_whose_hospitals_trained_nothing(study: Study) -> None:
-    """Scored elsewhere, a local model has no hospital of its own: only the rows at `all` compare with local."""
-    table = study()
-    table.loc[table["split"] == "test", "hospital"] = "elsewhere"
-    results, comparisons = tables(table)
-    assert list(results["tested_at"].unique()) == ["all", "elsewhere"]
-    against_local = comparisons[comparisons["against"] == "local"]
-    assert set(against_local["tested_at"]) == {"all"}
-    assert set(comparisons["tested_at"]) == {"all", "elsewhere"}
+def test_a_budgets_cost_is_told_by_the_same_recipe_alone(study: Study) -> None:
+    """`real` has another rate than `real-epsilon-6`, `real-as-epsilon-6` the same: that pair alone is compared."""
+    settings = ("real", "real-epsilon-6", "real-as-epsilon-6")
+    parts = [study(seeds=1, generator=at, arms=("federated",)).assign(setting=one) for at, one in enumerate(settings)]
+    recipes = {("federated", one): "slow" if one == "real" else "fast" for one in settings}
+    comparisons = tables(pd.concat(parts), recipes).comparisons
+    assert set(zip(comparisons["setting"], comparisons["against_setting"], strict=True)) == {settings[1:]}
+    assert tables(pd.concat(parts[:2]), recipes).comparisons.empty
 
 
-def test_folds_of_a_small_cohort(study: Study) -> None:
-    results, _ = tables(study(folds=2, patients=48))
-    assert set(results["patients"][results["tested_at"] == "all"]) == {48}
-    assert (results["note"][(results["metric"] == "brier")] == "").all()
+def test_the_reader_is_compared_and_has_no_probabilities(study: Study) -> None:
+    table = study(patients=60, seeds=1)
+    luck = np.random.default_rng(0).integers(0, 2, len(table))
+    found = tables(table.assign(assessment=(2 + table["label"] + luck).astype(str)))
+    reader = found.results[found.results["arm"] == "reader"]
+    assert set(reader["metric"]) == {"auroc"} and set(reader["setting"]) == {"assessment"}
+    rows = of_lesions(found.comparisons[found.comparisons["against"] == "reader"])
+    assert set(rows["arm"]) == {"centralized", "local", "federated"} and set(rows["role"]) == {"secondary"}
 
 
 def test_hospitals_drawn_anew(study: Study) -> None:
@@ -207,39 +201,33 @@ def test_hospitals_drawn_anew(study: Study) -> None:
 
     The second draw moves every patient one hospital on; models and scores stay, so that at `all` nothing changes.
     """
-    once = study(hospitals=2, patients=16, seeds=1, arms=("centralized",))
+    once = study(hospitals=2, patients=40, seeds=1, arms=("centralized",))
     moved = once.assign(draw=1, hospital=once["hospital"].map({"H0": "H1", "H1": "H0"}))
-    results = results_table(pd.concat([once, moved]), test_split="test", resamples=100)
-    auroc = results[results["metric"] == "auroc"].set_index(["draw", "tested_at"])["value"]
-    assert list(results["draw"].unique()) == ["0", "1", "all"]
+    rows = of_lesions(tables(pd.concat([once, moved])).results)
+    auroc = rows.set_index(["draw", "tested_at"])["value"]
+    assert list(rows["draw"].unique()) == ["0", "1", "all"]
     assert auroc["0", "H0"] == auroc["1", "H1"] != auroc["0", "H1"]
     assert auroc["all", "H0"] == pytest.approx((auroc["0", "H0"] + auroc["1", "H0"]) / 2, abs=1e-12)
     assert auroc["all", "all"] == auroc["0", "all"]
-    assert set(results["patients"]) == {16, 8}
+    assert set(rows["patients"]) == {40, 20}
+    whole = rows[(rows["draw"] == "all") & (rows["tested_at"] == "H0")].iloc[0]
+    assert whole["note"] == "no interval: fewer than 20 draws of hospitals; each stands in its own row"
+    assert whole["lowest"] == min(auroc["0", "H0"], auroc["1", "H0"])
 
 
-def test_two_runs_are_compared_on_the_hospitals_of_the_first(study: Study) -> None:
-    """The other run dealt the same patients to other hospitals, and kept other ones for validation; each difference is
-    that of the two auroc values.
-    """
-    first = study(hospitals=2, patients=16, seeds=2)
-    other = study(hospitals=2, patients=16, seeds=2, generator=1)
-    moved = other.assign(hospital="elsewhere", patient=other["patient"].str.replace("v", "w"))
-    table = compare_runs(first, moved, test_split="test", resamples=100)
-    assert set(table["arm"]) == {"centralized", "federated"} and set(table["tested_at"]) == {"all", "H0", "H1"}
-    values = [
-        results_table(run, test_split="test", resamples=100)
-        .query("arm == 'federated' and seed == 'all' and trained_at == 'all'")
-        .set_index(["tested_at", "metric"])["value"]
-        for run in (first, other)
-    ]
-    expected = (values[0] - values[1]).dropna()
-    found = table[table["arm"] == "federated"].set_index(["tested_at", "metric"])["difference"]
-    pd.testing.assert_series_equal(found.dropna().sort_index(), expected.sort_index(), check_names=False)
+def test_another_cohort_whose_hospitals_trained_nothing(study: Study) -> None:
+    """Scored elsewhere, a local model has no hospital of its own: only the rows at `all` compare with local."""
+    table = study()
+    table.loc[table["split"] == "test", "hospital"] = "elsewhere"
+    found = tables(table)
+    assert list(found.results["tested_at"].unique()) == ["all", "elsewhere"]
+    against_local = found.comparisons[found.comparisons["against"] == "local"]
+    assert set(against_local["tested_at"]) == {"all"}
+    assert set(found.comparisons["tested_at"]) == {"all", "elsewhere"}
 
 
-def test_a_run_does_not_differ_from_itself(study: Study) -> None:
-    table = compare_runs(study(), study(), test_split="test", resamples=100)
-    defined = table.dropna()
-    assert len(defined) > 20
-    assert (defined[["difference", "ci_low", "ci_high"]] == 0).all(axis=None) and (defined["p"] == 1).all()
+def test_recall_is_told_at_a_declared_prevalence_alone(study: Study, plain: Evaluation) -> None:
+    assert not {"recall_rate", "ppv", "npv"} & set(plain.results["metric"])
+    found = of_lesions(tables(study(patients=60), prevalence=0.01).results, "ppv")
+    whole = found[(found["seed"] == "all") & (found["tested_at"] == "all") & (found["arm"] == "centralized")]
+    assert 0.01 < whole["value"].item() < 0.2

@@ -120,7 +120,8 @@ def test_a_study_tells_what_its_ledgers_say(finished: Path) -> None:
     spent = ledgers(finished)[0][-1]["epsilon"]["0.0001"]
     results = pd.read_csv(finished / "results.csv").groupby("setting").first()
     assert results["epsilon"]["real-epsilon-6"] == pytest.approx(spent, rel=1e-9) and 5.9 < spent <= 6
-    assert results["end_to_end"].to_dict() == {"real": "none", "real-epsilon-6": "none"}
+    expected = {"real": "none", "real-epsilon-6": "none", "assessment": "no patient"}  # the reader's
+    assert results["end_to_end"].to_dict() == expected
     rounds = pd.read_csv(finished / "rounds.csv").query("setting == 'real-epsilon-6'")
     assert rounds["epsilon_spent"].tolist() == pytest.approx(
         3 * [ledgers(finished)[0][0]["epsilon"]["0.0001"]] + 3 * [spent]
@@ -194,7 +195,7 @@ def test_a_server_that_deviates_is_refused_by_every_hospital(
     (statuses,) = seen
     assert len(statuses) == 3 and all(reason in status for status in statuses.values())
     assert ledgers(tmp_path / "run") == [[], [], []]
-    assert set(pd.read_csv(tmp_path / "run/results.csv")["setting"]) == {"real"}
+    assert set(pd.read_csv(tmp_path / "run/results.csv")["setting"]) == {"real", "assessment"}
 
 
 def test_others_do_not_go_on_without_a_hospital_that_refuses(config: StudyConfig, tmp_path: Path) -> None:

@@ -214,6 +214,45 @@ def test_trap_19_only_models_are_scored_and_only_where_rows_may_leave(deploy: De
         one.score(0, a=one.model)
 
 
+def test_trap_19_a_real_hospital_scores_nobody_between_rounds_under_a_budget(deploy: Deploy) -> None:
+    """In the end alone; what is refused is not computed, and nobody is written down as shown."""
+    one = deploy(real={}, evaluation={"every": 1})
+    approved(one).agree(0)
+    before = one.files(0)
+    for number in (1, 2, 3):
+        with pytest.raises(
+            RefusalError, match=r"^refused: under a budget .* in the end alone; take evaluation\.every: 0$"
+        ):
+            one.ask(0, Job("score", one.deployment.digest, number), {"model/all": one.model})
+    assert one.files(0) == before
+    assert shown_in(one.score(0, all=one.model)) == set(one.held["hospital-1"].shown)
+    text = altered(one.deployment, scored_every=1)
+    with pytest.raises(RefusalError, match=r"^refused: not a deployment that is understood here$"):
+        one.ask(0, Job("declare", one.deployment.digest), text=text)
+
+
+def test_trap_19_between_rounds_a_hospital_scores_after_those_alone_that_were_agreed_to(deploy: Deploy) -> None:
+    """Of five, after rounds 2 and 4; each shows the same patients, noted once. A simulation may ask as it likes."""
+    one = deploy(real={}, **BOTH, evaluation={"every": 2}, federation={"rounds": 5})
+    plain = one.of("real")
+    approved(one, plain).declare(0, plain)
+    one.ask(0, Job("features", plain.digest, 1))
+    before = one.files(0)
+    for number in (1, 3, 5, 6):
+        with pytest.raises(RefusalError, match=rf"^refused: scores after round {number} were not agreed to$"):
+            one.ask(0, Job("score", plain.digest, number), {"model/all": one.model})
+    assert one.files(0) == before
+    after = {}
+    for number in (2, 4, 0):
+        answer = one.ask(0, Job("score", plain.digest, number), {"model/all": one.model})
+        assert shown_in(answer) == set(one.site(0).holder(plain).shown)
+        after[number] = one.files(0)
+    assert after[2] != before and after[2] == after[4] == after[0]
+    simulated = deploy("simulated", evaluation={"every": 2})
+    simulated.agree(0)
+    assert simulated.ask(0, Job("score", simulated.deployment.digest, 1), {"model/all": one.model}).tensors
+
+
 # 20
 
 

@@ -1,6 +1,5 @@
 """What the terminal shows; a capture is no terminal, so that progress shows what went wrong and nothing else."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import parse
-from fedmammo.evaluation.tables import COMPARISONS, RESULTS
 from fedmammo.federation.server import event_of
 from fedmammo.federation.spread import FINISHED
 from fedmammo.report import terminal
@@ -56,68 +54,6 @@ def test_hospitals_are_shown_split_by_split(
     assert shown.index("who holds what: train") < shown.index("who holds what: test")
     assert "hospital-1 hospital-2 hospital-3" in shown
     assert "patients 7 7 6" in shown
-
-
-def write_tables(folder: Path, results: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> None:
-    pd.DataFrame(results, columns=RESULTS).to_csv(folder / "results.csv", index=False)
-    pd.DataFrame(comparisons, columns=COMPARISONS).to_csv(folder / "comparisons.csv", index=False)
-
-
-def test_arms_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An estimate with its interval, one without, and none at all; other seeds and places are not shown."""
-    whole = {"setting": "real", "seed": "all", "trained_at": "all", "tested_at": "all", "metric": "auroc"}
-    write_tables(
-        tmp_path,
-        [
-            {**whole, "arm": "centralized", "value": 0.8, "ci_low": 0.75, "ci_high": 0.8555},
-            {**whole, "arm": "federated", "value": 0.7},
-            {**whole, "arm": "local", "note": "no malignant image tested"},
-            {**whole, "arm": "local", "seed": "0", "value": 0.111},
-            {**whole, "arm": "local", "tested_at": "NA", "value": 0.222},
-        ],
-        [
-            {"metric": "auroc", "arm": "federated", "against": "local", "setting": "real", "against_setting": "real",
-             "tested_at": "NA", "difference": 0.1, "ci_low": -0.05, "ci_high": 0.25, "p": 0.0421},
-            {"metric": "brier", "arm": "federated", "against": "local", "setting": "real", "against_setting": "real",
-             "tested_at": "all", "difference": 0.333, "ci_low": 0.3, "ci_high": 0.4, "p": 0.5},
-            {"metric": "auroc", "arm": "local", "against": "local", "setting": "pretrained", "against_setting": "real",
-             "tested_at": "all", "difference": 0.2, "ci_low": 0.1, "ci_high": 0.3, "p": 0.001},
-        ],
-    )  # fmt: skip
-    terminal.comparison(tmp_path)
-    lines = capsys.readouterr().out.splitlines()
-    shown = " ".join(" ".join(lines).split())
-    assert "metric centralized federated local" in shown
-    assert "auroc 0.800 0.700 undefined (0.750, 0.856) no interval" in shown
-    assert "tested at federated − local" in shown
-    assert "NA +0.100 (-0.050, +0.250) p 0.042" in shown
-    assert "pretrained − real: difference in AUROC" in shown
-    assert "tested at local" in shown and "all +0.200 (+0.100, +0.300) p 0.001" in shown
-    assert not any(hidden in shown for hidden in ("0.111", "0.222", "0.333", "guarantee"))
-    assert lines[-1].startswith(f"{tmp_path}: results.csv")
-
-
-def test_one_arm_has_nothing_to_be_compared_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = {"setting": "real", "seed": "all", "trained_at": "all", "tested_at": "all", "metric": "auroc"}
-    write_tables(tmp_path, [{**whole, "arm": "local", "value": 0.5, "ci_low": 0.5, "ci_high": 0.5}], [])
-    terminal.comparison(tmp_path)
-    assert "difference" not in capsys.readouterr().out
-
-
-def test_what_a_run_guarantees_is_said_unless_it_learned_from_patients_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = {"arm": "local", "seed": "all", "trained_at": "all", "tested_at": "all", "metric": "auroc"}
-    scored = {**whole, "value": 0.5, "ci_low": 0.5, "ci_high": 0.5, "delta": 1e-4}
-    real = {**scored, "setting": "real", "delta": None, "end_to_end": "none"}
-    private = {**scored, "setting": "pretrained-epsilon-6", "epsilon": 5.99, "end_to_end": "none"}
-    write_tables(tmp_path, [real], [])
-    terminal.comparison(tmp_path)
-    assert "privacy" not in capsys.readouterr().out
-    write_tables(tmp_path, [real, private], [])
-    terminal.comparison(tmp_path)
-    lines = capsys.readouterr().out.splitlines()
-    assert ["local", "pretrained-epsilon-6", "5.990", "0.0001", "none"] in [line.split() for line in lines]
 
 
 def test_progress_names_the_hospital_that_failed(

@@ -131,7 +131,7 @@ def test_whoever_waited_looks_again(
 
 def predictions(deployment: Deployment, score: float) -> pd.DataFrame:
     """One image, whose pseudonyms look like numbers."""
-    row = [*deployment.place.values(), "NA", "test", "NA", "0000000000000001", "1e5", 1, score]
+    row = [*deployment.place.values(), "NA", "test", "NA", "0000000000000001", "1e4", "007", "1e5", 1, score]
     return pd.DataFrame([row], columns=list(COLUMNS))
 
 

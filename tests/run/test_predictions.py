@@ -30,6 +30,8 @@ def answer(cohort: Cohort, rows: list[int], tested: list[int], **scores: list[fl
     return Answer(
         {
             "patient": pseudonyms("patient"),
+            "breast": pseudonyms("patient"),
+            "lesion": pseudonyms("patient"),
             "image": pseudonyms("image"),
             "test": torch.tensor(tested, dtype=torch.uint8),
             "label": torch.from_numpy(labels),
@@ -50,7 +52,10 @@ def test_one_row_per_model_and_image(phantom_cohort: Cohort, small_study: dict[s
         {
             "hospital": ["Z", "Z", "I"],
             "split": ["cross-validation", "validation", "cross-validation"],
-            "patient": [phantom_cohort.pseudonym("patient", name) for name in images["patient"]],
+            **{
+                unit: [phantom_cohort.pseudonym("patient", name) for name in images["patient"]]
+                for unit in ("patient", "breast", "lesion")
+            },
             "image": [phantom_cohort.pseudonym("image", name) for name in images["image"]],
             "label": images["malignant"].astype(int).to_numpy(),
         }
@@ -66,7 +71,10 @@ def test_one_row_per_model_and_image(phantom_cohort: Cohort, small_study: dict[s
     ).assign(arm="centralized", setting="real", seed=7, draw=0, fold=2)
     config = parse(small_study | {"evaluation": {"folds": 3}}, "small")
     table = tabulate(config.deployment("centralized", "real", 7, 0, 2), answers)
-    pd.testing.assert_frame_equal(table, expected[list(predictions.COLUMNS)], check_exact=True)
+    assert (table[[column for column in table if column not in predictions.COLUMNS]] == "").all(axis=None)  # untold
+    pd.testing.assert_frame_equal(
+        table[list(predictions.COLUMNS)], expected[list(predictions.COLUMNS)], check_exact=True
+    )
     assert not set(table["patient"]) & set(phantom_cohort.manifest["patient"])
 
 

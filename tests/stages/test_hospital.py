@@ -158,12 +158,15 @@ def test_scores_of_every_model_on_tested_and_validation_patients(hospitals: Any)
     rows = [*own.test, *own.validation]
     assert answer.numbers == {} and len(own.test) and len(own.validation)
     assert answer.tensors.keys() == {
-        "patient", "image", "test", "label", "center", "scale", "score/all", "score/hospital-1",
+        "patient", "breast", "lesion", "image", "test", "label", "center", "scale", "score/all", "score/hospital-1",
+        "about/density", "about/subtlety", "about/lesion_type", "about/view", "about/assessment",
     }  # fmt: skip
     assert torch.equal(answer.tensors["center"], inputs.classifier.center)
     for kind in ("patient", "image"):
         told = [bytes(one.tolist()).hex() for one in answer.tensors[kind]]
         assert told == [site.cohort.pseudonym(kind, name) for name in manifest[kind].iloc[rows]]
+    views = [bytes(one.tolist()).rstrip(b"\0").decode() for one in answer.tensors["about/view"]]
+    assert views == manifest["view"].iloc[rows].tolist()
     assert answer.tensors["label"].tolist() == manifest["malignant"].iloc[rows].astype(int).tolist()
     assert answer.tensors["test"].tolist() == [1] * len(own.test) + [0] * len(own.validation)
     for name, model in models.items():

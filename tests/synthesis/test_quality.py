@@ -4,7 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedmammo.synthesis.quality import SUBSETS, Images, Quality, adjacent_difference, head_auroc, quality_of, resized
+from fedmammo.synthesis.quality import (
+    NEEDED,
+    SUBSETS,
+    Images,
+    Quality,
+    adjacent_difference,
+    head_auroc,
+    quality_of,
+    resized,
+)
 from fedmammo.synthesis.radiomics import INSTALL, is_installed
 
 OVERLAP = ["frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage"]
@@ -34,12 +43,12 @@ def measured(train: Images, test: Images, synthetic: Images, seed: int = 0) -> p
 
 
 def test_images_like_real_ones_measure_as_real_ones_do(without_radiomics: None) -> None:
-    found = measured(images(300, 1), images(100, 2), images(250, 3))
+    found = measured(images(300, 1), images(140, 2), images(250, 3))
     assert found.index.tolist() == METRICS
     overlap = found.loc[OVERLAP]
     assert (abs(overlap["value"] - overlap["real_to_real"]) < 4 * (overlap["sd"] + overlap["real_to_real_sd"])).all()
-    assert (overlap["images"] == 100).all()
-    assert overlap["note"].unique().tolist() == [f"to test images, {SUBSETS} subsets"]
+    assert overlap["images"].tolist() == [250, *[140] * 5], "the Fréchet distance takes all"
+    assert overlap["note"].iloc[1:].unique().tolist() == [f"to test images, {SUBSETS} subsets"]
     rest = found.loc[METRICS[7:]]
     np.testing.assert_allclose(rest["value"], rest["real_to_real"], atol=0.12)
     assert (rest["images"] == 250).all()
@@ -47,7 +56,7 @@ def test_images_like_real_ones_measure_as_real_ones_do(without_radiomics: None) 
 
 
 def test_images_unlike_real_ones_are_found_out(without_radiomics: None) -> None:
-    found = measured(images(300, 1), images(100, 2), images(250, 3, shift=1.5, contrast=2.5))
+    found = measured(images(300, 1), images(140, 2), images(250, 3, shift=1.5, contrast=2.5))
     worse = found.loc[["frechet_distance", "kernel_distance"]]
     assert (worse["value"] > worse["real_to_real"] + 10 * worse["sd"]).all()
     assert (found.loc["precision":"coverage", "value"] < found.loc["precision":"coverage", "real_to_real"] - 0.3).all()
@@ -89,6 +98,68 @@ def test_few_images_leave_measures_empty_with_a_reason(
     found = measured(images(40, 1), images(20, 2), images(number, 3))
     assert found.index[found["value"].isna()].tolist() == undefined
     assert found.loc[undefined, "note"].str.contains("undefined|not installed").all()
+
+
+def test_the_frechet_distance_is_farther_for_less_variety_and_zero_between_real_images(
+    without_radiomics: None,
+) -> None:
+    """The distance as it is defined is farther between real images, 38 and 32."""
+    generator = np.random.default_rng(0)
+    found = []
+    for seed in range(3):
+        kinds = []
+        for kind, (patients, views, spread) in enumerate(((150, 2, 1.0), (96, 2, 1.0), (192, 1, 0.7))):
+            patient = np.arange(patients * views) // views
+            common, own = generator.normal(size=(patients, 100))[patient], generator.normal(size=(len(patient), 100))
+            features = spread * (np.sqrt(0.7) * common + np.sqrt(0.3) * own)
+            whose = [f"{kind}-{number}" for number in patient]
+            flat = np.zeros((len(patient), 2, 2), np.uint16)
+            kinds.append(Images(flat, features.astype(np.float32), patient % 2 > 0, whose))
+        found.append(quality_of(*kinds, seed, processes=0).set_index("metric").loc["frechet_distance"])
+    table = pd.DataFrame(found)
+    assert "16 principal axes" in table["note"].iloc[0]
+    assert abs(table["real_to_real"].mean()) < 0.3
+    assert table["value"].mean() == pytest.approx(16 * 0.3**2, abs=0.4)
+
+
+@pytest.mark.parametrize("short", [0, 1, 2])
+def test_the_frechet_distance_is_not_shown_of_few_patients(short: int, without_radiomics: None) -> None:
+    """Two images a patient, of training patients half set the axes; a synthetic image is nobody's."""
+    enough = np.array([4 * NEEDED, 2 * NEEDED, NEEDED])
+    fewer = enough - np.eye(3, dtype=int)[short]
+    fewer[:2] -= fewer[:2] % 2
+    shown, empty = (
+        measured(*(images(number, seed) for seed, number in enumerate(numbers))).loc["frechet_distance"]
+        for numbers in (enough, fewer)
+    )
+    assert np.isfinite([shown["value"], shown["real_to_real"]]).all()
+    assert np.isnan([empty["value"], empty["sd"], empty["real_to_real"]]).all()
+    assert empty["note"] == "undefined: needs 64 synthetic images, 64 test and 128 training patients"
+
+
+def test_images_of_one_patient_do_not_count_as_alike(without_radiomics: None) -> None:
+    """Every real image twice: pairs of the two are as near as can be. All images of one patient: nothing is left."""
+    train, test, synthetic = images(300, 1), images(300, 2), images(300, 3)
+    for kind in (train, test):
+        kind.features[1::2] = kind.features[::2]
+    row = measured(train, test, synthetic).loc["kernel_distance"]
+    assert abs(row["real_to_real"]) < 0.2
+    assert abs(row["value"]) < 0.2
+    one = Images(test.patches, test.features, test.malignant, ["she"] * len(test))
+    row = measured(train, one, synthetic).loc["kernel_distance"]
+    assert np.isnan([row["value"], row["real_to_real"]]).all()
+    assert row["note"] == "undefined: needs two patients of each kind in every subset"
+
+
+def test_how_patients_are_called_does_not_matter(without_radiomics: None) -> None:
+    """A synthetic image would be taken for a patient's if they were numbered alike."""
+    train, test, synthetic = (images(60, seed) for seed in (1, 2, 3))
+    renamed = (
+        Images(kind.patches, kind.features, kind.malignant, [name[::-1] for name in kind.patients])
+        for kind in (train, test)
+    )
+    before, after = measured(train, test, synthetic), measured(*renamed, synthetic)
+    np.testing.assert_allclose(after.loc["kernel_distance", "value"], before.loc["kernel_distance", "value"])
 
 
 @pytest.mark.parametrize("kind", [0, 1, 2])

@@ -1,0 +1,141 @@
+"""How well scores rank malignant above benign: AUROC, its part at high specificity, precision, a point of the curve."""
+
+from typing import Literal
+
+import numpy as np
+
+from fedmammo.evaluation.tested import Floats, Integers, Measured, Tested, UndefinedError, ratio
+
+FALSE_POSITIVES = 0.2  # the partial AUROC's largest false positive rate
+SPECIFICITY = 0.9
+FEWEST_AT_POINT = 20  # benign units of a fold, for an interval of a point of the curve
+FEWEST_BENIGN = 9  # with fewer no cut has an expected specificity of 90 %
+
+
+def auroc(tested: Tested) -> Measured:
+    """The share of pairs, one malignant and one benign unit of one fold, that are ranked rightly; ties count half.
+
+    With folds this is the sum of rightly ranked pairs over the sum of pairs: a fold of one class adds none.
+    Influence: the structural components of DeLong et al. 1988 (Biometrics 44:837).
+    """
+    tested.need_both()
+    key, start = _keys(tested)
+    malignant = tested.malignant
+    of_malignant, of_benign = np.sort(key[malignant]), np.sort(key[~malignant])
+    first_malignant, first_benign = (np.searchsorted(kind, start) for kind in (of_malignant, of_benign))
+    last_malignant, last_benign = (
+        np.searchsorted(kind, start + len(key) + 1) for kind in (of_malignant, of_benign)
+    )  # a key's rank is at most the number of units
+    below, not_above = (np.searchsorted(of_benign, key, side=side) for side in ("left", "right"))
+    won = (below + not_above) / 2 - first_benign
+    lower, not_higher = (np.searchsorted(of_malignant, key, side=side) for side in ("left", "right"))
+    lost = last_malignant - (lower + not_higher) / 2
+    pairs_of = np.where(malignant, last_benign - first_benign, last_malignant - first_malignant)
+    right = np.where(malignant, won, lost)
+    pairs = pairs_of[malignant].sum()
+    if not pairs:
+        raise UndefinedError("no fold has both classes")
+    value = right[malignant].sum() / pairs
+    return Measured(float(value), (right - value * pairs_of) / pairs)
+
+
+def _keys(tested: Tested) -> tuple[Integers, Integers]:
+    """Return whole numbers in the order of scores within folds, (units,), and the least of each unit's fold."""
+    ranks = np.unique(tested.score, return_inverse=True)[1]
+    start = tested.fold * (len(ranks) + 1)
+    return start + ranks, start
+
+
+def average_precision(tested: Tested) -> Measured:
+    """The mean, over malignant units, of the share of malignant ones among those of the fold that score no lower."""
+    tested.need_both()
+    part, malignant = np.zeros(len(tested.score)), tested.malignant
+    for fold in tested.folds():
+        order = fold[np.argsort(-tested.score[fold], kind="stable")]
+        score, hit = tested.score[order], malignant[order].astype(float)
+        last = np.searchsorted(-score, -score, side="right") - 1  # the last of equal scores
+        first = np.searchsorted(-score, -score, side="left")
+        true = hit.cumsum()[last]
+        called = last + 1.0
+        # A unit's weight moves the precision of all malignant units that score no higher.
+        gain, loss = hit * (called - true) / called**2, hit * true / called**2
+        later = [np.append(moved[::-1].cumsum()[::-1], 0.0)[first] for moved in (gain, loss)]
+        part[order] = np.where(hit > 0, true / called + later[0], -later[1])
+    return ratio(part, malignant.astype(float))
+
+
+def partial_auroc(tested: Tested) -> Measured:
+    """The area under the curve up to a false positive rate of `FALSE_POSITIVES`, .5 to 1 as McClish 1989 scales it.
+
+    (Medical Decision Making 9:190.) Folds count as they have pairs.
+    """
+    tested.need_both()
+    part, weight = np.zeros(len(tested.score)), np.zeros(len(tested.score))
+    for fold in tested.folds():
+        malignant, benign = fold[tested.malignant[fold]], fold[~tested.malignant[fold]]
+        if not len(malignant) or not len(benign):
+            continue
+        weight[malignant], weight[benign] = len(benign), len(malignant)
+        order = benign[np.argsort(-tested.score[benign], kind="stable")]
+        scores, ordered = tested.score[malignant], tested.score[order]
+        first, after = (np.searchsorted(-ordered, -ordered, side=side) for side in ("left", "right"))
+        share = np.clip(FALSE_POSITIVES * len(ordered) - first, 0, after - first) / (after - first)  # that counts
+        part[malignant] = _below(scores, ordered, share) + _equal(scores, ordered, share**2 / 2)
+        each = np.full(len(scores), 1 / len(scores))
+        tied = _equal(ordered, scores, each)
+        above = 1 - _below(ordered, scores, each) - tied
+        last = (above + share * tied)[np.flatnonzero(share)[-1]]
+        part[order] = len(malignant) * (share * (above + share * tied / 2 - last) + FALSE_POSITIVES * last)
+    if not weight.any():
+        raise UndefinedError("no fold has both classes")
+    # Both classes' parts sum to the area times the pairs: half of each makes one ratio, and each its own influence.
+    pairs = weight[tested.malignant].sum()
+    area = part[tested.malignant].sum() / pairs
+    influence = (part - area * weight) / pairs
+    least = FALSE_POSITIVES**2 / 2
+    scale = 0.5 / (FALSE_POSITIVES - least)
+    return Measured(float(0.5 + scale * (area - least)), scale * influence)
+
+
+def _below(scores: Floats, others: Floats, weights: Floats) -> Floats:
+    """Return what the others that score lower weigh in all, for each score."""
+    return _up_to(scores, others, weights, "left")
+
+
+def _equal(scores: Floats, others: Floats, weights: Floats) -> Floats:
+    """Return what the others that score the same weigh in all, for each score."""
+    return _up_to(scores, others, weights, "right") - _up_to(scores, others, weights, "left")
+
+
+def _up_to(scores: Floats, others: Floats, weights: Floats, side: Literal["left", "right"]) -> Floats:
+    order = np.argsort(others, kind="stable")
+    total = np.append(0.0, weights[order].cumsum())
+    found: Floats = total[np.searchsorted(others[order], scores, side=side)]
+    return found
+
+
+def sensitivity_on_curve(tested: Tested) -> Measured:
+    """The share of malignant units above the lowest cut that 90 % of the fold's tested benign units do not exceed.
+
+    Influence: that of a point of the ROC curve, whose slope is measured beside it.
+    """
+    tested.need_both()
+    hit, part = np.zeros(len(tested.score)), np.zeros(len(tested.score))
+    for fold in tested.folds():
+        malignant, benign = fold[tested.malignant[fold]], fold[~tested.malignant[fold]]
+        if len(benign) < FEWEST_BENIGN:
+            raise UndefinedError(f"fewer than {FEWEST_BENIGN} benign tested in a fold")
+        scores, ordered = tested.score[malignant], -np.sort(-tested.score[benign])
+        allowed = int((1 - SPECIFICITY) * len(ordered) + 1e-9)
+        hit[malignant] = scores > ordered[allowed]
+        rate = 1 - SPECIFICITY
+        width = min(rate, len(ordered) ** (-1 / 3) / 2)
+        ends = [int(np.clip((rate + sign * width) * len(ordered) + 1e-9, 0, len(ordered) - 1)) for sign in (-1, 1)]
+        apart = (ends[1] - ends[0]) / len(ordered)
+        slope = ((scores > ordered[ends[1]]).sum() - (scores > ordered[ends[0]]).sum()) / apart
+        slope = slope if len(benign) >= FEWEST_AT_POINT else np.nan
+        exceeds = tested.score[benign] > ordered[allowed]
+        part[benign] = slope * (exceeds.mean() - exceeds) / len(benign)
+    found = ratio(hit, tested.malignant.astype(float))
+    moved = part / tested.malignant.sum()
+    return Measured(found.value, found.influence + moved)

@@ -1,0 +1,111 @@
+"""subgroups.csv and decision-curve.csv: for whom a model works, and what acting on it would be worth."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from fedmammo.config.arm import ALL
+from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.evaluation.decisions import net_benefit
+from fedmammo.evaluation.intervals import Interval, interval_of
+from fedmammo.evaluation.metrics import Metric, metrics_of
+from fedmammo.evaluation.scoring import Estimate, Place, Scores
+from fedmammo.evaluation.tables import measured, primary_pair
+
+SUBGROUPS = [
+    *("column", "value", "arm", "setting", "unit", "metric", "estimate", "ci_low", "ci_high"),
+    *("patients", "positives", "units", "note"),
+]
+CURVE = [
+    *("arm", "setting", "threshold", "prevalence", "net_benefit", "ci_low", "ci_high", "treat_all", "treat_none"),
+    *("unit", "patients", "positives", "note"),
+]
+OF_IMAGES = ("view",)  # columns that tell apart images of one lesion
+MOST_VALUES = 20  # a column of more is no grouping
+
+
+def subgroups_of(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
+    """Return the primary metric of each arm for each value of each column of `subgroups`, and the primary difference.
+
+    Rows whose arm is `federated - local`, say, are differences. Values that were not told are `(not recorded)`.
+    """
+    asked = config.primary.metric, config.unit
+    primary = next(one for one in metrics_of(config.unit) if (one.name, one.unit) == asked)
+    pair, rows = primary_pair(config.primary, scores), []
+    about = next(iter(scores.predictions.images.values())).about
+    for column in (one for one in config.subgroups if one in about):
+        values = sorted({value for shown in scores.predictions.images.values() for value in shown.about[column]})
+        if len(values) > MOST_VALUES or values == [""]:
+            continue
+        metric = primary._replace(unit="image") if column in OF_IMAGES else primary
+        for value in values:
+            place = Place(ALL, column, value)
+            who = scores.who(place, metric.unit)
+            found = measured(scores, place, metric)
+            of_all = {one: estimate for one, estimate in found.items() if one.trained_at == ALL}
+            shown = {"column": column, "value": value or "(not recorded)", "unit": metric.unit, "metric": metric.name}
+            shown |= {key: number for key, number in who._asdict().items() if key != "prevalence"}
+            for one, estimate in of_all.items():
+                rows.append(shown | {"arm": one.arm, "setting": one.setting} | _said(estimate, metric))
+            if pair.one in of_all and pair.other in of_all:
+                rows.append(
+                    shown
+                    | {"arm": f"{pair.one.arm} - {pair.other.arm}", "setting": pair.one.setting}
+                    | _difference(of_all[pair.one], of_all[pair.other])
+                )
+    return pd.DataFrame(rows, columns=SUBGROUPS)
+
+
+def _said(estimate: Estimate, metric: Metric) -> dict[str, object]:
+    interval = interval_of(estimate.sample, metric.kind) if estimate.sample else _none(estimate.mean.note)
+    return {"estimate": estimate.mean.value, **_limits(interval)}
+
+
+def _difference(one: Estimate, other: Estimate) -> dict[str, object]:
+    if one.sample is None or other.sample is None:
+        return {"estimate": np.nan, **_limits(_none(one.mean.note or other.mean.note))}
+    sample = one.sample - other.sample
+    return {"estimate": float(sample.values.mean()), **_limits(interval_of(sample, "number"))}
+
+
+def _none(note: str) -> Interval:
+    return Interval(np.nan, np.nan, np.nan, np.nan, note)
+
+
+def _limits(interval: Interval) -> dict[str, object]:
+    note = interval.note.partition("; no p")[0]  # these tables have none
+    return {"ci_low": interval.low, "ci_high": interval.high, "note": note}
+
+
+def decision_curve(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
+    """Return the net benefit of each arm and setting at each threshold, beside acting on everybody and on nobody.
+
+    At the declared prevalence, to which probabilities are moved; else at that of the tested units.
+    """
+    rows = []
+    for threshold in config.thresholds:
+        measure = partial(net_benefit, threshold=threshold, prevalence=config.prevalence)
+        metric = Metric("net_benefit", config.unit, measure, kind="number")
+        who = scores.who(Place(), config.unit)
+        prevalence = who.prevalence if config.prevalence is None else config.prevalence
+        everybody = prevalence - (1 - prevalence) * threshold / (1 - threshold)
+        for one, estimate in measured(scores, Place(), metric).items():
+            if one.trained_at == ALL:
+                said = _said(estimate, metric)
+                rows.append(
+                    {
+                        "arm": one.arm,
+                        "setting": one.setting,
+                        "threshold": threshold,
+                        "prevalence": prevalence,
+                        "net_benefit": said.pop("estimate"),
+                        "treat_all": everybody,
+                        "treat_none": 0.0,
+                        "unit": config.unit,
+                        "patients": who.patients,
+                        "positives": who.positives,
+                    }
+                    | said
+                )
+    return pd.DataFrame(rows, columns=CURVE)

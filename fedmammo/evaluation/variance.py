@@ -1,0 +1,142 @@
+"""How sure a mean over repeats is: variance over patients, and over seeds and draws of hospitals.
+
+Obuchowski and Rockette 1995 (Communications in Statistics B 24:285) with the degrees of freedom of Hillis 2007
+(Statistics in Medicine 26:596): repeats stand for readers, patients for cases. Of a difference of two models the
+analysis of both is that of their differences in each repeat. Covariances over patients come from influences, summed up
+over each patient's units as Obuchowski 1997 (Biometrics 53:567) does. Nothing is resampled.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fedmammo.evaluation.tested import Flags, Floats
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A number, in every repeat.
+
+    Attributes:
+        values: (seeds, draws of hospitals).
+        influence: (seeds, draws, 2, patients), how the number moves with each patient's benign and malignant units.
+        has: (2, patients) which patients have benign and malignant units, in any repeat.
+        fewest: patients of the smaller class, in the repeat that has fewest.
+    """
+
+    values: Floats
+    influence: Floats
+    has: Flags
+    fewest: int
+
+    def __sub__(self, other: "Sample") -> "Sample":
+        """Return the difference, repeat by repeat, on the same or other patients."""
+        has, fewest = self.has | other.has, min(self.fewest, other.fewest)
+        return Sample(self.values - other.values, self.influence - other.influence, has, fewest)
+
+
+class Spread(NamedTuple):
+    """The variance of a mean over repeats.
+
+    Attributes:
+        mean: over repeats.
+        error: its standard error.
+        freedom: degrees of freedom of Student's t.
+        of_repeats: the part of the squared error that comes from seeds and draws, 0 to 1.
+        hillis: degrees of freedom as if patients' covariances were known.
+    """
+
+    mean: float
+    error: float
+    freedom: float
+    of_repeats: float
+    hillis: float
+
+
+def spread_of(sample: Sample) -> Spread:
+    """Return the spread of the mean over repeats.
+
+    With one repeat it speaks of patients alone. Patients' part has degrees of freedom after Welch and Satterthwaite,
+    as classes are of different size and spread; the error is at least that of these very repeats.
+    """
+    seeds, draws = sample.values.shape
+    repeats = seeds * draws
+    covariance = covariance_of(sample)
+    patients_freedom = _patients(sample)
+    mean = float(sample.values.mean())
+    floor = max(0.0, float(covariance.mean()))
+    if repeats == 1:
+        return Spread(mean, floor**0.5, patients_freedom, 0.0, np.inf)
+    apart = _nothing_shared(seeds, draws)
+    shared = max(0.0, float(covariance[apart].mean())) if apart.any() else 0.0
+    varied, varied_freedom = _repeats(sample.values)
+    total = varied + shared
+    if not total:
+        return Spread(mean, floor**0.5, patients_freedom, 0.0, np.inf)
+    hillis = total**2 / (varied**2 / varied_freedom) if varied else np.inf
+    parts = [(part, of) for part, of in ((varied, varied_freedom), (shared, patients_freedom)) if part > 0]
+    freedom = total**2 / sum(part**2 / of for part, of in parts)
+    if floor > total and np.isfinite(patients_freedom):
+        freedom = min(freedom, patients_freedom)
+    return Spread(mean, max(total, floor) ** 0.5, freedom, varied / total, hillis)
+
+
+def covariance_of(sample: Sample) -> Floats:
+    """Return the covariance over patients of every two repeats, (repeats, repeats)."""
+    parts = sample.influence.reshape(-1, *sample.influence.shape[2:])
+    counts = sample.has.sum(axis=1)
+    total = sum(_enlarged(count) * (parts[:, kind] @ parts[:, kind].T) for kind, count in enumerate(counts))
+    cross = _enlarged(int(sample.has.any(axis=0).sum())) * (parts[:, 0] @ parts[:, 1].T)
+    found: Floats = total + cross + cross.T
+    return found
+
+
+def _enlarged(count: int) -> float:
+    """A sum of squares around a mean that was estimated is too small by this."""
+    return count / (count - 1) if count > 1 else np.nan
+
+
+def _patients(sample: Sample) -> float:
+    """Return the degrees of freedom of the variance over patients of the mean over repeats."""
+    mean = sample.influence.mean(axis=(0, 1))
+    counts = sample.has.sum(axis=1)
+    parts = [_enlarged(count) * float((row**2).sum()) for row, count in zip(mean, counts, strict=True)]
+    known = [(part, count - 1) for part, count in zip(parts, counts, strict=True) if count > 1 and part > 0]
+    if not known:
+        return np.nan
+    return sum(part for part, _ in known) ** 2 / sum(part**2 / freedom for part, freedom in known)
+
+
+def _nothing_shared(seeds: int, draws: int) -> Flags:
+    """Say of every two repeats whether they have no factor in common that varies, (repeats, repeats)."""
+    seed, draw = (axis.ravel() for axis in np.indices((seeds, draws)))
+    apart: Flags = np.ones((seeds * draws, seeds * draws), dtype=bool)
+    for level, levels in ((seed, seeds), (draw, draws)):
+        if levels > 1:
+            apart &= level[:, None] != level
+    return apart
+
+
+def _repeats(values: Floats) -> tuple[float, float]:
+    """Return the variance of the mean that seeds and draws explain, and its degrees of freedom.
+
+    With both, they are crossed factors: mean squares of seeds and of draws, less that of their interaction.
+    """
+    seeds, draws = values.shape
+    if 1 in values.shape:
+        repeats = values.size
+        return float(values.var(ddof=1)) / repeats, repeats - 1.0
+    rows, columns, mean = values.mean(axis=1), values.mean(axis=0), values.mean()
+    if not values.std():
+        return 0.0, 1.0
+    squares = [draws * rows.var(ddof=1), seeds * columns.var(ddof=1)]
+    freedoms = [seeds - 1.0, draws - 1.0, (seeds - 1.0) * (draws - 1.0)]
+    rest = ((values - rows[:, None] - columns + mean) ** 2).sum() / freedoms[2]
+    found = squares[0] + squares[1] - rest
+    if found < max(squares):
+        larger = int(squares[1] > squares[0])
+        return float(squares[larger]) / values.size, freedoms[larger]
+    squares.append(rest)
+    freedom = found**2 / sum(square**2 / of for square, of in zip(squares, freedoms, strict=True))
+    return float(found) / values.size, float(freedom)

@@ -1,0 +1,236 @@
+"""The data dictionary: every column of every table that a run leaves, in one line each.
+
+`python -m fedmammo.run.dictionary` writes docs/tables.md; a run's folder holds it as `columns.csv`.
+"""
+
+import pandas as pd
+
+from fedmammo.evaluation.metrics import ABOUT
+
+PLACE = {
+    "arm": "centralized, local or federated; `reader` for the recorded BI-RADS assessments",
+    "setting": "what was learned from, and under which budget; `assessment` for the reader",
+    "seed": "of the classifier, of the order of patients and of folds; `all`: the mean over seeds and draws",
+    "draw": "of hospitals (its seed); `all`: the mean over seeds and draws",
+}
+FOLD = {"fold": "which fold was tested; 0 without folds"}
+TESTED = {
+    "tested_at": "whose patients were tested: a hospital's, or `all`",
+    "unit": "of what the metric is: image, lesion, breast or patient; the score of several images is their mean",
+    "patients": "tested patients; the mean over draws of hospitals, rounded",
+    "positives": "those of them with a malignant lesion",
+}
+INTERVAL = {
+    "ci_low": "lower limit of the 95 % interval; empty where there is no honest one, and `note` says why",
+    "ci_high": "its upper limit",
+}
+NOTE = {"note": "why something is empty; `cautious`: few seeds or patients, coverage may differ from 95 %"}
+METRIC = {"metric": "one of " + ", ".join(ABOUT) + "; `_recalibrated`: after each hospital's own recalibration"}
+
+TABLES: dict[str, dict[str, str]] = {
+    "verdicts.csv": {
+        "tested_at": "a hospital, or `all` hospitals' patients",
+        "verdict": "superior, non-inferior, inconclusive, inferior or not assessable, from interval and margin alone",
+        "difference": "of the primary metric, `arm` minus `against`; empty where it is not assessable",
+        **INTERVAL,
+        "p": "two-sided, of no difference",
+        "p_holm": "the same, adjusted over hospitals (Holm)",
+        "margin": "the largest loss that would not matter (`evaluation.primary.margin`)",
+        "patients": TESTED["patients"],
+        "positives": TESTED["positives"],
+        "metric": "the primary metric",
+        "unit": TESTED["unit"],
+        "arm": "the arm that ought to be better",
+        "against": "the other; local is a hospital's own model, at `all` the mean over hospitals' models",
+        "setting": "in which both were trained",
+        "varies": "what the interval lets vary",
+        "fixed": "what it takes as it is: the verdict speaks of nothing else",
+        **NOTE,
+        "sentence": "all this in a sentence",
+    },
+    "results.csv": {
+        **PLACE,
+        "trained_at": "the hospital whose model it is; `all`: everybody's, and in the local arm the mean over models",
+        "tested_at": TESTED["tested_at"],
+        "split": "name of the tested patients: a split of the cohort, or `cross-validation`",
+        "unit": TESTED["unit"],
+        **METRIC,
+        "value": "of the metric; with folds of pairs or units of one fold, summed up over folds",
+        **INTERVAL,
+        "repeats": "seeds times draws of hospitals",
+        "median": "over repeats",
+        "lowest": "over repeats",
+        "patients": TESTED["patients"],
+        "positives": TESTED["positives"],
+        "units": "tested images, lesions, breasts or patients",
+        "prevalence": "malignant share of the units",
+        "epsilon": "the most that a hospital spent of each patient's budget; empty without one",
+        "delta": "at which epsilon is told",
+        "end_to_end": "what epsilon covers: all that a `patient` had to do with the model, `none` of it, `no patient`",
+        **NOTE,
+    },
+    "comparisons.csv": {
+        "role": "`primary`, `primary at a hospital` (one family), or `secondary`: not adjusted, not to be decided by",
+        **METRIC,
+        "unit": TESTED["unit"],
+        "better": "which way the metric is better: higher, lower, or the value that is best; empty where neither is",
+        "arm": "minuend",
+        "against": "subtrahend; local is the hospital's own model, at `all` the mean over hospitals' models",
+        "setting": "of the minuend",
+        "against_setting": "of the subtrahend",
+        "tested_at": TESTED["tested_at"],
+        "difference": "mean over repeats of `arm` minus `against`",
+        **INTERVAL,
+        "at_least": "one-sided 95 % lower limit; where higher is better, minus it is the most that is lost",
+        "p": "two-sided, of no difference; empty where it cannot be honest",
+        "p_holm": "of the primary comparison at hospitals: adjusted over them (Holm)",
+        "repeats": "seeds times draws of hospitals",
+        "median": "difference over repeats",
+        "q05": "its 5 % quantile over repeats",
+        "lowest": "smallest over repeats: the worst where higher is better",
+        "patients": TESTED["patients"],
+        "positives": TESTED["positives"],
+        **NOTE,
+    },
+    "subgroups.csv": {
+        "column": "of the cohort (`evaluation.subgroups`)",
+        "value": "in that column; `(not recorded)`",
+        "arm": "an arm, or the primary difference of two",
+        "setting": PLACE["setting"],
+        "unit": "images by view, else the study's unit",
+        "metric": "the primary metric",
+        "estimate": "mean over repeats, on these units alone",
+        **INTERVAL,
+        "patients": TESTED["patients"],
+        "positives": TESTED["positives"],
+        "units": "tested units with this value",
+        **NOTE,
+    },
+    "decision_curve.csv": {
+        "arm": PLACE["arm"],
+        "setting": PLACE["setting"],
+        "threshold": "probability of malignancy from which on one would act",
+        "prevalence": "at which net benefit is told: the declared one, or that of the tested units",
+        "net_benefit": "true positives less false ones times threshold / (1 - threshold), per unit",
+        **INTERVAL,
+        "treat_all": "net benefit of acting on everybody",
+        "treat_none": "of acting on nobody: 0",
+        "unit": TESTED["unit"],
+        "patients": TESTED["patients"],
+        "positives": TESTED["positives"],
+        **NOTE,
+    },
+    "predictions.csv": {
+        **PLACE,
+        **FOLD,
+        "trained_at": "where the model was trained: a hospital, or `all`",
+        "split": "name of the tested patients, or `validation`: who set thresholds",
+        "hospital": "of the patient",
+        "patient": "pseudonym",
+        "breast": "pseudonym",
+        "lesion": "pseudonym of one abnormality in all its views",
+        "image": "pseudonym",
+        "label": "1 malignant, 0 benign; of validation images as it is on record",
+        "score": "probability of malignancy, 0 to 1",
+        "density": "BI-RADS density of the breast, 1 to 4",
+        "subtlety": "of the lesion, 1 (subtle) to 5 (obvious)",
+        "lesion_type": "mass or calcification",
+        "view": "CC or MLO",
+        "assessment": "the reader's BI-RADS assessment, 0 to 5",
+    },
+    "rounds.csv": {
+        **PLACE,
+        **FOLD,
+        "stage": "pretrain, share, train, or that of a generator",
+        "round": "from 1",
+        "hospital": "who took part",
+        "status": "`ok`, or why it did not",
+        "simulated_seconds": "by the speed of its computer and line; empty for `pretrain`",
+        "bytes_up": "sent by the hospital",
+        "bytes_down": "received by it",
+        "loss": "mean over its steps; empty under a budget",
+        "epsilon_spent": "so far, under a budget",
+    },
+    "timings.csv": {**PLACE, **FOLD, "seconds": "of the clock that the deployment took; may differ between equal runs"},
+    "synthetic/pools.csv": {
+        **PLACE,
+        **FOLD,
+        "sole_setting": "where a pool was made for one setting alone",
+        "holder": "the hospital that holds it, or `all`",
+        "digest": "SHA-256 that names it",
+        "images": "how many",
+        "guarantee": "what holds for patients whom a generator learned from",
+    },
+    "synthetic/quality.csv": {
+        "arm": PLACE["arm"],
+        "seed": PLACE["seed"],
+        "draw": PLACE["draw"],
+        **FOLD,
+        "holder": "of the pool",
+        "metric": "what was measured (docs/synthesis.md)",
+        "value": "of the synthetic images",
+        "sd": "standard deviation over subsets",
+        "real_to_real": "the same of real images against real ones",
+        "real_to_real_sd": "its standard deviation over subsets",
+        "images": "synthetic images that it was measured on",
+        "note": "what was compared; why something is undefined",
+    },
+    "curves.csv": {
+        "arm": PLACE["arm"],
+        "setting": PLACE["setting"],
+        "seed": PLACE["seed"],
+        "draw": PLACE["draw"],
+        "round": "of training, after which models were scored (`evaluation.every`)",
+        "trained_at": "as in results.csv",
+        "tested_at": "`all`",
+        "unit": TESTED["unit"],
+        "metric": "the primary metric",
+        "value": "as in results.csv; nothing was selected by it",
+        **INTERVAL,
+        **NOTE,
+    },
+    "privacy-audit.csv": {
+        "setting": PLACE["setting"],
+        "audit": "which attack",
+        "measure": "what it shows",
+        "value": "the estimate",
+        "ci_low": "lower limit of its interval",
+        "ci_high": "upper limit",
+        "ceiling": "the most that so many guesses can certify",
+        "claimed": "what the plan says",
+    },
+    "hospitals/<name>/patients.csv": {
+        "draw": "of hospitals",
+        "patient": "pseudonym",
+        "hospital": "who holds the patient",
+        "digitiser": "how the hospital's films look",
+        "exchanged": "whether the label on record is wrong",
+    },
+}
+"""File → column → what it means. Other columns of predictions.csv are those that `evaluation.subgroups` names."""
+
+
+def explained() -> pd.DataFrame:
+    """Return columns.csv: a row for each column of each table."""
+    rows = [(table, column, about) for table, columns in TABLES.items() for column, about in columns.items()]
+    return pd.DataFrame(rows, columns=["table", "column", "meaning"])
+
+
+def page() -> str:
+    """Return docs/tables.md."""
+    parts = [
+        "# Tables of a run\n\n"
+        "Every column of every table; a run's folder holds the same as `columns.csv`. Written by\n"
+        "`python -m fedmammo.run.dictionary > docs/tables.md`.\n"
+    ]
+    for table, columns in TABLES.items():
+        rows = "".join(f"| `{column}` | {about} |\n" for column, about in columns.items())
+        parts.append(f"## `{table}`\n\n| column | what |\n|---|---|\n{rows}")
+    parts.append(
+        "## Metrics\n\n| metric | what |\n|---|---|\n" + "".join(f"| `{k}` | {v} |\n" for k, v in ABOUT.items())
+    )
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(page(), end="")
