@@ -67,15 +67,15 @@ def values(table: pd.DataFrame, tested_at: str = "all") -> pd.Series:
 def test_nobody_is_malignant(results: Callable[..., pd.DataFrame]) -> None:
     table = results(benign)
     assert values(table)[RANKED].isna().all()
-    assert values(table)[["brier", "calibration_error"]].between(0, 1).all()
+    assert 0 <= values(table)["brier"] <= 1
     assert set(table.loc[table["metric"] == "auroc", "note"]) == {"nobody malignant tested"}
     assert set(table["prevalence"]) == {0.0}
 
 
 def test_nobody_is_benign(results: Callable[..., pd.DataFrame]) -> None:
     table = results(malignant)
-    assert values(table)[["brier", "calibration_error"]].between(0, 1).all()
-    assert values(table).drop(["brier", "calibration_error"])[RANKED].isna().all()
+    assert 0 <= values(table)["brier"] <= 1
+    assert values(table)[RANKED].isna().all()
     assert set(table.loc[table["metric"] == "auroc", "note"]) == {"nobody benign tested"}
 
 
@@ -91,7 +91,7 @@ def test_one_patient_is_tested(results: Callable[..., pd.DataFrame]) -> None:
 def test_every_hospital_has_one_patient_to_train_on(results: Callable[..., pd.DataFrame]) -> None:
     """Nobody is left to set thresholds."""
     table = results(lambda images: first_patients(images, "train", 3))
-    assert values(table)[["balanced_accuracy", "sensitivity", "brier_recalibrated"]].isna().all()
+    assert values(table)[["balanced_accuracy", "sensitivity"]].isna().all()
     assert "no cut: too few benign in validation" in set(table.loc[table["metric"] == "specificity", "note"].dropna())
     assert values(table)[["auroc", "brier"]].notna().all()
 

@@ -47,7 +47,7 @@ def test_trap_25_who_trains_does_not_depend_on_labels(deploy: Deploy, setting: s
     for flipped in [[patient] for patient in patients.index] + [list(patients.index)]:
         labels = patients["malignant"] ^ patients.index.isin(flipped)
         assert who(held(patients.assign(malignant=labels))) == expected
-    assert folds == 0 or expected[0] != expected[folds]  # seeds deal folds anew
+    assert folds == 0 or expected[:folds] != expected[folds:]  # seeds deal folds anew
 
 
 def test_trap_25_a_deployment_that_divides_by_labels_under_a_budget_is_refused(deploy: Deploy) -> None:
