@@ -15,7 +15,7 @@ COVERAGE = 0.95
 FEWEST_PATIENTS = 10  # of each class, for an interval
 FEWEST_DRAWS = 20  # of hospitals, for an interval, unless there is one: fewer do not show how uneven they are
 FEWEST_REPEATS = 6  # seeds, for p, unless there is one
-CAUTIOUS = 20  # with fewer patients of a class, or levels than FEWEST_REPEATS, coverage may differ from 95 %
+CAUTIOUS = 30  # with fewer patients of a class, or levels than FEWEST_REPEATS, coverage may differ from 95 %
 
 Verdict = Literal["superior", "non-inferior", "inconclusive", "inferior", "not assessable"]
 

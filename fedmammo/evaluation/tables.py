@@ -1,7 +1,7 @@
 """results.csv and comparisons.csv: what each model scores, and what joining, images and budgets change."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from fedmammo.evaluation.intervals import Interval, holm, interval_of
 from fedmammo.evaluation.metrics import PRIMARY, Metric, metrics_of
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores, Who, mean_over_models
+from fedmammo.evaluation.variance import Sample
 
 PAIRS = (("federated", "local"), ("federated", "centralized"), ("centralized", "local"))  # arm, against
 RESULTS = [
@@ -25,6 +26,7 @@ COMPARISONS = [
     *("difference", "ci_low", "ci_high", "at_least", "p", "p_holm", "repeats", "median", "q05", "lowest"),
     *("patients", "positives", "note"),
 ]
+CAUTIOUS = "sensitivity_at_90_specificity"  # covers up to .99: its slope is overstated
 NO_INTERVAL = Interval(np.nan, np.nan, np.nan, np.nan)
 
 
@@ -148,7 +150,7 @@ def _result_rows(
 ) -> Iterator[dict[str, object]]:
     """The rows of each repeat, then that of the mean over all."""
     mean, values = estimate.mean, _known(estimate)
-    interval = interval_of(estimate.sample, metric.kind) if estimate.sample else NO_INTERVAL
+    interval = _interval(estimate.sample, metric, metric.kind) if estimate.sample else NO_INTERVAL
     shown: Iterable[tuple[str, str, float, Interval, str]] = [
         *((str(at.seed), str(at.draw), value.value, NO_INTERVAL, value.note) for at, value in estimate.repeats.items()),
         (ALL, ALL, mean.value, interval, mean.note or interval.note),
@@ -175,6 +177,13 @@ def _result_rows(
             "end_to_end": "",
             "note": note,
         }
+
+
+def _interval(sample: Sample, metric: Metric, kind: Literal["share", "number"]) -> Interval:
+    """Return an interval, marked where those of its metric are wide whoever is tested."""
+    found = interval_of(sample, kind)
+    wide = metric.name == CAUTIOUS and not found.note
+    return found._replace(note="cautious") if wide else found
 
 
 def _known(estimate: Estimate) -> list[float]:
@@ -204,7 +213,7 @@ def comparison_row(
     if one.sample is None or other.sample is None:
         return row | {"note": one.mean.note or other.mean.note}
     sample = one.sample - other.sample
-    interval, values = interval_of(sample, "number"), sample.values
+    interval, values = _interval(sample, metric, "number"), sample.values
     return row | {
         "difference": float(values.mean()),
         "ci_low": interval.low,

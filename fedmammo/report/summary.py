@@ -124,7 +124,7 @@ def _cost(comparisons: pd.DataFrame, name: str, metric: str, unit: str) -> str:
         return f"not known: add {name.replace('-epsilon', '-as-epsilon')}, the same without a budget"
     row = rows.iloc[0]
     if row["repeats"] < FEWEST_NOISES:
-        return f"not known: its noise was drawn {row['repeats']} times, {FEWEST_NOISES} are needed"
+        return f"not known: draws of its noise: {row['repeats']}, {FEWEST_NOISES} are needed"
     if pd.isna(row["ci_low"]):
         return f"not known: {row['note']}"
     return f"{-row['difference']:.3f} ({-row['ci_high']:.3f} to {-row['ci_low']:.3f}) federated"

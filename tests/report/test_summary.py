@@ -79,7 +79,7 @@ def test_what_a_budget_costs_is_known_from_ten_draws_of_noise_on(
     text = " ".join(capsys.readouterr().out.split())
     assert "real-epsilon-6: epsilon 5.99 at delta 0.0001, covers patient; costs " in text
     if seeds < 10:
-        assert "costs not known: its noise was drawn 9 times, 10 are needed" in text
+        assert "costs not known: draws of its noise: 9, 10 are needed" in text
         return
     rows = run.comparisons.query("setting == 'real-epsilon-6' and against_setting == 'real-as-epsilon-6'")
     row = rows.query("arm == 'federated' and metric == 'auroc' and unit == 'lesion' and tested_at == 'all'").iloc[0]
