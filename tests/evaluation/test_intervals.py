@@ -6,6 +6,7 @@ from scipy.special import betainc
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from fedmammo.evaluation import intervals
 from fedmammo.evaluation.intervals import (
     FEWEST_DRAWS,
     FEWEST_PATIENTS,
@@ -21,6 +22,17 @@ from fedmammo.evaluation.variance import Sample
 
 FAR = 2.093024  # 97.5 % of Student's t with 19 degrees of freedom, from a table
 ONE_SIDED = 1.729133  # 95 %
+
+
+@pytest.fixture(autouse=True)
+def twenty_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the samples below, of twenty patients of a class, be no reason for caution."""
+    monkeypatch.setattr(intervals, "CAUTIOUS", 20)
+
+
+def test_few_patients_of_a_class_make_an_interval_cautious() -> None:
+    for patients, note in ((19, "cautious"), (20, "")):
+        assert interval_of(sample_of([[0.6]], patients=patients), "share").note == note
 
 
 def sample_of(values: np.ndarray | list[list[float]], error: float = 0.02, patients: int = 20) -> Sample:
