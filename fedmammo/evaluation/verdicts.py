@@ -70,12 +70,12 @@ def sentence(row: dict[str, Any], verdict: str, margin: float) -> str:
     worse = float(row["ci_high"]) < 0
     says = {
         "superior": f"{arm} is better than {against}",
-        "non-inferior": f"{arm} is not worse than {against} by more than {margin:g}; better was not shown",
-        "inferior": f"{arm} is worse than {against} by more than {margin:g}",
+        "non-inferior": f"{arm} is not worse by more than {margin:g} than {against}; better was not shown",
+        "inferior": f"{arm} is worse by more than {margin:g} than {against}",
         "inconclusive": f"neither better nor worse was shown for {arm} against {against}",
     }[verdict]
     if worse and verdict == "non-inferior":
-        says = f"{arm} is worse than {against}, but not by more than {margin:g}"
+        says = f"{arm} is worse, but not by more than {margin:g}, than {against}"
     if worse and verdict == "inconclusive":
         says = f"{arm} is worse than {against}; whether by more than {margin:g} was not shown"
     return f"{where}: {verdict}: {says}: {change}; {who}."

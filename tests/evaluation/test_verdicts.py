@@ -52,15 +52,15 @@ def test_sentences() -> None:
         "all hospitals: superior: federated is better than local models, each tested on all hospitals' patients: "
         "+0.050 (+0.010 to +0.090); "
         "100 patients, 50 with a malignant lesion.",
-        "A: non-inferior: federated is not worse than its own model by more than 0.05; better was not shown: "
+        "A: non-inferior: federated is not worse by more than 0.05 than its own model; better was not shown: "
         "+0.000 (-0.040 to +0.040); 100 patients, 50 with a malignant lesion.",
         "B: inconclusive: neither better nor worse was shown for federated against its own model: "
         "-0.010 (-0.060 to +0.040); 100 patients, 50 with a malignant lesion.",
-        "C: inferior: federated is worse than its own model by more than 0.05: "
+        "C: inferior: federated is worse by more than 0.05 than its own model: "
         "-0.200 (-0.300 to -0.100); 100 patients, 50 with a malignant lesion.",
         "D: not assessable (12 patients, 4 with a malignant lesion): fewer than 10 patients of a class.",
         "E: not assessable (100 patients, 50 with a malignant lesion): fewer than 20 draws of hospitals.",
-        "G: non-inferior: federated is worse than its own model, but not by more than 0.05: "
+        "G: non-inferior: federated is worse, but not by more than 0.05, than its own model: "
         "-0.030 (-0.045 to -0.010); 100 patients, 50 with a malignant lesion.",
         "H: inconclusive: federated is worse than its own model; whether by more than 0.05 was not shown: "
         "-0.060 (-0.100 to -0.010); 100 patients, 50 with a malignant lesion.",
