@@ -25,7 +25,7 @@ import pandas as pd
 from common import RESULTS
 from scipy.stats import norm
 
-from fedmammo.evaluation import calibration, decisions, ranking
+from fedmammo.evaluation import calibration, decisions, intervals, ranking
 from fedmammo.evaluation.intervals import Interval, interval_of
 from fedmammo.evaluation.tested import Measure, Tested, UndefinedError
 from fedmammo.evaluation.variance import Sample
@@ -34,6 +34,7 @@ SKILL = {"quiet": 0.006, "noisy": 0.03, "uneven": 0.0, "still": 0.0}  # SD of an
 SHARED = {"noisy": (0.35, 0.1)}  # variance of scores that repeats share: of the patient, of the arm
 ROOT = 2**0.5
 SECOND, AGREE, WITHIN = 0.3, 0.85, 0.5  # patients with a second lesion; of its label with the first; correlation
+LIMITS = intervals.FEWEST_DRAWS, intervals.FEWEST_SEEDS
 GAMMA = 0.49, 0.067  # shape and scale of uneven differences
 CUT, PREVALENCE, THRESHOLD = 0.7, 0.1, 0.3
 MEASURES: dict[str, tuple[Measure, Literal["share", "number"]]] = {
@@ -60,6 +61,7 @@ class Design(NamedTuple):
     draws: bool = False
     prevalence: float = 0.5
     alike: bool = False  # both arms
+    refused: bool = False  # none is printed: what the interval would have covered
 
 
 def designs() -> Iterator[Design]:
@@ -80,6 +82,13 @@ def designs() -> Iterator[Design]:
         for repeats in (10, 20):
             yield Design(patients, repeats, "noisy", draws=True)
             yield Design(patients, repeats, "uneven", draws=True)
+
+
+def refusals() -> Iterator[Design]:
+    """List designs whose intervals are not printed, to see what is refused."""
+    for kind in ("noisy", "uneven"):
+        yield from (Design(680, repeats, kind, draws=True, refused=True) for repeats in (3, 6, 10))
+    yield from (Design(patients, 2, "noisy", refused=True) for patients in (102, 680))
 
 
 class Data(NamedTuple):
@@ -151,6 +160,7 @@ def judge(interval: Interval, truth: float) -> str:
 
 def simulate(design: Design, sets: int) -> list[dict[str, object]]:
     """Run a design; returns a row for each kind of interval."""
+    intervals.FEWEST_DRAWS, intervals.FEWEST_SEEDS = (2, 2) if design.refused else LIMITS
     generator, counts = np.random.default_rng(crc32(repr(design).encode())), Counter[tuple[str, str]]()
     rejected = tried = 0
     for _ in range(sets):
@@ -193,16 +203,29 @@ def simulate(design: Design, sets: int) -> list[dict[str, object]]:
 def main() -> None:
     """Run all designs."""
     sets, processes = (int(word) for word in (*sys.argv[1:], *("2000", "2")[len(sys.argv) - 1 :]))
-    shown = ["kind", "patients", "repeats", "draws", "prevalence", "alike", "interval", "shown", "covers", "rejects"]
+    shown = [
+        "kind",
+        "patients",
+        "repeats",
+        "draws",
+        "prevalence",
+        "alike",
+        "refused",
+        "interval",
+        "shown",
+        "covers",
+        "rejects",
+    ]
     tables = []
     with ProcessPoolExecutor(processes) as pool:
-        for rows in pool.map(simulate, every := [*designs()], [sets] * len(every)):
+        for rows in pool.map(simulate, every := [*designs(), *refusals()], [sets] * len(every)):
             tables.append(pd.DataFrame(rows)[shown])
             print(tables[-1].to_string(header=len(tables) == 1, index=False, float_format="%.3f"), flush=True)
     table = pd.concat(tables)
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / "coverage.csv", index=False, float_format="%.4f")
-    print(f"lowest coverage {table['covers'].min():.3f}, largest rejection {table['rejects'].max():.3f}")
+    printed = table[~table["refused"]]
+    print(f"lowest coverage {printed['covers'].min():.3f}, largest rejection {printed['rejects'].max():.3f}")
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ def compare(run: Path, against: Path) -> pd.DataFrame:
     if differs:
         raise InputError(f"{run} and {against}: {', '.join(differs)} differ; only runs that tested alike are paired")
     tables = [RunFolder(folder).predictions() for folder in (run, against)]
-    if not set(tables[0]["arm"]) & set(tables[1]["arm"]) - {"local"}:
-        raise InputError(f"{run} and {against}: have no arm in common, centralized or federated, to compare")
+    if not set(tables[0]["arm"]) & set(tables[1]["arm"]):
+        raise InputError(f"{run} and {against}: have no arm in common to compare")
     if not set(config.settings) & set(other.settings):
         raise InputError(f"{run} and {against}: have no setting in common to compare; run one study with both")
     return compare_runs(tables[0], tables[1], tested_split(config), config.evaluation)

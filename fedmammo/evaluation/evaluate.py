@@ -21,14 +21,14 @@ from fedmammo.evaluation.tables import (
     primary_pair,
     tabulate,
 )
-from fedmammo.evaluation.verdicts import verdicts_of
+from fedmammo.evaluation.verdicts import verdicts_of, what_varies
 
 Recipes = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Tables, by the name of their file: `fedmammo.evaluation.dictionary` explains every column."""
+    """Tables, by the name of their file: `fedmammo.run.dictionary` explains every column."""
 
     verdicts: pd.DataFrame
     results: pd.DataFrame
@@ -55,9 +55,8 @@ def evaluate(
     scores = Scores(arrange(predictions, test_split, config.unit))
     pairs = [primary_pair(config.primary, scores), *pairs_of_arms(scores), *pairs_of_settings(scores, recipes)]
     results, comparisons = tabulate(scores, config, [*dict.fromkeys(pairs)])
-    seeds, draws = len(scores.predictions.seeds), len(scores.predictions.draws)
     return Evaluation(
-        verdicts_of(comparisons, config, seeds, draws),
+        verdicts_of(comparisons, config, *what_varies(scores.predictions)),
         results,
         comparisons,
         subgroups_of(scores, config),

@@ -14,6 +14,7 @@ from fedmammo.evaluation.variance import Sample, Spread, spread_of
 COVERAGE = 0.95
 FEWEST_PATIENTS = 10  # of each class, for an interval
 FEWEST_DRAWS = 20  # of hospitals, for an interval, unless there is one: fewer do not show how uneven they are
+FEWEST_SEEDS = 3  # for an interval, unless there is one
 FEWEST_REPEATS = 6  # seeds, for p, unless there is one
 CAUTIOUS = 30  # with fewer patients of a class, or levels than FEWEST_REPEATS, coverage may differ from 95 %
 
@@ -38,10 +39,10 @@ class Interval(NamedTuple):
     note: str = ""
 
 
-def interval_of(sample: Sample, kind: Literal["number", "share"]) -> Interval:
+def interval_of(sample: Sample, kind: Literal["number", "share"], cautious: bool = False) -> Interval:
     """Return the interval of a mean over repeats: Student's t, of a `share` (0 to 1) on its log odds.
 
-    p is that of a number, such as a difference; a share has none.
+    p is that of a number, such as a difference; a share has none. `cautious`: whether the metric's always are.
     """
     if not np.isfinite(sample.influence).all():
         return Interval(np.nan, np.nan, np.nan, np.nan, "no interval: none is known for it")
@@ -50,7 +51,7 @@ def interval_of(sample: Sample, kind: Literal["number", "share"]) -> Interval:
     if why:
         return Interval(np.nan, np.nan, np.nan, np.nan, why)
     few = any(1 < levels < FEWEST_REPEATS for levels in sample.values.shape)
-    note = "cautious" if few or sample.fewest < CAUTIOUS else ""
+    note = "cautious" if cautious or few or sample.fewest < CAUTIOUS else ""
     two, one = (float(student.ppf(level, spread.freedom)) for level in ((1 + COVERAGE) / 2, COVERAGE))
     mean, error = spread.mean, spread.error
     if kind == "share":
@@ -71,22 +72,22 @@ def why_none(sample: Sample, spread: Spread) -> str:
         return f"no interval: fewer than {FEWEST_PATIENTS} patients of a class"
     if not spread.error > 1e-12:
         return "no interval: nothing varies"
-    if seeds == 2:
+    if 1 < seeds < FEWEST_SEEDS:
         return "no interval: two seeds do not show how they differ"
     if 1 < draws < FEWEST_DRAWS:
         return f"no interval: fewer than {FEWEST_DRAWS} draws of hospitals; each stands in its own row"
     return ""
 
 
-def verdict_of(interval: Interval, margin: float) -> Verdict:
-    """Return what a 95 % interval of a difference says; `margin`: the largest loss that would not matter."""
-    if np.isnan(interval.low):
+def verdict_of(low: float, high: float, margin: float) -> Verdict:
+    """Return what the limits of a difference's 95 % interval say; `margin`: the largest loss that would not matter."""
+    if np.isnan(low):
         return "not assessable"
-    if interval.low > 0:
+    if low > 0:
         return "superior"
-    if interval.low > -margin:
+    if low > -margin:
         return "non-inferior"
-    return "inferior" if interval.high < -margin else "inconclusive"
+    return "inferior" if high < -margin else "inconclusive"
 
 
 def holm(p: Floats) -> Floats:

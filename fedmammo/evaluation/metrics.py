@@ -21,6 +21,7 @@ class Metric(NamedTuple):
         measure: computes it.
         better: `higher`, `lower`, or the value that is best; nothing where neither is.
         kind: a `share` lies between 0 and 1; of a `number` nothing is known.
+        cautious: whether its intervals cover too often, whoever is tested.
         recalibrated: whether scores are first corrected by what each hospital's validation patients say.
         about: one line.
     """
@@ -30,6 +31,7 @@ class Metric(NamedTuple):
     measure: Measure
     better: Better = "higher"
     kind: Literal["share", "number"] = "share"
+    cautious: bool = False
     recalibrated: bool = False
     about: str = ""
 
@@ -56,14 +58,14 @@ def metrics_of(unit: Unit, prevalence: float | None = None) -> Sequence[Metric]:
     """Return a study's metrics: all of its unit, AUROC also of the others, recalls at a declared prevalence."""
 
     def metric(name: str, measure: Measure, better: Better = "higher", of: Unit = unit) -> Metric:
-        return Metric(name, of, measure, better, "number" if better in ("0", "1") else "share", False, ABOUT[name])
+        return Metric(name, of, measure, better, "number" if better in ("0", "1") else "share", about=ABOUT[name])
 
     found = [
         metric("auroc", ranking.auroc),
         *(metric("auroc", ranking.auroc, of=other) for other in UNITS if other != unit),
         metric("partial_auroc", ranking.partial_auroc),
         metric("auprc", ranking.average_precision),
-        metric("sensitivity_at_90_specificity", ranking.sensitivity_on_curve),
+        metric("sensitivity_at_90_specificity", ranking.sensitivity_on_curve)._replace(cautious=True),
         metric("sensitivity", decisions.sensitivity),
         metric("specificity", decisions.specificity),
         metric("balanced_accuracy", decisions.balanced_accuracy),
@@ -83,3 +85,8 @@ def metrics_of(unit: Unit, prevalence: float | None = None) -> Sequence[Metric]:
             metric("npv", partial(decisions.negative_value, prevalence=prevalence)),
         ]
     return found
+
+
+def metric_named(name: str, unit: Unit) -> Metric:
+    """Return a metric of a study's unit, such as that of its primary comparison."""
+    return next(one for one in metrics_of(unit) if (one.name, one.unit) == (name, unit))

@@ -117,6 +117,12 @@ class Predictions:
         return len(self.names)
 
     @property
+    def dealings(self) -> int:
+        """In how many ways draws dealt tested patients to hospitals."""
+        whose = (zip(shown.patient.tolist(), shown.hospital, strict=True) for shown in self.images.values())
+        return len({tuple(sorted(dict(pairs).items())) for pairs in whose})
+
+    @property
     def repeats(self) -> list[Repeat]:
         """Every seed with every draw, a seed's together."""
         return [Repeat(seed, draw) for seed in self.seeds for draw in self.draws]

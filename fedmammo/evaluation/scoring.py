@@ -20,6 +20,7 @@ from fedmammo.evaluation.tested import Flags, Floats, Integers, Tested, Undefine
 from fedmammo.evaluation.units import Grouping
 from fedmammo.evaluation.variance import Sample
 
+KEPT = 64  # places with units, whose groupings are kept
 READER = Series("reader", ASSESSMENT, ALL)
 
 
@@ -98,7 +99,6 @@ class Scores:
     def __init__(self, predictions: Predictions) -> None:
         self.predictions = predictions
         self._panels: dict[tuple[Place, Unit], dict[Repeat, tuple[Flags, Panel]]] = {}
-        self._counts: dict[str, int] = {}
 
     @cached_property
     def reader(self) -> bool:
@@ -161,8 +161,8 @@ class Scores:
         """Return which images of each repeat count, and their units."""
         key = place, unit
         if key not in self._panels:
-            if len(self._panels) > 64:
-                self._panels.clear()
+            if len(self._panels) >= KEPT:
+                self._panels.clear()  # tables go place by place
             self._panels[key] = {repeat: self._panel(place, unit, repeat) for repeat in self.predictions.repeats}
         return self._panels[key]
 

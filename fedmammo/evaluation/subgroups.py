@@ -9,9 +9,9 @@ from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.evaluation.decisions import net_benefit
 from fedmammo.evaluation.intervals import Interval, interval_of
-from fedmammo.evaluation.metrics import Metric, metrics_of
+from fedmammo.evaluation.metrics import Metric, metric_named
 from fedmammo.evaluation.scoring import Estimate, Place, Scores
-from fedmammo.evaluation.tables import measured, primary_pair
+from fedmammo.evaluation.tables import NO_INTERVAL, limits_of, measured, primary_pair
 
 SUBGROUPS = [
     *("column", "value", "arm", "setting", "unit", "metric", "estimate", "ci_low", "ci_high"),
@@ -30,8 +30,7 @@ def subgroups_of(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
 
     Rows whose arm is `federated - local`, say, are differences. Values that were not told are `(not recorded)`.
     """
-    asked = config.primary.metric, config.unit
-    primary = next(one for one in metrics_of(config.unit) if (one.name, one.unit) == asked)
+    primary = metric_named(config.primary.metric, config.unit)
     pair, rows = primary_pair(config.primary, scores), []
     about = next(iter(scores.predictions.images.values())).about
     for column in (one for one in config.subgroups if one in about):
@@ -52,25 +51,20 @@ def subgroups_of(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
                 rows.append(
                     shown
                     | {"arm": f"{pair.one.arm} - {pair.other.arm}", "setting": pair.one.setting}
-                    | _difference(of_all[pair.one], of_all[pair.other])
+                    | _difference(of_all[pair.one], of_all[pair.other], metric)
                 )
     return pd.DataFrame(rows, columns=SUBGROUPS)
 
 
 def _said(estimate: Estimate, metric: Metric) -> dict[str, object]:
-    interval = interval_of(estimate.sample, metric.kind) if estimate.sample else _none(estimate.mean.note)
-    return {"estimate": estimate.mean.value, **_limits(interval)}
+    return {"estimate": estimate.mean.value, **_limits(limits_of(estimate, metric))}
 
 
-def _difference(one: Estimate, other: Estimate) -> dict[str, object]:
+def _difference(one: Estimate, other: Estimate, metric: Metric) -> dict[str, object]:
     if one.sample is None or other.sample is None:
-        return {"estimate": np.nan, **_limits(_none(one.mean.note or other.mean.note))}
+        return {"estimate": np.nan, **_limits(NO_INTERVAL._replace(note=one.mean.note or other.mean.note))}
     sample = one.sample - other.sample
-    return {"estimate": float(sample.values.mean()), **_limits(interval_of(sample, "number"))}
-
-
-def _none(note: str) -> Interval:
-    return Interval(np.nan, np.nan, np.nan, np.nan, note)
+    return {"estimate": float(sample.values.mean()), **_limits(interval_of(sample, "number", metric.cautious))}
 
 
 def _limits(interval: Interval) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """results.csv and comparisons.csv: what each model scores, and what joining, images and budgets change."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from fedmammo.evaluation.intervals import Interval, holm, interval_of
 from fedmammo.evaluation.metrics import PRIMARY, Metric, metrics_of
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores, Who, mean_over_models
-from fedmammo.evaluation.variance import Sample
 
 PAIRS = (("federated", "local"), ("federated", "centralized"), ("centralized", "local"))  # arm, against
 RESULTS = [
@@ -26,7 +25,6 @@ COMPARISONS = [
     *("difference", "ci_low", "ci_high", "at_least", "p", "p_holm", "repeats", "median", "q05", "lowest"),
     *("patients", "positives", "note"),
 ]
-CAUTIOUS = "sensitivity_at_90_specificity"  # covers up to .99: its slope is overstated
 NO_INTERVAL = Interval(np.nan, np.nan, np.nan, np.nan)
 
 
@@ -60,9 +58,7 @@ def tabulate(scores: Scores, config: EvaluationConfig, pairs: Sequence[Pair]) ->
                 here = Pair(*(_at_home(one, name) for one in pair))
                 if here.one in found and here.other in found:
                     role = role_of(config, scores, metric, pair, name)
-                    beside = (
-                        (read, scores.who(place._replace(read=True), metric.unit)) if READER in pair else (found, who)
-                    )
+                    beside = (read, scores.who(as_read, metric.unit)) if READER in pair else (found, who)
                     comparisons.append(comparison_row(role, metric, here, name, *beside))
     table = pd.DataFrame(results, columns=RESULTS)
     order = [table[key].map({value: at for at, value in enumerate(values)}) for key, values in _orders(scores).items()]
@@ -149,11 +145,10 @@ def _result_rows(
     scores: Scores, one: Series, place: str, metric: Metric, estimate: Estimate, who: Who
 ) -> Iterator[dict[str, object]]:
     """The rows of each repeat, then that of the mean over all."""
-    mean, values = estimate.mean, _known(estimate)
-    interval = _interval(estimate.sample, metric, metric.kind) if estimate.sample else NO_INTERVAL
+    mean, values, interval = estimate.mean, _known(estimate), limits_of(estimate, metric)
     shown: Iterable[tuple[str, str, float, Interval, str]] = [
         *((str(at.seed), str(at.draw), value.value, NO_INTERVAL, value.note) for at, value in estimate.repeats.items()),
-        (ALL, ALL, mean.value, interval, mean.note or interval.note),
+        (ALL, ALL, mean.value, interval, interval.note),
     ]
     for seed, draw, value, limits, note in shown:
         whole = seed == ALL
@@ -179,11 +174,11 @@ def _result_rows(
         }
 
 
-def _interval(sample: Sample, metric: Metric, kind: Literal["share", "number"]) -> Interval:
-    """Return an interval, marked where those of its metric are wide whoever is tested."""
-    found = interval_of(sample, kind)
-    wide = metric.name == CAUTIOUS and not found.note
-    return found._replace(note="cautious") if wide else found
+def limits_of(estimate: Estimate, metric: Metric) -> Interval:
+    """Return the interval of an estimate, or none where it is undefined, with the reason."""
+    if estimate.sample is None:
+        return NO_INTERVAL._replace(note=estimate.mean.note)
+    return interval_of(estimate.sample, metric.kind, metric.cautious)
 
 
 def _known(estimate: Estimate) -> list[float]:
@@ -213,7 +208,7 @@ def comparison_row(
     if one.sample is None or other.sample is None:
         return row | {"note": one.mean.note or other.mean.note}
     sample = one.sample - other.sample
-    interval, values = _interval(sample, metric, "number"), sample.values
+    interval, values = interval_of(sample, "number", metric.cautious), sample.values
     return row | {
         "difference": float(values.mean()),
         "ci_low": interval.low,

@@ -1,7 +1,7 @@
 """What a metric reads: one model's scores of some units (images, lesions, breasts or patients), fold by fold."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -44,8 +44,7 @@ class Tested:
         fold: (units,) whole numbers from 0.
         balanced: (units,) the cut of its fold's model chosen for balanced accuracy; NaN where there is none.
         specific: (units,) the cut chosen for a specificity of 90 %; NaN where there is none.
-        learned: (units,) the malignant share among validation units of its fold's model; NaN where they have one class,
-            or nobody tells.
+        learned: (units,) the malignant share among validation units of its fold's model; NaN where they have one class.
     """
 
     label: Integers
@@ -54,7 +53,7 @@ class Tested:
     fold: Integers
     balanced: Floats
     specific: Floats
-    learned: Floats = field(default_factory=lambda: np.array([np.nan]))
+    learned: Floats
 
     @cached_property
     def malignant(self) -> Flags:

@@ -44,7 +44,7 @@ class Spread(NamedTuple):
         error: its standard error.
         freedom: degrees of freedom of Student's t.
         of_repeats: the part of the squared error that comes from seeds and draws, 0 to 1.
-        hillis: degrees of freedom as if patients' covariances were known.
+        hillis: degrees of freedom as published, which take patients' covariances for known.
     """
 
     mean: float

@@ -7,8 +7,8 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
-from fedmammo.evaluation.intervals import Interval, verdict_of
-from fedmammo.evaluation.metrics import metrics_of
+from fedmammo.evaluation.intervals import verdict_of
+from fedmammo.evaluation.predictions import Predictions
 
 VERDICTS = [
     *("tested_at", "verdict", "difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients", "positives"),
@@ -16,22 +16,19 @@ VERDICTS = [
 ]
 
 
-def verdicts_of(comparisons: pd.DataFrame, config: EvaluationConfig, seeds: int, draws: int) -> pd.DataFrame:
+def verdicts_of(comparisons: pd.DataFrame, config: EvaluationConfig, varies: str, fixed: str) -> pd.DataFrame:
     """Return a row for all patients and one for each hospital; none where the primary comparison was not run.
 
     Args:
         comparisons: as `fedmammo.evaluation.tables` makes them.
-        config: names the comparison and its margin.
-        seeds: how many the study has.
-        draws: of hospitals, likewise.
+        config: names the comparison and its margin; a metric of which more is better.
+        varies: what intervals let vary, as `what_varies` says it.
+        fixed: what they take as it is, likewise.
     """
     rows = []
-    varies, fixed = what_varies(seeds, draws, config.folds)
     for found in comparisons[comparisons["role"] != "secondary"].to_dict("records"):
         row: dict[str, Any] = {str(key): value for key, value in found.items()}
-        lower = better_of(row["metric"], row["unit"]) == "lower"
-        low, high = (-row["ci_high"], -row["ci_low"]) if lower else (row["ci_low"], row["ci_high"])
-        verdict = verdict_of(Interval(low, high, np.nan, row["p"]), config.primary.margin)
+        verdict = verdict_of(row["ci_low"], row["ci_high"], config.primary.margin)
         if verdict == "not assessable":
             row["difference"] = np.nan  # counts stand in its place
         shared = {name: row[name] for name in VERDICTS if name in row}
@@ -40,19 +37,20 @@ def verdicts_of(comparisons: pd.DataFrame, config: EvaluationConfig, seeds: int,
     return pd.DataFrame(rows, columns=VERDICTS)
 
 
-def better_of(name: str, unit: str) -> str:
-    """Say which way a metric is better."""
-    return next(one.better for one in metrics_of(unit) if one.name == name and one.unit == unit)  # type: ignore[arg-type]
+def what_varies(predictions: Predictions) -> tuple[str, str]:
+    """Say what intervals let vary, and what they take as it is.
 
-
-def what_varies(seeds: int, draws: int, folds: int) -> tuple[str, str]:
-    """Say what an interval lets vary, and what it takes as it is."""
-    parts = [("patients tested", True), (f"{seeds} seeds", seeds > 1), (f"{draws} draws of hospitals", draws > 1)]
+    A rule such as density deals hospitals the same patients in each draw, of whom others set cuts.
+    """
+    seeds, draws, dealings = len(predictions.seeds), len(predictions.draws), predictions.dealings
+    drawn = "draws of hospitals" if dealings > 1 else "draws of who sets cuts"
+    parts = [("patients tested", True), (f"{seeds} seeds", seeds > 1), (f"{draws} {drawn}", draws > 1)]
     varies = [name for name, varied in parts if varied]
-    fixed = ["patients learned from and who set cuts"]
+    fixed = ["patients learned from"] if draws > 1 else ["patients learned from and who set cuts"]
     fixed += ["seed"] if seeds == 1 else []
-    fixed += ["hospitals' patients"] if draws == 1 else []
-    fixed += ["folds"] if folds and seeds == draws == 1 else []  # each hospital deals its own patients to them
+    fixed += ["hospitals' patients"] if dealings == 1 else []
+    # each hospital deals its own patients to folds
+    fixed += ["folds"] if predictions.folds > 1 and seeds == dealings == 1 else []
     return ", ".join(varies), ", ".join(fixed)
 
 

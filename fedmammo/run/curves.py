@@ -10,11 +10,10 @@ from fedmammo.config.arm import ALL, ARMS
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import scored_rounds
 from fedmammo.config.study import StudyConfig
-from fedmammo.evaluation.intervals import interval_of
-from fedmammo.evaluation.metrics import Metric, metrics_of
+from fedmammo.evaluation.metrics import Metric, metric_named
 from fedmammo.evaluation.predictions import COLUMNS, arrange
 from fedmammo.evaluation.scoring import Place, Scores
-from fedmammo.evaluation.tables import NO_INTERVAL, measured
+from fedmammo.evaluation.tables import limits_of, measured
 from fedmammo.run.folder import RunFolder
 from fedmammo.run.predictions import tested_split
 
@@ -32,9 +31,7 @@ def curves_of(config: StudyConfig, folder: RunFolder, finished: Iterable[Deploym
     together: dict[tuple[str, str], list[Deployment]] = defaultdict(list)
     for one in finished:
         together[one.arm_name, one.setting_name].append(one)
-    primary = config.evaluation.primary.metric, config.evaluation.unit
-    metrics = metrics_of(config.evaluation.unit, config.evaluation.prevalence)
-    metric = next(one for one in metrics if (one.name, one.unit) == primary)
+    metric = metric_named(config.evaluation.primary.metric, config.evaluation.unit)
     rows: list[tuple[object, ...]] = []
     for place in sorted(together, key=lambda place: ARMS.index(place[0])):
         deployments, rounds = together[place], together[place][0].federation.rounds
@@ -54,6 +51,6 @@ def _points(
         where = number, one.trained_at, ALL, metric.unit, metric.name
         for repeat, found in estimate.repeats.items():
             yield one.arm, one.setting, str(repeat.seed), str(repeat.draw), *where, found.value, nan, nan, found.note
-        mean, limits = estimate.mean, interval_of(estimate.sample, metric.kind) if estimate.sample else NO_INTERVAL
-        told = mean.value, limits.low, limits.high, mean.note or limits.note
+        limits = limits_of(estimate, metric)
+        told = estimate.mean.value, limits.low, limits.high, limits.note
         yield one.arm, one.setting, ALL, ALL, *where, *told

@@ -1,10 +1,13 @@
 """A made-up study for the evaluation's tests: binormal scores, patients with several images."""
 
 from collections.abc import Callable
+from dataclasses import fields
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from fedmammo.evaluation.tested import Floats, Measure, Tested
 
 
 def make_study(
@@ -47,6 +50,28 @@ def make_study(
     table = pd.DataFrame(rows, columns=columns)
     image = table["patient"] + "-" + table["image"].astype(str)
     return table.assign(image=image, breast=table["patient"] + "-L", lesion=table["patient"] + "-L1")
+
+
+Derivative = Callable[[Measure, Tested], Floats]
+
+
+@pytest.fixture(scope="session")
+def derivative() -> Derivative:
+    """How a metric moves with each unit's weight: 60 copies of all, of one unit one more and one less."""
+
+    def move(measure: Measure, one: Tested) -> Floats:
+        found, copies = np.empty(len(one.label)), 60
+        for unit in range(len(found)):
+            values = []
+            for more in (1, -1):
+                times = np.full(len(found), copies)
+                times[unit] += more
+                weighted = Tested(*(np.repeat(getattr(one, each.name), times) for each in fields(one)))
+                values.append(measure(weighted).value)
+            found[unit] = (values[0] - values[1]) * copies / 2
+        return found
+
+    return move
 
 
 @pytest.fixture(scope="session")

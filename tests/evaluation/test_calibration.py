@@ -1,4 +1,5 @@
 import warnings
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -48,24 +49,14 @@ def test_a_calibration_error_needs_a_hundred_units(monkeypatch: pytest.MonkeyPat
     assert error(units(label, [0.5] * 100)).value == 0
 
 
+Derivative = Callable[[Measure, Units], Floats]
+
+
 def units(label: list[int] | np.ndarray, score: list[float] | Floats, patient: np.ndarray | None = None) -> Units:
     count = len(label)
     none, fold = np.full(count, np.nan), np.zeros(count, dtype=np.int64)
     owner = np.arange(count) if patient is None else patient
-    return Units(np.array(label, dtype=np.int64), np.array(score, dtype=float), owner, fold, none, none)
-
-
-def derivative(measure: Measure, one: Units, copies: int = 60) -> Floats:
-    """How the value moves with each unit's weight: `copies` of all, of one unit one more and one less."""
-    found = np.empty(len(one.label))
-    for unit in range(len(found)):
-        values = []
-        for more in (1, -1):
-            times = np.full(len(found), copies)
-            times[unit] += more
-            values.append(measure(units(np.repeat(one.label, times), np.repeat(one.score, times))).value)
-        found[unit] = (values[0] - values[1]) * copies / 2
-    return found
+    return Units(np.array(label, dtype=np.int64), np.array(score, dtype=float), owner, fold, none, none, none)
 
 
 def test_slope_and_intercept_that_others_publish() -> None:
@@ -110,7 +101,7 @@ def test_a_line_turns_scores_back() -> None:
 
 
 @pytest.mark.parametrize("measure", [brier, slope, intercept])
-def test_influence_is_the_derivative_by_a_units_weight(measure: Measure) -> None:
+def test_influence_is_the_derivative_by_a_units_weight(measure: Measure, derivative: Derivative) -> None:
     one = units([0, 0, 1, 0, 1, 0, 1, 1], [0.1, 0.25, 0.3, 0.45, 0.5, 0.6, 0.7, 0.95])
     found = measure(one).influence
     assert found == pytest.approx(derivative(measure, one), rel=2e-3, abs=1e-4)

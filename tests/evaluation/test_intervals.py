@@ -203,7 +203,7 @@ def test_the_interval_covers_the_true_auroc_because_patients_stay_whole(images: 
     truth, covered = norm.cdf(1 / np.sqrt(2 * (1 + within**2))), {True: 0, False: 0}
     for _ in range(400):
         raw = label + rng.normal(size=patients)[owner] + within * rng.normal(size=len(label))
-        found = auroc(Units(label, norm.cdf(raw), owner, fold, none, none))
+        found = auroc(Units(label, norm.cdf(raw), owner, fold, none, none, none))
         for whole in (True, False):
             group = owner if whole else np.arange(len(owner))
             influence = np.zeros((1, 1, 2, int(group.max()) + 1))
@@ -234,12 +234,12 @@ def test_the_interval_covers_the_true_auroc_because_patients_stay_whole(images: 
 )
 def test_verdict_at_each_boundary(low: float, high: float, expected: str) -> None:
     """A loss of .05 would not matter."""
-    assert verdict_of(Interval(low, high, low, 0.5), 0.05) == expected
+    assert verdict_of(low, high, 0.05) == expected
 
 
 def test_without_a_margin_there_is_no_non_inferiority() -> None:
-    assert verdict_of(Interval(0.0, 0.1, 0.0, 0.05), 0.0) == "inconclusive"
-    assert verdict_of(Interval(-0.1, -0.01, -0.1, 0.01), 0.0) == "inferior"
+    assert verdict_of(0.0, 0.1, 0.0) == "inconclusive"
+    assert verdict_of(-0.1, -0.01, 0.0) == "inferior"
 
 
 def test_holm_by_hand() -> None:

@@ -11,12 +11,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fedmammo.evaluation import ranking
 from fedmammo.evaluation.ranking import auroc, average_precision, partial_auroc, sensitivity_on_curve
-from fedmammo.evaluation.tested import Floats, Integers, Measure, UndefinedError
+from fedmammo.evaluation.tested import Floats, Measure, UndefinedError
 from fedmammo.evaluation.tested import Tested as Units  # a name that pytest takes for no test
 
 PUBLISHED = Path(__file__).parent / "published"
 ALL = [auroc, average_precision, partial_auroc, sensitivity_on_curve]
 TENTHS = [number / 10 for number in range(11)]
+
+
+Derivative = Callable[[Measure, Units], Floats]
 
 
 def units(
@@ -25,26 +28,8 @@ def units(
     none = np.full(len(label), np.nan)
     folds = np.zeros(len(label), dtype=np.int64) if fold is None else np.array(fold, dtype=np.int64)
     return Units(
-        np.array(label, dtype=np.int64), np.array(score, dtype=float), np.arange(len(label)), folds, none, none
+        np.array(label, dtype=np.int64), np.array(score, dtype=float), np.arange(len(label)), folds, none, none, none
     )
-
-
-def copied(one: Units, times: Integers) -> Units:
-    """Every unit as many times."""
-    return units(np.repeat(one.label, times), np.repeat(one.score, times), np.repeat(one.fold, times))
-
-
-def derivative(measure: Measure, one: Units, copies: int = 60) -> Floats:
-    """How the value moves with each unit's weight: `copies` of all, of one unit one more and one less."""
-    found = np.empty(len(one.label))
-    for unit in range(len(found)):
-        values = []
-        for more in (1, -1):
-            times = np.full(len(found), copies)
-            times[unit] += more
-            values.append(measure(copied(one, times)).value)
-        found[unit] = (values[0] - values[1]) * copies / 2
-    return found
 
 
 @st.composite
@@ -174,7 +159,7 @@ def test_neither_order_nor_names_of_folds_matter(one: Units, order: list[int]) -
 
 @pytest.mark.parametrize("measure", [auroc, average_precision, partial_auroc])
 @pytest.mark.parametrize("folds", [1, 2])
-def test_influence_is_the_derivative_by_a_units_weight(measure: Measure, folds: int) -> None:
+def test_influence_is_the_derivative_by_a_units_weight(measure: Measure, folds: int, derivative: Derivative) -> None:
     """7 benign units in each fold: a fifth of them ends inside the second, where the curve has no corner."""
     score = [0.05, 0.12, 0.2, 0.31, 0.44, 0.6, 0.72, 0.28, 0.5, 0.66, 0.9]
     score += [0.02, 0.15, 0.23, 0.35, 0.41, 0.55, 0.83, 0.3, 0.46, 0.62, 0.7]
@@ -186,7 +171,7 @@ def test_influence_is_the_derivative_by_a_units_weight(measure: Measure, folds: 
 
 
 @pytest.mark.parametrize("measure", [auroc, average_precision, partial_auroc])
-def test_influence_is_the_derivative_where_scores_tie(measure: Measure) -> None:
+def test_influence_is_the_derivative_where_scores_tie(measure: Measure, derivative: Derivative) -> None:
     """A fifth of 7 benign units is 1.4: it ends inside the three that tie with two malignant ones."""
     label, score = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1], [0.1, 0.1, 0.3, 0.6, 0.6, 0.6, 0.8, 0.1, 0.6, 0.6, 0.9]
     one = units(label, score)

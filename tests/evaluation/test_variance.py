@@ -23,7 +23,7 @@ def auroc_sample(label: np.ndarray, scores: Sequence[np.ndarray], patient: np.nd
     count, none = len(label), np.full(len(label), np.nan)
     values, influence = np.empty((len(scores), 1)), np.zeros((len(scores), 1, 2, int(patient.max()) + 1))
     for reader, score in enumerate(scores):
-        found = auroc(Units(label, score.astype(float), patient, np.zeros(count, dtype=np.int64), none, none))
+        found = auroc(Units(label, score.astype(float), patient, np.zeros(count, dtype=np.int64), none, none, none))
         values[reader] = found.value
         for kind in (0, 1):
             np.add.at(influence[reader, 0, kind], patient[label == kind], found.influence[label == kind])

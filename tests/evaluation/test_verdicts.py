@@ -1,7 +1,10 @@
+from collections.abc import Callable
+
 import pandas as pd
 import pytest
 
 from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.evaluation.predictions import arrange
 from fedmammo.evaluation.verdicts import verdicts_of, what_varies
 
 
@@ -27,7 +30,7 @@ def row(**keys: object) -> dict[str, object]:
 
 
 def verdicts(*rows: dict[str, object], **keys: object) -> pd.DataFrame:
-    return verdicts_of(pd.DataFrame(rows), EvaluationConfig.model_validate(keys), seeds=1, draws=1)
+    return verdicts_of(pd.DataFrame(rows), EvaluationConfig.model_validate(keys), "patients", "seed")
 
 
 def test_sentences() -> None:
@@ -68,13 +71,29 @@ def test_sentences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seeds", "draws", "folds", "expected"),
+    ("seeds", "draws", "folds", "moved", "expected"),
     [
-        (1, 1, 0, ("patients tested", "patients learned from and who set cuts, seed, hospitals' patients")),
-        (3, 1, 5, ("patients tested, 3 seeds", "patients learned from and who set cuts, hospitals' patients")),
-        (1, 1, 5, ("patients tested", "patients learned from and who set cuts, seed, hospitals' patients, folds")),
-        (1, 20, 5, ("patients tested, 20 draws of hospitals", "patients learned from and who set cuts, seed")),
+        (1, 1, 1, False, ("patients tested", "patients learned from and who set cuts, seed, hospitals' patients")),
+        (
+            1,
+            1,
+            2,
+            False,
+            ("patients tested", "patients learned from and who set cuts, seed, hospitals' patients, folds"),
+        ),
+        (3, 1, 2, False, ("patients tested, 3 seeds", "patients learned from and who set cuts, hospitals' patients")),
+        (1, 2, 2, True, ("patients tested, 2 draws of hospitals", "patients learned from, seed")),
+        (
+            *(1, 2, 2, False),
+            ("patients tested, 2 draws of who sets cuts", "patients learned from, seed, hospitals' patients, folds"),
+        ),
     ],
 )
-def test_what_varies_and_what_is_fixed(seeds: int, draws: int, folds: int, expected: tuple[str, str]) -> None:
-    assert what_varies(seeds, draws, folds) == expected
+def test_what_varies_and_what_is_fixed(
+    study: Callable[..., pd.DataFrame], seeds: int, draws: int, folds: int, moved: bool, expected: tuple[str, str]
+) -> None:
+    """Draws by a rule such as density deal the same hospitals again; who sets cuts is drawn all the same."""
+    once = study(hospitals=2, patients=8, seeds=seeds, folds=folds, arms=("centralized",))
+    names = {"H0": "H1", "H1": "H0"} if moved else {}
+    again = [once.assign(draw=draw, hospital=once["hospital"].replace(names)) for draw in range(1, draws)]
+    assert what_varies(arrange(pd.concat([once, *again]), "test")) == expected
