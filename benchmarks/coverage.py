@@ -73,8 +73,8 @@ def designs() -> Iterator[Design]:
         for patients in (60, 102, 340):
             yield from (Design(patients, repeats, kind, prevalence=0.25) for repeats in (1, 3, 10))
         for patients in (26, 102, 680):
-            yield Design(patients, 1, "still", alike=True)
             yield from (Design(patients, repeats, kind, alike=True) for repeats in (3, 10))
+    yield from (Design(patients, 1, "still", alike=True) for patients in (26, 102, 680))
     for patients in (40, 102, 340):
         for prevalence in (0.25, 0.5):
             yield from (Design(patients, repeats, "still", prevalence=prevalence) for repeats in (1, 3))
