@@ -1,70 +1,75 @@
-"""Self-contained pages: one HTML file with its tables and its figures in it, readable in light and dark."""
+"""Self-contained pages: one HTML file with its tables, charts and pictures in it; dark and light, on screen and paper.
 
-import base64
-import io
-from html import escape
-
-import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from fedmammo.report.cells import cell_text
-
-_DOTS_PER_INCH = 110
-_STYLE = """
-:root { color-scheme: light dark; --line: #8886; --soft: #8881; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-.notice { border-left: 4px solid #c60; background: var(--soft); padding: .6rem 1rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-img { max-width: 100%; background: #fff; border-radius: 6px; }
+Nothing is fetched. Without JavaScript every chart is a table.
 """
 
+import io
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 
-class Page:
-    """An HTML page that grows from top to bottom."""
+from markupsafe import Markup
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Drawing
 
-    def __init__(self, title: str) -> None:
-        self._title = title
-        self._parts = [f"<h1>{escape(title)}</h1>"]
+from fedmammo.report.blocks import Figure, Section, Side, Text
 
-    def heading(self, text: str) -> None:
-        """Add a heading."""
-        self._parts.append(f"<h2>{escape(text)}</h2>")
+_DOTS_PER_INCH = 110
 
-    def text(self, text: str, notice: bool = False) -> None:
-        """Add a paragraph; a notice stands out."""
-        kind = " class='notice'" if notice else ""
-        self._parts.append(f"<p{kind}>{escape(text)}</p>")
 
-    def table(self, frame: pd.DataFrame) -> None:
-        """Add a table: at most three digits after the point, missing cells empty, no index."""
-        head = "".join(f"<th>{escape(str(column))}</th>" for column in frame.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell_text(cell))}</td>" for cell in row) + "</tr>"
-            for row in frame.itertuples(index=False)
+def page_html(title: str, head: Sequence[Text], sections: Sequence[Section], live: str = "") -> str:
+    """Return a page.
+
+    Args:
+        title: of the page.
+        head: what stands above the first section.
+        sections: in their order; with more than three, a list of links stands beside them.
+        live: where the page asks for what is new while a study runs; nothing where it does not.
+    """
+    drawn = any(_has_figure(section.blocks) for section in sections)
+    links = Markup("").join(Markup('<li><a href="#{}">{}</a></li>').format(one.name, one.title) for one in sections)
+    contents = Markup('<nav aria-label="Sections"><ul>{}</ul></nav>').format(links) if len(sections) > 3 else ""
+    body = Markup("").join(
+        Markup('<section id="{0}" aria-labelledby="{0}-title"><h2 id="{0}-title">{1}</h2>{2}</section>').format(
+            section.name, section.title, Markup("\n").join(block.html() for block in section.blocks)
         )
-        self._parts.append(f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>')
+        for section in sections
+    )
+    scripts = Markup("<script>{}</script><script>{}</script>").format(_vega(), _asset("charts.js")) if drawn else ""
+    whole = Markup(
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{0}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        "<style>{1}</style></head>\n<body{2}><header><h1>{0}</h1>{3}</header>{4}<main>{5}</main>{6}</body></html>\n"
+    ).format(
+        title,
+        _asset("page.css"),
+        Markup(' data-live="{}"').format(live) if live else "",
+        Markup("").join(block.html() for block in head),
+        contents,
+        body,
+        scripts,
+    )
+    return str(whole)
 
-    def figure(self, figure: Figure, says: str) -> None:
-        """Add a figure; `says` stands for it where it cannot be seen."""
-        content = base64.b64encode(png_of(figure)).decode()
-        self._parts.append(f'<p><img alt="{escape(says)}" src="data:image/png;base64,{content}"></p>')
 
-    def html(self) -> str:
-        """Return the page."""
-        head = f"<meta charset='utf-8'><meta name='viewport' content='width=device-width'><style>{_STYLE}</style>"
-        body = "\n".join(self._parts)
-        return (
-            f"<!doctype html>\n<html lang='en'><head><title>{escape(self._title)}</title>{head}</head>\n"
-            f"<body>\n{body}\n</body></html>\n"
-        )
+def _has_figure(blocks: Sequence[object]) -> bool:
+    return any(isinstance(one, Figure) or (isinstance(one, Side) and _has_figure(one.blocks)) for one in blocks)
 
 
-def png_of(figure: Figure) -> bytes:
+@cache
+def _asset(name: str) -> Markup:
+    return Markup((files("fedmammo.report") / "assets" / name).read_text(encoding="utf-8"))
+
+
+@cache
+def _vega() -> Markup:
+    """Return the JavaScript of Vega, Vega-Lite and Vega-Embed."""
+    import vl_convert
+
+    return Markup(vl_convert.javascript_bundle(None).replace("</script", "<\\/script"))
+
+
+def png_of(figure: Drawing) -> bytes:
     """Render a figure as PNG: the same figure gives the same bytes."""
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()

@@ -9,9 +9,10 @@ from fedmammo.cohort.store import SPLITS
 from fedmammo.disk.files import write_bytes, write_text
 from fedmammo.errors import InputError
 from fedmammo.hospitals.summary import side_by_side
+from fedmammo.report.blocks import Block, Picture, Section, Table, text
 from fedmammo.report.cells import cell_text
 from fedmammo.report.hospital_figures import draw_case_mix, draw_examples, draw_gray_values, draw_responses, draw_table
-from fedmammo.report.page import Page, png_of
+from fedmammo.report.page import page_html, png_of
 from fedmammo.report.view import View
 
 SUFFIXES = (".html", ".png")
@@ -40,26 +41,21 @@ def save(path: Path, found: View) -> None:
     if path.suffix == ".png":
         write_bytes(path, png_of(_picture(found)))
     else:
-        write_text(path, _page(found).html())
+        write_text(path, _page(found))
 
 
-def _page(found: View) -> Page:
-    page = Page(found.title)
-    page.text(PRIVACY, notice=True)
-    page.text(found.note)
-    page.heading("Who holds what, asked against achieved")
+def _page(found: View) -> str:
+    holds: list[Block] = []
     for split in _splits(found):
-        page.text(split)
-        page.table(side_by_side(found.held[found.held["split"] == split]))
+        holds.append(Table.whole(split, side_by_side(found.held[found.held["split"] == split])))
+    sections = [Section("holdings", "Who holds what, asked against achieved", holds)]
     for heading, says, size, draw in _panels(found):
-        page.heading(heading)
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
-        page.figure(figure, says)
-    page.heading("How far hospitals differ")
-    page.text(DISTANCES)
-    page.table(found.differing)
-    return page
+        sections.append(Section(heading.replace(" ", "-").lower(), heading, [Picture(png_of(figure), says)]))
+    differ: list[Block] = [text(DISTANCES), Table.whole("distances", found.differing)]
+    sections.append(Section("distances", "How far hospitals differ", differ))
+    return page_html(found.title, [text(PRIVACY, kind="notice"), text(found.note)], sections)
 
 
 def _picture(found: View) -> Figure:

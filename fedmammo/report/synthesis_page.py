@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from fedmammo.report.blocks import Picture, Section, Table, text
 from fedmammo.report.hospital_figures import draw_examples
-from fedmammo.report.page import Page
+from fedmammo.report.page import page_html, png_of
 from fedmammo.report.synthesis_figures import draw_side_by_side
 
 PRIVACY = (
@@ -64,24 +65,20 @@ def measures(table: pd.DataFrame) -> pd.DataFrame:
 
 def synthesis_page(found: SynthesisView) -> str:
     """Return what was found as an HTML page."""
-    page = Page(found.title)
-    page.text(PRIVACY, notice=True)
-    page.text(found.note)
-    page.heading("How good they are")
-    page.text(MEASURES)
-    page.table(measures(found.table))
-    page.heading("Real and synthetic, by class")
     lines = -(-max(len(patches) for patches in found.kinds.values()) // _COLUMNS)
     figure = Figure(figsize=(_WIDTH, len(found.kinds) / 2 * (0.35 + lines * _WIDTH / 2 / _COLUMNS)))
     draw_side_by_side(figure, found.kinds, _COLUMNS)
-    page.figure(figure, "blocks of patches: real ones left, synthetic ones right, one class below the other")
+    says = "blocks of patches: real ones left, synthetic ones right, one class below the other"
+    sections = [
+        Section("measures", "How good they are", [text(MEASURES), Table.whole("measures", measures(found.table))]),
+        Section("images", "Real and synthetic, by class", [Picture(png_of(figure), says)]),
+    ]
     if found.ratios:
-        page.heading("Nearest patients")
-        page.text(COPIES)
         figure = Figure(figsize=(_WIDTH, 0.4 + 3 * _WIDTH / (len(found.ratios) + 1.5)), layout="constrained")
         draw_examples(figure, [f"{ratio:.2f}" for ratio in found.ratios], found.nearest)
-        page.figure(figure, "synthetic images above the training images that they are nearest to")
-    return page.html()
+        says = "synthetic images above the training images that they are nearest to"
+        sections.append(Section("nearest", "Nearest patients", [text(COPIES), Picture(png_of(figure), says)]))
+    return page_html(found.title, [text(PRIVACY, kind="notice"), text(found.note)], sections)
 
 
 def _text(value: float, sd: float) -> str:

@@ -98,6 +98,10 @@ class Run:
         """Each hospital's part in each round of each stage: status, simulated seconds, bytes, loss, epsilon spent."""
         return self._read("rounds")
 
+    def has(self, table: str) -> bool:
+        """Whether the run has left a table, such as `curves`."""
+        return (self.folder / f"{table}.csv").exists()
+
     def _read(self, table: str) -> pd.DataFrame:
         path, numbers = self.folder / f"{table}.csv", NUMBERS[table]
         if not path.exists():

@@ -18,7 +18,10 @@ from fedmammo.report.cells import cell_text
         (0.12345, "0.123"),
         ("a", "a"),
         (-0.5, "-0.500"),
-        (-0.0001, "0.000"),
+        (-0.0001, "-0.0001"),
+        (0.0, "0"),
+        (0.00012345, "0.00012"),
+        (np.inf, "inf"),
     ],
 )
 def test_values_are_short(value: object, text: str) -> None:

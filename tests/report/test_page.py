@@ -5,67 +5,91 @@ import re
 from html.parser import HTMLParser
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
-from fedmammo.report.page import Page, png_of
+from fedmammo.report.blocks import Asked, Cell, Figure, Picture, Rows, Section, Table, text
+from fedmammo.report.charts import forest
+from fedmammo.report.page import page_html, png_of
 
 
-def figure() -> Figure:
-    drawn = Figure(figsize=(2, 1))
+def drawing() -> Drawing:
+    drawn = Drawing(figsize=(2, 1))
     drawn.subplots().plot([0, 1], [1, 0])
     return drawn
 
 
-def page() -> Page:
-    shown = Page("a <b> & c")
-    shown.text("only <here>", notice=True)
-    shown.heading("numbers")
-    shown.table(pd.DataFrame({"na<me": ["x & y", None], "value": [0.12345, 7.0]}))
-    shown.figure(figure(), 'a "line"')
-    return shown
+TABLE = Table(
+    "numbers",
+    pd.DataFrame({"na<me": ["x & y", None], "value": [0.12345, -7.5]}, index=[4, 9]),
+    {"na<me": "the <name>", "value": "value"},
+    "results",
+)
+
+
+def page(*more: Figure) -> str:
+    parts = [TABLE, Picture(png_of(drawing()), 'a "line"'), Asked("who <asks>?", "no </textarea>one"), *more]
+    return page_html("a <b> & c", [text("only <here>", kind="notice")], [Section("one", "num<bers", parts)])
 
 
 class Reader(HTMLParser):
-    """Notes tags and attributes, and the texts of cells."""
+    """Notes tags, attributes and texts."""
 
-    def __init__(self) -> None:
+    def __init__(self, content: str) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.links: list[str] = []
+        self.rows: list[str] = []
         self.texts: list[str] = []
+        self.feed(content)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.rows += [value or "" for name, value in attrs if name == "data-row"]
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data.strip())
 
 
 def test_a_page_holds_everything_and_fetches_nothing() -> None:
-    reader = Reader()
-    reader.feed(page().html())
-    assert "script" not in reader.tags
-    assert "link" not in reader.tags
-    assert len(reader.links) == 1
-    assert reader.links[0].startswith("data:image/png;base64,")
-    assert "url(" not in page().html()
+    reader = Reader(page())
+    assert "script" not in reader.tags  # no chart, no JavaScript
+    assert [link[:22] for link in reader.links] == ["data:,", "data:image/png;base64,"]
+    assert "url(" not in page()
 
 
 def test_texts_are_shown_as_they_are() -> None:
-    reader = Reader()
-    reader.feed(page().html())
-    for text in ("a <b> & c", "only <here>", "numbers", "na<me", "x & y", "0.123", "7"):
-        assert text in reader.texts
+    texts = Reader(page()).texts
+    for shown in ("a <b> & c", "only <here>", "num<bers", "the <name>", "x & y", "0.123", "−7.500", "who <asks>?"):
+        assert shown in texts
+    assert "no </textarea>one" in texts
+
+
+def test_a_table_names_its_rows_in_the_file() -> None:
+    assert Reader(page()).rows == ["4", "9"]
+    assert 'data-file="results"' in page()
+    row = Rows("c", ["a"], [[text("x ", Cell("verdicts", 3, "difference", 0.25))]]).html()
+    assert '<span data-file="verdicts" data-row="3" data-key="difference">0.250</span>' in row
+
+
+def test_a_chart_brings_its_table_and_no_second_copy_of_its_numbers() -> None:
+    frame = pd.DataFrame({"tested_at": ["all"], "difference": [0.0625], "ci_low": [0.0125], "ci_high": [0.1]})
+    table = Table("differences", frame, {"tested_at": "at", "difference": "d", "ci_low": "from", "ci_high": "to"})
+    content = page(Figure(forest(frame, "tested_at", "d", 0.05), table, "says"))
+    assert content.count("0.0625") == 0
+    assert content.count("0.062") == 1
+    name = re.search(r'data-table="([^"]+)"', content)
+    assert name
+    assert f'<table id="{name[1]}"' in content
 
 
 def test_a_page_is_the_same_every_time_and_dark_where_wanted() -> None:
-    assert page().html() == page().html()
-    assert "color-scheme: light dark" in page().html()
+    assert page() == page()
+    assert "color-scheme: light dark" in page()
 
 
 def test_the_figure_is_in_the_page() -> None:
-    content = re.search(r"base64,([^\"]+)", page().html())
+    content = re.search(r"base64,([^\"]+)", page())
     assert content
-    assert base64.b64decode(content[1]) == png_of(figure())
-    assert png_of(figure()).startswith(b"\x89PNG")
+    assert base64.b64decode(content[1]) == png_of(drawing())
+    assert png_of(drawing()).startswith(b"\x89PNG")

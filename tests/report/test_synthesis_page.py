@@ -1,10 +1,9 @@
 """The page of synthetic images: what it was given stands on it, with the warning."""
 
-from html import escape
-
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import escape
 
 from fedmammo.report.synthesis_page import PRIVACY, SynthesisView, measures, synthesis_page
 

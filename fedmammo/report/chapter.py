@@ -1,0 +1,62 @@
+"""What a section of a study's report is: which tables it draws, and how."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from fedmammo.config.arm import ALL
+from fedmammo.report.blocks import Block, Cell
+from fedmammo.run.results import Run
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A section of the report of a run.
+
+    Attributes:
+        name: by which links find it.
+        title: above it.
+        needs: names of tables (attributes of `Run`) without which it is left out.
+        blocks: what it shows of a run; nothing, where the tables have nothing for it.
+    """
+
+    name: str
+    title: str
+    needs: tuple[str, ...]
+    blocks: Callable[[Run], Sequence[Block]]
+
+
+def whole(run: Run) -> pd.DataFrame:
+    """Return the rows of `results` that speak of all repeats, the study's unit and its primary metric."""
+    results, study = run.results, run.study.evaluation
+    chosen = (results["seed"] == ALL) & (results["unit"] == study.unit) & (results["metric"] == study.primary.metric)
+    return results[chosen]
+
+
+def setting_of(run: Run) -> str:
+    """Return the setting of the primary comparison."""
+    return run.study.evaluation.primary.setting or next(iter(run.study.settings))
+
+
+def cells(file: str, frame: pd.DataFrame, key: str) -> list[Cell]:
+    """Return a column of some rows of a table, cell by cell."""
+    return [Cell(file, int(str(at)), key, value) for at, value in frame[key].items()]
+
+
+def estimate(file: str, row: pd.Series, value: str = "value") -> list[str | Cell]:
+    """Return a row's estimate with its interval, or what is noted in its place."""
+    at = int(str(row.name))
+    if pd.isna(row[value]):
+        return [Cell(file, at, "note", row["note"])]
+    first: list[str | Cell] = [Cell(file, at, value, row[value])]
+    if pd.isna(row["ci_low"]):
+        return first
+    return [
+        *first,
+        " (",
+        Cell(file, at, "ci_low", row["ci_low"]),
+        " to ",
+        Cell(file, at, "ci_high", row["ci_high"]),
+        ")",
+    ]

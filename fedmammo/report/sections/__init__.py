@@ -1,0 +1,6 @@
+"""The sections of a study's report, in their order: one file each."""
+
+from fedmammo.report.chapter import Chapter
+from fedmammo.report.sections import verdicts
+
+CHAPTERS: tuple[Chapter, ...] = (verdicts.CHAPTER,)
