@@ -10,7 +10,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -37,12 +37,14 @@ from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
 from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
+from fedmammo.run.costs import costs_of
 from fedmammo.run.curves import curves_of
 from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
 from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import recipes_of, tabulate, tested_split
+from fedmammo.run.privacy import guarantee_table, privacy_table
 from fedmammo.run.public import Public
 from fedmammo.stages.opened import pick_device
 from fedmammo.stages.stage import Tensors
@@ -187,8 +189,16 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
 def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment]) -> None:
     """Evaluate what deployments left, and say what holds for patients."""
     found = evaluate(folder.predictions(finished), tested_split(config), config.evaluation, recipes_of(finished))
-    curves = curves_of(config, folder, finished) if config.evaluation.every else None
-    folder.conclude(replace(found, results=mark(found.results, guarantees(folder.path, config, finished))), curves)
+    tables = {field.name: getattr(found, field.name) for field in fields(found)}
+    held = guarantees(folder.path, config, finished)
+    tables["results"] = mark(found.results, held)
+    tables["guarantees"] = guarantee_table(folder.path, config, finished, held)
+    if any(one.privacy is not None for one in finished):
+        tables["privacy"] = privacy_table(folder.path, config, finished)
+    tables["costs"] = costs_of(folder, finished)
+    if config.evaluation.every:
+        tables["curves"] = curves_of(config, folder, finished)
+    folder.conclude(tables)
 
 
 class Study:

@@ -66,7 +66,7 @@ def _vega() -> Markup:
     """Return the JavaScript of Vega, Vega-Lite and Vega-Embed."""
     import vl_convert
 
-    return Markup(vl_convert.javascript_bundle(None).replace("</script", "<\\/script"))
+    return Markup(vl_convert.javascript_bundle("").replace("</script", "<\\/script"))
 
 
 def png_of(figure: Drawing) -> bytes:

@@ -8,7 +8,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -21,7 +20,6 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.disk.files import write_tensors, write_text
 from fedmammo.errors import InputError
-from fedmammo.evaluation.evaluate import Evaluation
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run.dictionary import explained
 from fedmammo.synthesis.sources import POOLS
@@ -74,8 +72,7 @@ class RunFolder:
     `config.yaml`, then for each deployment `deployments/<name>/` (a checkpoint while it runs, what models scored
     meanwhile where the study draws curves, its predictions and rounds when it is finished), `models/*.safetensors`,
     `synthetic/` with the pools of images, `hospitals/<name>/` with each hospital's site file and state; at the end the
-    tables of `Evaluation`, `curves.csv`, `predictions.csv`, `rounds.csv`. `timings.csv` and `run.log` may differ
-    between equal runs.
+    tables of `fedmammo.run.dictionary`. `timings.csv` and `run.log` may differ between equal runs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -282,10 +279,9 @@ class RunFolder:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: is damaged ({reason}); the run's own command mends it") from error
 
-    def conclude(self, found: Evaluation, curves: pd.DataFrame | None = None) -> None:
-        """Write the tables of results, curves where the study draws them, and what every column means."""
-        tables = {field.name: getattr(found, field.name) for field in fields(found)}
-        for name, table in (tables if curves is None else {**tables, "curves": curves}).items():
+    def conclude(self, tables: dict[str, pd.DataFrame]) -> None:
+        """Write tables by their names, and what every column means."""
+        for name, table in tables.items():
             write_text(self.path / f"{name}.csv", table.to_csv(index=False))
         write_text(self.path / "columns.csv", explained().to_csv(index=False))
 

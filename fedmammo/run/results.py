@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import InputError
 
@@ -29,6 +30,11 @@ NUMBERS: dict[str, dict[str, type]] = {
     )
     | dict.fromkeys(("patients", "positives"), int),
     "curves": {"round": int} | dict.fromkeys(("value", "ci_low", "ci_high"), float),
+    "costs": dict.fromkeys(("rounds", "missed", "simulated_hours", "megabytes_up", "megabytes_down"), float),
+    "guarantees": dict.fromkeys(("epsilon", "delta", "best_attack", "epsilon_exchanged", "patients"), float),
+    "privacy": dict.fromkeys(("releases", "steps"), int)
+    | dict.fromkeys(("epsilon", "delta", "epsilon_at_1e-6", "noise_multiplier", "clipping_norm", "rate"), float),
+    "privacy-audit": dict.fromkeys(("value", "ci_low", "ci_high", "ceiling", "claimed"), float),
     "predictions": dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float},
     "rounds": dict.fromkeys(("seed", "draw", "fold", "round", "bytes_up", "bytes_down"), int)
     | dict.fromkeys(("simulated_seconds", "loss", "epsilon_spent"), float),
@@ -97,6 +103,31 @@ class Run:
     def rounds(self) -> pd.DataFrame:
         """Each hospital's part in each round of each stage: status, simulated seconds, bytes, loss, epsilon spent."""
         return self._read("rounds")
+
+    @cached_property
+    def costs(self) -> pd.DataFrame:
+        """What a deployment of each arm and setting costs each hospital: rounds, simulated hours, megabytes."""
+        return self._read("costs")
+
+    @cached_property
+    def guarantees(self) -> pd.DataFrame:
+        """What each arm and setting promises the patients whom it learned from, against whom, and in a sentence."""
+        return self._read("guarantees")
+
+    @cached_property
+    def privacy(self) -> pd.DataFrame:
+        """What each hospital spent in each stage, and in all deployments together.
+
+        Asking raises InputError where no setting of the study has a budget.
+        """
+        if all(Setting.of(name).epsilon is None for name in self.study.settings):
+            raise InputError(f"{self.folder}: the run spent nothing; none of its settings has a budget of privacy")
+        return self._read("privacy")
+
+    @cached_property
+    def privacy_audit(self) -> pd.DataFrame:
+        """What attacks found, each beside what was claimed; made by `fedmammo privacy audit`, not by a run."""
+        return self._read("privacy-audit")
 
     def has(self, table: str) -> bool:
         """Whether the run has left a table, such as `curves`."""
