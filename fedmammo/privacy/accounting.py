@@ -128,8 +128,10 @@ def attack_power(spent_epsilon: float, delta: float, false_positives: float = 0.
     """Return how many members the best membership attack finds, as a fraction, where it accuses few others wrongly.
 
     Of a Gaussian mechanism that costs so much (Dong et al. 2022, equation 6): the attacker knows everything but whether
-    one patient was there.
+    one patient was there. An epsilon of 0 leaves delta alone to be told.
     """
+    if not 0 < spent_epsilon < inf:
+        return false_positives + delta if spent_epsilon == 0 else 1.0
     return float(ndtr(ndtri(false_positives) + mu_of(spent_epsilon, delta)))
 
 

@@ -14,7 +14,7 @@ from fedmammo.config.study import StudyConfig
 from fedmammo.errors import StudyError
 from fedmammo.evaluation.scoring import READER
 from fedmammo.privacy.accounting import epsilon, spent_of
-from fedmammo.privacy.ledger import spent_in
+from fedmammo.privacy.ledger import read_lines, spent_in
 from fedmammo.privacy.odometer import ledger_of
 from fedmammo.run.folder import HOSPITALS, RunFolder
 from fedmammo.synthesis.sources import NONE_NEEDED, POOLS, POOLS_TABLE
@@ -85,6 +85,23 @@ def spent_by_hospital(run: Path, deployment: Deployment, delta: float) -> dict[s
         if ledgers[0].exists():
             found[folder.name] = epsilon(spent_of(spent_in(ledgers)), delta)
     return found
+
+
+def check_ledgers(run: Path, deployments: Iterable[Deployment]) -> None:
+    """Check that ledgers still hold what the tables of a run were made of.
+
+    `deployments`: finished ones. Raises StudyError where a ledger was altered, is gone, or holds less than was
+    released.
+    """
+    for one in deployments:
+        if one.privacy is not None:
+            by_hospital = {}
+            for folder in sorted((run / HOSPITALS).glob("*/")):
+                ledgers = ledgers_of(folder, one)
+                told = [line["epsilon"] for path in ledgers for line in read_lines(path) if "request" in line]
+                if ledgers[0].exists():
+                    by_hospital[folder.name] = max((cost[f"{one.privacy.delta:g}"] for cost in told), default=0.0)
+            _check_against_rounds(run, one, by_hospital)
 
 
 def _check_against_rounds(run: Path, deployment: Deployment, by_hospital: dict[str, float]) -> None:

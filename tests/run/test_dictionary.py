@@ -17,6 +17,7 @@ from fedmammo.run.curves import CURVES
 from fedmammo.run.dictionary import TABLES, page
 from fedmammo.run.folder import ROUND_COLUMNS
 from fedmammo.run.pools import COLUMNS as POOLS
+from fedmammo.run.privacy import GUARANTEES, PRIVACY
 from fedmammo.synthesis.quality import Quality
 
 PLACE = ["arm", "seed", "draw", "fold", "holder"]
@@ -33,6 +34,8 @@ PLACE = ["arm", "seed", "draw", "fold", "holder"]
         ("curves.csv", CURVES),
         ("predictions.csv", [*PREDICTIONS, *ASKED, "assessment"]),
         ("rounds.csv", ROUND_COLUMNS),
+        ("guarantees.csv", GUARANTEES),
+        ("privacy.csv", PRIVACY),
         ("privacy-audit.csv", AUDIT),
         ("synthetic/pools.csv", POOLS),
         ("synthetic/quality.csv", [*PLACE, *Quality._fields]),
