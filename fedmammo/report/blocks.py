@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
+import altair as alt
 import pandas as pd
-from altair import Chart as UnitChart
-from altair import LayerChart
 from markupsafe import Markup, escape
 
 from fedmammo.report.cells import cell_text
@@ -156,24 +155,30 @@ class Figure:
 
     Attributes:
         chart: as `fedmammo.report.charts` draws it; its data are the rows of `table`.
+        table: what it draws.
         says: what it shows, for those who cannot see it.
+        beside: more tables, by the names under which the chart asks for them (`altair.NamedData`).
     """
 
-    chart: UnitChart | LayerChart
+    chart: Any
     table: Table
     says: str
+    beside: Mapping[str, Table] = field(default_factory=dict)
 
     def html(self) -> Markup:
         """Return it as HTML."""
-        spec = self.chart.to_dict()
-        for one in ("data", "datasets"):
-            spec.pop(one, None)
+        chart = self.chart.copy(deep=False)
+        chart.data = alt.NamedData("rows")  # which the page takes from the table
+        spec = chart.to_dict()
         content = json.dumps(spec, separators=(",", ":"), sort_keys=True)
         name = f"rows-{crc32((content + self.table.caption).encode()):08x}"
-        return Markup(
-            '<figure class="chart" data-table="{}"><div class="plot" role="img" aria-label="{}"></div>'
-            '<script type="application/json">{}</script></figure>{}'
-        ).format(name, self.says, Markup(content.replace("</", "<\\/")), self.table.named(name))
+        beside = Markup(" ").join(f"{of}:{name}-{of}" for of in self.beside)
+        figure = Markup(
+            '<figure class="chart" data-table="{}" data-beside="{}"><div class="plot" role="img" aria-label="{}"></div>'
+            '<script type="application/json">{}</script></figure>'
+        ).format(name, beside, self.says, Markup(content.replace("</", "<\\/")))
+        more = [table.named(f"{name}-{of}") for of, table in self.beside.items()]
+        return figure + self.table.named(name) + Markup("").join(more)
 
 
 @dataclass(frozen=True)
@@ -229,3 +234,9 @@ class Section:
     name: str
     title: str
     blocks: Sequence[Block] = field(default_factory=list)
+
+    def html(self) -> Markup:
+        """Return it as HTML."""
+        body = Markup("\n").join(block.html() for block in self.blocks)
+        whole = Markup('<section id="{0}" aria-labelledby="{0}-title"><h2 id="{0}-title">{1}</h2>{2}</section>')
+        return whole.format(self.name, self.title, body)

@@ -39,6 +39,15 @@ def setting_of(run: Run) -> str:
     return run.study.evaluation.primary.setting or next(iter(run.study.settings))
 
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+HEADINGS = {"ci_low": "from", "ci_high": "to", "p_holm": "p, adjusted", "positives": "malignant"}
+
+
+def headings(*keys: str) -> dict[str, str]:
+    """Return headings of columns of a run's tables."""
+    return {key: HEADINGS.get(key, key.replace("_", " ")) for key in keys}
+
+
 def cells(file: str, frame: pd.DataFrame, key: str) -> list[Cell]:
     """Return a column of some rows of a table, cell by cell."""
     return [Cell(file, int(str(at)), key, value) for at, value in frame[key].items()]
@@ -52,11 +61,5 @@ def estimate(file: str, row: pd.Series, value: str = "value") -> list[str | Cell
     first: list[str | Cell] = [Cell(file, at, value, row[value])]
     if pd.isna(row["ci_low"]):
         return first
-    return [
-        *first,
-        " (",
-        Cell(file, at, "ci_low", row["ci_low"]),
-        " to ",
-        Cell(file, at, "ci_high", row["ci_high"]),
-        ")",
-    ]
+    low, high = (Cell(file, at, key, row[key]) for key in ("ci_low", "ci_high"))
+    return [*first, " (", low, f"{NO_BREAK}to{NO_BREAK}", high, ")"]

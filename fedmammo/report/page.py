@@ -24,17 +24,12 @@ def page_html(title: str, head: Sequence[Text], sections: Sequence[Section], liv
         title: of the page.
         head: what stands above the first section.
         sections: in their order; with more than three, a list of links stands beside them.
-        live: where the page asks for what is new while a study runs; nothing where it does not.
+        live: name of the section that is asked for again while a study runs; nothing where none is.
     """
-    drawn = any(_has_figure(section.blocks) for section in sections)
+    drawn = bool(live) or any(_has_figure(section.blocks) for section in sections)
     links = Markup("").join(Markup('<li><a href="#{}">{}</a></li>').format(one.name, one.title) for one in sections)
     contents = Markup('<nav aria-label="Sections"><ul>{}</ul></nav>').format(links) if len(sections) > 3 else ""
-    body = Markup("").join(
-        Markup('<section id="{0}" aria-labelledby="{0}-title"><h2 id="{0}-title">{1}</h2>{2}</section>').format(
-            section.name, section.title, Markup("\n").join(block.html() for block in section.blocks)
-        )
-        for section in sections
-    )
+    body = Markup("").join(section.html() for section in sections)
     scripts = Markup("<script>{}</script><script>{}</script>").format(_vega(), _asset("charts.js")) if drawn else ""
     whole = Markup(
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{0}</title>'
@@ -66,7 +61,8 @@ def _vega() -> Markup:
     """Return the JavaScript of Vega, Vega-Lite and Vega-Embed."""
     import vl_convert
 
-    return Markup(vl_convert.javascript_bundle("").replace("</script", "<\\/script"))
+    bundle = vl_convert.javascript_bundle(None)  # type: ignore[arg-type] # the stubs forget that it may be left out
+    return Markup(bundle.replace("</script", "<\\/script"))
 
 
 def png_of(figure: Drawing) -> bytes:

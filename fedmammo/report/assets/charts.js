@@ -10,11 +10,40 @@ function rowsOf(table) {
 
 async function draw(figure) {
   const spec = JSON.parse(figure.querySelector("script").textContent);
-  spec.data = { values: rowsOf(document.getElementById(figure.dataset.table)) };
+  const rows = name => rowsOf(document.getElementById(name));
+  const beside = figure.dataset.beside.split(" ").filter(Boolean).map(pair => pair.split(":"));
+  beside.push(["rows", figure.dataset.table]);
+  spec.datasets = Object.fromEntries(beside.map(([name, table]) => [name, rows(table)]));
   const theme = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? "dark" : "light";
-  await vegaEmbed(figure.querySelector(".plot"), spec, { renderer: "svg", actions: false, tooltip: { theme } });
+  await vegaEmbed(figure.querySelector(".plot"), spec, { renderer: "svg", actions: false, tooltip: { theme }, logLevel: 1 /* errors alone */ });
   for (const select of figure.querySelectorAll("select")) select.setAttribute("aria-label", select.name);
   figure.dataset.drawn = "yes";
 }
 
 document.querySelectorAll("figure.chart").forEach(draw);
+
+// While a study runs, its section is fetched anew; what a reader opened or chose stays.
+async function renew(name, before) {
+  const answer = await fetch(name).catch(() => null);
+  if (!answer) return; // the command has ended
+  const content = await answer.text();
+  if (content === "finished") return location.reload();
+  const old = document.getElementById(name);
+  if (content !== before) {
+    const open = [...old.querySelectorAll("details[open] caption")].map(caption => caption.textContent);
+    const chosen = [...old.querySelectorAll("select")].map(select => select.value);
+    const added = document.createRange().createContextualFragment(content).firstElementChild;
+    for (const details of added.querySelectorAll("details"))
+      details.open = open.includes(details.querySelector("caption").textContent);
+    old.replaceWith(added);
+    for (const figure of added.querySelectorAll("figure.chart")) await draw(figure);
+    added.querySelectorAll("select").forEach((select, at) => {
+      if ([...select.options].some(option => option.value === chosen[at])) {
+        select.value = chosen[at];
+        select.dispatchEvent(new Event("input", { bubbles: true }));
+      }
+    });
+  }
+  setTimeout(renew, 1000, name, content);
+}
+if (document.body.dataset.live) renew(document.body.dataset.live, "");

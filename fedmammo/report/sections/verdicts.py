@@ -5,51 +5,56 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fedmammo.config.arm import ALL
-from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text, text
-from fedmammo.report.chapter import Chapter, estimate, setting_of, whole
+from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text
+from fedmammo.report.chapter import Chapter, estimate, headings, setting_of, whole
 from fedmammo.report.charts import dots, forest
+from fedmammo.report.words import plain
 from fedmammo.run.results import Run
 
 ARMS = {"local": "alone", "federated": "federated", "centralized": "centralised", "reader": "reader"}
+MOST = 12  # hospitals in the charts of the first screen; all are in the table
+_SCORES = headings("tested_at", "arm", "value", "ci_low", "ci_high", "patients", "positives", "note")
+_VERDICTS = headings(
+    *("tested_at", "verdict", "difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients_needed"),
+    *("patients", "positives", "note"),
+)
 
 
 def blocks(run: Run) -> Sequence[Block]:
-    """Return the answers, what was scored, and what it cost."""
+    """Return the answer over all and for each hospital: what was scored, how sure, at what cost."""
     verdicts = run.verdicts
     if verdicts.empty:
         return []
-    first = verdicts.iloc[0]
-    shown = _own_models(run)
-    metric = f"{first['metric'].upper()} per {first['unit']}"
+    first, scores = verdicts.iloc[0], _own_models(run)
+    metric = f"{first['metric'].upper().replace('_', ' ')} per {first['unit']}"
+    difference = f"{first['arm']} minus {first['against']}"
+    places = list(verdicts["tested_at"])[: MOST + 1]
+    shown, drawn = scores[scores["tested_at"].isin(places)], verdicts[verdicts["tested_at"].isin(places)]
+    who: list[str | Cell] = [
+        Cell("verdicts", 0, "patients", first["patients"]), " patients were tested, ",
+        Cell("verdicts", 0, "positives", first["positives"]), " of them with a malignant lesion. ",
+        "Intervals (95 %) let vary: ",
+        Cell("verdicts", 0, "varies", first["varies"]), ". They take as they are: ",
+        Cell("verdicts", 0, "fixed", first["fixed"]), ". Setting: ",
+        Cell("verdicts", 0, "setting", first["setting"]), ".",
+    ]  # fmt: skip
     return [
-        text(Cell("verdicts", 0, "sentence", first["sentence"]), kind="answer"),
+        Text(plain(dict(first), 0), "answer"),
+        Text(who, "small"),
         Side([
             Figure(
-                dots(shown, "value", metric, "tested_at"),
+                dots(shown[[*_SCORES]], "value", metric, "tested_at"),
                 Table("What each arm scores on each hospital's patients", shown, _SCORES, "results", folded=True),
                 "dots with intervals: what each arm scores on each hospital's patients",
             ),
             Figure(
-                forest(verdicts, "tested_at", f"{first['arm']} minus {first['against']}", float(first["margin"])),
-                Table("Differences, with the margin", verdicts, _VERDICTS, "verdicts", folded=True),
+                forest(drawn[[*_VERDICTS]], "tested_at", difference, float(first["margin"])),
+                Table("Differences, with the margin", drawn, _VERDICTS, "verdicts", folded=True),
                 "dots with intervals: what joining changes at each hospital; a dashed line is the margin",
             ),
         ]),
-        _answers(run, shown),
-        text("Varied: ", Cell("verdicts", 0, "varies", first["varies"]), ". Fixed: ",
-             Cell("verdicts", 0, "fixed", first["fixed"]), ".", kind="small"),
+        _answers(run, scores),
     ]  # fmt: skip
-
-
-_SCORES = {
-    "tested_at": "patients of", "arm": "arm", "value": "value", "ci_low": "from", "ci_high": "to",
-    "patients": "patients", "positives": "malignant", "note": "note",
-}  # fmt: skip
-_VERDICTS = {
-    "tested_at": "patients of", "verdict": "verdict", "difference": "difference", "ci_low": "from", "ci_high": "to",
-    "p": "p", "p_holm": "p, adjusted", "margin": "margin", "patients": "patients", "positives": "malignant",
-    "note": "note",
-}  # fmt: skip
 
 
 def _own_models(run: Run) -> pd.DataFrame:
@@ -57,26 +62,78 @@ def _own_models(run: Run) -> pd.DataFrame:
     rows, setting = whole(run), setting_of(run)
     of_reader = rows["arm"] == "reader"
     own = (rows["trained_at"] == ALL) | ((rows["arm"] == "local") & (rows["trained_at"] == rows["tested_at"]))
-    return rows[own & ((rows["setting"] == setting) | of_reader)]
+    chosen = rows[own & ((rows["setting"] == setting) | of_reader)]
+    places, arms = list(run.verdicts["tested_at"]), list(ARMS)
+    order = chosen["tested_at"].map({name: at for at, name in enumerate(places)}) * len(arms) + chosen["arm"].map(
+        arms.index
+    )
+    return chosen.loc[order.sort_values().index]
 
 
-def _answers(run: Run, shown: pd.DataFrame) -> Rows:
-    """Return a row for each hospital: verdict, who was tested, what each arm scores there."""
-    arms = [arm for arm in ARMS if arm in set(shown["arm"])]
+def _answers(run: Run, scores: pd.DataFrame) -> Rows:
+    """Return a row for each hospital: the answer, who was tested, what each arm scores there, what it costs."""
+    arms = [arm for arm in ARMS if arm in set(scores["arm"])]
+    extras = [(title, found) for title, found in (_spent(run), _hours(run), _traffic(run)) if found]
     rows: list[list[str | Cell | Text]] = []
-    for at, row in run.verdicts.iterrows():
-        number, here = int(str(at)), shown[shown["tested_at"] == row["tested_at"]]
-        scores = [here[here["arm"] == arm] for arm in arms]
+    for number, row in enumerate(run.verdicts.to_dict("records")):
+        here = scores[scores["tested_at"] == row["tested_at"]]
+        by_arm = [here[here["arm"] == arm] for arm in arms]
         rows.append([
             "all hospitals" if row["tested_at"] == ALL else Cell("verdicts", number, "tested_at", row["tested_at"]),
-            Cell("verdicts", number, "verdict", row["verdict"]),
+            Text(plain({str(key): value for key, value in row.items()}, number), str(row["verdict"]).replace(" ", "-")),
             Text([Cell("verdicts", number, "patients", row["patients"]), " (",
                   Cell("verdicts", number, "positives", row["positives"]), ")"]),
-            *(Text(estimate("results", one.iloc[0])) if len(one) else "" for one in scores),
-            Cell("verdicts", number, "sentence", row["sentence"]),
+            *(Text(estimate("results", one.iloc[0])) if len(one) else "" for one in by_arm),
+            *(found.get(str(row["tested_at"]), "") for _, found in extras),
         ])  # fmt: skip
-    headings = ["hospital", "verdict", "patients (malignant)", *(ARMS[arm] for arm in arms), "in words"]
-    return Rows("Should my hospital join?", headings, rows)
+    titles = [
+        "hospital",
+        "answer",
+        "patients (malignant)",
+        *(ARMS[arm] for arm in arms),
+        *(title for title, _ in extras),
+    ]
+    return Rows("Each hospital", titles, rows)
+
+
+def _spent(run: Run) -> tuple[str, dict[str, Text]]:
+    """Return each hospital's epsilon, the most over settings, in the federated arm."""
+    if not run.has("privacy"):
+        return "", {}
+    rows = run.privacy
+    rows = rows[(rows["arm"] == "federated") & (rows["stage"] == "together")].sort_values("epsilon", kind="stable")
+    return "epsilon, most of any setting", {
+        str(row["hospital"]): Text([Cell("privacy", int(str(at)), "epsilon", row["epsilon"])])
+        for at, row in rows.iterrows()
+    }
+
+
+def _hours(run: Run) -> tuple[str, dict[str, Text]]:
+    """Return each hospital's simulated hours in the federated arm."""
+    rows = _costs(run)
+    return "hours (simulated)", {
+        str(row["hospital"]): Text([Cell("costs", int(str(at)), "simulated_hours", row["simulated_hours"])])
+        for at, row in rows.iterrows()
+    }
+
+
+def _traffic(run: Run) -> tuple[str, dict[str, Text]]:
+    """Return what each hospital sends and receives in the federated arm."""
+    rows = _costs(run)
+    return "MB sent / received", {
+        str(row["hospital"]): Text([
+            Cell("costs", int(str(at)), "megabytes_up", row["megabytes_up"]), " / ",
+            Cell("costs", int(str(at)), "megabytes_down", row["megabytes_down"]),
+        ])
+        for at, row in rows.iterrows()
+    }  # fmt: skip
+
+
+def _costs(run: Run) -> pd.DataFrame:
+    if not run.has("costs"):
+        return pd.DataFrame()
+    rows = run.costs
+    return rows[(rows["arm"] == "federated") & (rows["setting"] == setting_of(run))]
 
 
 CHAPTER = Chapter("answer", "Should my hospital join?", ("verdicts", "results"), blocks)

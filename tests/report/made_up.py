@@ -1,0 +1,134 @@
+"""Made-up runs: a folder with tables of any size, as a study would leave them, without a study."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fedmammo.config.study import StudyConfig, dump, parse
+from fedmammo.evaluation.curves import CALIBRATION, DECISION_CURVE, PRECISION_RECALL, ROC
+from fedmammo.evaluation.metrics import metrics_of
+from fedmammo.evaluation.subgroups import SUBGROUPS
+from fedmammo.evaluation.tables import COMPARISONS, RESULTS
+from fedmammo.evaluation.verdicts import verdicts_of
+
+ARMS = ("centralized", "local", "federated")
+Row = dict[str, Any]
+
+
+def study_of(hospitals: int, settings: Sequence[str], draws: int, folds: int) -> StudyConfig:
+    """Return a study of three arms; its cohort is nowhere."""
+    content = {
+        "name": "made-up",
+        "cohort": {"path": "nowhere"},
+        "hospitals": {"assignment": {"by": "uniform", "count": hospitals}, "seed": list(range(draws))},
+        "diagnosis": {
+            "network": "vit_tiny_patch16_224",
+            "weights": "random",
+            "image_size": 32,
+            "optimizer": {"name": "sgd", "learning_rate": 0.1},
+        },
+        "federation": {"rounds": 3, "local_steps": 1},
+        "evaluation": {"folds": folds, "every": 1},
+        "settings": list(settings),
+    }
+    return parse(content, "made up")
+
+
+def made_up(
+    folder: Path, hospitals: int = 3, settings: Sequence[str] = ("real",), draws: int = 1, folds: int = 0
+) -> StudyConfig:
+    """Write the tables of a run to a folder: every number drawn, none computed."""
+    study, drawn = study_of(hospitals, settings, draws, folds), np.random.default_rng(0)
+    names = [f"hospital_{number + 1}" for number in range(hospitals)]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(dump(study, digests={"code": "none", "libraries": "none"}))
+    comparisons = _comparisons(names, settings, drawn)
+    tables = {
+        "verdicts": verdicts_of(comparisons, study.evaluation, "patients tested", "seed"),
+        "comparisons": comparisons,
+        "results": _results(study, names, drawn),
+        "subgroups": _curve(SUBGROUPS, settings, {"column": ["density"], "value": ["1", "2"]}, drawn),
+        "decision_curve": _curve(
+            DECISION_CURVE, settings, {"threshold": [0.1, 0.2, 0.5]}, drawn,
+        ),
+        "roc": _curve(ROC, settings, {"false_positive_rate": list(np.linspace(0, 1, 21))}, drawn),
+        "precision_recall": _curve(PRECISION_RECALL, settings, {"recall": list(np.linspace(0, 1, 21))}, drawn),
+        "calibration": _curve(CALIBRATION, settings, {"bin_low": list(np.linspace(0, 0.9, 10))}, drawn),
+        "curves": _curve(
+            [*("arm", "setting", "seed", "draw", "round", "trained_at", "tested_at", "unit", "metric", "value"),
+             *("ci_low", "ci_high", "note")],
+            settings, {"round": [1, 2, 3]}, drawn,
+        ),
+        "costs": _curve(
+            ["arm", "setting", "hospital", "rounds", "missed", "simulated_hours", "megabytes_up", "megabytes_down"],
+            settings, {"hospital": names}, drawn,
+        ),
+    }  # fmt: skip
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return study
+
+
+def _numbers(drawn: np.random.Generator) -> Row:
+    value, half = drawn.uniform(0.5, 0.9), drawn.uniform(0.01, 0.1)
+    numbers = dict.fromkeys(("value", "estimate", "sensitivity", "precision", "observed", "net_benefit"), value)
+    numbers |= {"predicted": drawn.uniform(), "treat_all": 0.1, "treat_none": 0.0, "prevalence": 0.5, "note": ""}
+    numbers |= {"rounds": 3, "missed": 0, "simulated_hours": value, "megabytes_up": half, "megabytes_down": half}
+    counts = {"patients": int(drawn.integers(20, 200)), "positives": int(drawn.integers(1, 20)), "units": 40}
+    return numbers | counts | {"ci_low": value - half, "ci_high": value + half}
+
+
+def _curve(
+    columns: Sequence[str], settings: Sequence[str], over: dict[str, list[Any]], drawn: np.random.Generator
+) -> pd.DataFrame:
+    """Return a row for each arm, setting and combination of `over`."""
+    same = {"seed": "all", "draw": "all", "trained_at": "all", "tested_at": "all", "unit": "lesion", "metric": "auroc"}
+    rows = [
+        same | _numbers(drawn) | {"arm": arm, "setting": setting} | dict(zip(over, values, strict=True))
+        for arm, setting, *values in itertools.product(ARMS, settings, *over.values())
+    ]
+    for row in rows:
+        row["bin_high"] = row.get("bin_low", 0) + 0.1
+    return pd.DataFrame(rows)[list(columns)]
+
+
+def _results(study: StudyConfig, names: list[str], drawn: np.random.Generator) -> pd.DataFrame:
+    """Return rows as a study has them: repeats and their mean, each model at each place, all metrics of its own."""
+    metrics = [(one.name, one.unit) for one in metrics_of("lesion")]
+    repeats = [("0", str(draw)) for draw in study.hospitals.seed]
+    rows: list[Row] = []
+    for arm, setting in itertools.product(ARMS, study.settings):
+        for trained_at, tested_at in itertools.product(["all", *(names if arm == "local" else [])], ["all", *names]):
+            if arm == "local" and trained_at == "all" and tested_at != "all":
+                continue
+            own = tested_at in ("all", trained_at) or trained_at == "all"
+            for metric, unit in metrics if own else metrics[:1]:
+                for seed, draw in [*repeats, ("all", "all")]:
+                    place = {"arm": arm, "setting": setting, "seed": seed, "draw": draw, "trained_at": trained_at}
+                    about = {"tested_at": tested_at, "split": "test", "unit": unit, "metric": metric}
+                    rows.append(_numbers(drawn) | place | about)
+    table = pd.DataFrame(rows)
+    whole = table["seed"] == "all"
+    table = table.assign(repeats=np.where(whole, len(repeats), 1), epsilon=np.nan, delta=np.nan, end_to_end="none")
+    table["median"], table["lowest"] = table["value"].where(whole), (table["value"] - 0.02).where(whole)
+    return table[RESULTS]
+
+
+def _comparisons(names: list[str], settings: Sequence[str], drawn: np.random.Generator) -> pd.DataFrame:
+    rows = []
+    for number, place in enumerate(["all", *names]):
+        middle, half = drawn.normal(0.03, 0.06), drawn.uniform(0.01, 0.1)
+        told = drawn.uniform() < 0.8 or not number
+        limits = (middle, middle - half, middle + half) if told else (np.nan,) * 3
+        row = dict(zip(("difference", "ci_low", "ci_high"), limits, strict=True))
+        about = {"arm": "federated", "against": "local", "setting": settings[0], "against_setting": settings[0]}
+        about |= {"metric": "auroc", "unit": "lesion", "better": "higher", "tested_at": place, "repeats": 1}
+        numbers = {"p": 0.01, "p_holm": 0.04, "error": half / 2, "of_repeats": 0.1, "patients": 50, "positives": 20}
+        note = "" if told else "no interval: fewer than 10 patients of a class"
+        role = "primary at a hospital" if number else "primary"
+        rows.append(row | about | numbers | {"role": role, "note": note})
+    return pd.DataFrame(rows).reindex(columns=COMPARISONS)
