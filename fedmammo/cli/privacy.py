@@ -38,15 +38,28 @@ def plan_privacy(
     typer.echo(f"{path}: the plans, as hospitals will be asked to agree to them")
 
 
-@privacy.command("show", epilog="Example: fedmammo privacy show runs/first")
+@privacy.command("show", epilog="Example: fedmammo privacy show runs/first --out privacy.html")
 def show_privacy(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Also write a page with questions and fields to be filled in: .html; finished.")
+    ] = None,
 ) -> None:
     """Print the page for a privacy officer: who is protected from whom, every release and its cost, what is assumed."""
     from fedmammo.commands.privacy import show_page
     from fedmammo.report import terminal
 
+    if out is not None:
+        from fedmammo.report.privacy_page import check_suffix
+
+        check_suffix(out)
     terminal.page(show_page(folder))
+    if out is not None:
+        from fedmammo.disk.files import write_text
+        from fedmammo.report.privacy_page import privacy_page
+
+        write_text(out, privacy_page(fedmammo.open_run(folder)))
+        typer.echo(f"{out}: the page, with questions and fields to be filled in; no row of a patient is in it")
 
 
 @privacy.command("audit", epilog="Example: fedmammo privacy audit runs/first")

@@ -12,7 +12,6 @@ import torch
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.commands.canaries import Audited, as_audited
-from fedmammo.commands.privacy import AUDIT_TABLE
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
@@ -29,6 +28,7 @@ from fedmammo.run.folder import read_config
 from fedmammo.run.public import Public
 from fedmammo.stages.planning import plan_of
 
+AUDIT_TABLE = "privacy-audit.csv"  # in a run's folder
 COLUMNS = ["setting", "audit", "measure", "value", "ci_low", "ci_high", "ceiling", "claimed"]
 
 

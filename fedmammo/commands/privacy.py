@@ -1,7 +1,6 @@
 """What a privacy officer reads: the plan of a study before it runs, and the page of a run."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,31 +13,23 @@ from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
 from fedmammo.hospitals.dealing import deal
 from fedmammo.privacy.accounting import Spent, attack_power, epsilon, image_level, in_words, replace_one, spent_of
-from fedmammo.privacy.ledger import spent_in
 from fedmammo.privacy.limits import strictest
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT, Plan, RefusalError
 from fedmammo.report.part import Part
-from fedmammo.run.folder import HOSPITALS, RunFolder, read_config
-from fedmammo.run.guarantees import NONE, Guarantee, guarantees, ledgers_of
+from fedmammo.report.privacy_words import ASSUMPTIONS, NOT_PROTECTED, PROTECTED, SEEDED, SIMULATED, UNFINISHED
+from fedmammo.run.folder import RunFolder, read_config
+from fedmammo.run.guarantees import NONE, check_ledgers, guarantees
+from fedmammo.run.privacy import STRICT, guarantee_table, privacy_table
+from fedmammo.run.results import Run
 from fedmammo.stages.hospital import STAGES
 from fedmammo.stages.planning import plan_of
 
-AUDIT_TABLE = "privacy-audit.csv"  # in a run's folder
-SEEDED = "hospitals' secrets came from privacy.secret_seed: NOTHING here is private"
-UNFINISHED = "hospitals' secrets still lie in this folder, and the study is not finished: keep the folder to yourself"
 IMAGES = (1, 2, 6, 14)  # of a patient, for whom an image-level promise is worked out
-ASSUMPTIONS = (
-    "Noise and sampled patients come from 32 bytes of the operating system, kept in the hospital's folder in the run, "
-    "and deleted when the run is finished, not before.",
-    "A run knows of no other: the same study with another folder spends its budget again.",
-    "Noise is drawn in integers, without floating point; what a patient adds depends on nobody computed beside it.",
-    "Backbone weights, drawn patches and the choice of hyperparameters are taken to be public. Hyperparameters that "
-    "were tuned on these patients are a release that is not counted.",
-    "How long a hospital takes, that it fails, and with which message, is not counted.",
-    "Patients are taken to be in one hospital each; patients in several would add up what these spend.",
-    "This is a simulation on one machine: it proves nothing of TLS, authentication or secure aggregation.",
-)
+SAID = ("setting", "sentence")  # columns of guarantees.csv
+PROMISED = ("arm", "setting", "epsilon", "delta", "end_to_end", "best_attack")
+SPENT = {"deployment": "deployment", "hospital": "who", "stage": "stage", "releases": "releases",
+         "epsilon": "epsilon", STRICT: "at 1e-6"}  # fmt: skip
 
 
 def plans_of(config: StudyConfig) -> list[tuple[Deployment, Plan]]:
@@ -104,64 +95,78 @@ def write_plans(path: Path, config: StudyConfig) -> None:
     write_text(path, json.dumps(plans, indent=2) + "\n")
 
 
-def show_page(run: Path) -> list[Part]:
-    """Say what a run spent, for whom, against whom, and on what assumptions; all figures from its ledgers.
+def show_page(folder: Path) -> list[Part]:
+    """Say what a run spent, for whom, against whom, and on what assumptions; all figures from its tables.
 
-    Raises InputError where there is no run, or none of its settings has a budget.
+    Where it is not finished, from what its ledgers hold. Raises InputError where there is no run, or none of its
+    settings has a budget, and StudyError where ledgers do not hold what was released.
     """
-    config, _ = read_config(run)
+    run = Run(folder, read_config(folder)[0])
+    config = run.study
     if not _private_deployments(config):
-        raise InputError(f"{run}: none of its settings has a budget of privacy: it promises patients nothing")
-    folder = RunFolder(run)
-    done = [deployment for deployment in config.deployments if folder.finished(deployment)]
-    held = guarantees(run, config, done)
-    costs = sorted({(one.epsilon, one.delta) for one in held.values() if one.epsilon > 0})
-    left = [*run.glob("hospitals/*/secret"), *run.glob("server/secret")]
+        raise InputError(f"{folder}: none of its settings has a budget of privacy: it promises patients nothing")
+    promised, spent = _tables(run)
+    left = [*folder.glob("hospitals/*/secret"), *folder.glob("server/secret")]
     parts = [
         Part(
-            f"privacy of {run}",
+            f"privacy of {folder}",
             [
                 *([SEEDED] if config.privacy.secret_seed is not None else []),
                 *([UNFINISHED] if left else []),
-                "simulated: each arm, setting and seed is a deployment that might have been, with a budget of its own",
+                SIMULATED,
                 f"unit: {UNIT}",
                 f"relation: {RELATION}",
-                "protected: training patients of every hospital, in the settings with a budget",
-                "not protected: patients who are tested on or set thresholds; metrics are declared releases, and "
-                "predictions.csv is the simulation's own",
+                PROTECTED,
+                NOT_PROTECTED,
                 *sorted({f"trust {trust}: against {ADVERSARIES[trust]}" for trust in _trusts(config)}),
             ],
         ),
         Part(
             "what each deployment guarantees (most over hospitals, seeds, draws and folds)",
-            [f"epsilon {cost:.3g} at delta {delta:g}: {in_words(cost, delta)}" for cost, delta in costs],
-            pd.DataFrame([_guarantee(place, one) for place, one in held.items()]),
+            [f"{row['setting']}: {row['sentence']}" for _, row in promised[[*SAID]].drop_duplicates().iterrows()],
+            promised[[*PROMISED]],
         ),
-        Part(
-            "releases of the first seed, draw and fold of each arm and setting, and what they cost each hospital",
-            table=pd.DataFrame(_releases(run, config)),
-        ),
-        Part("were every deployment published", _composed(run, config, held)),
+        Part("what each hospital spent, in the seed, draw and fold that cost most", table=_alike(spent)),
+        Part("were every deployment published", _published(promised, spent)),
     ]
-    if (run / AUDIT_TABLE).exists():
-        parts.append(Part("audit: lower bounds, not a proof", table=pd.read_csv(run / AUDIT_TABLE)))
+    if run.has("privacy-audit"):
+        parts.append(Part("audit: lower bounds, not a proof", table=run.privacy_audit))
     else:
-        parts.append(Part("audit", [f"none: fedmammo privacy audit {run}"]))
+        parts.append(Part("audit", [f"none: fedmammo privacy audit {folder}"]))
     parts.append(Part("what leaves a hospital", table=pd.DataFrame(_fields())))
-    return [*parts, Part("assumptions", list(ASSUMPTIONS))]
+    return [*parts, Part("assumptions", [f"{assumed} If not: {otherwise}" for assumed, otherwise in ASSUMPTIONS])]
 
 
-def _guarantee(place: tuple[str, str], one: Guarantee) -> dict[str, object]:
-    arm, setting = place
-    private = not pd.isna(one.epsilon)
-    return {
-        "arm": arm,
-        "setting": setting,
-        "epsilon": one.epsilon,
-        "delta": f"{one.delta:g}" if private else "",
-        "end to end": one.end_to_end,
-        "best attack": f"{attack_power(one.epsilon, one.delta):.0%}" if private and one.epsilon else "",
-    }
+def _tables(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return guarantees.csv and privacy.csv of a finished run, whose ledgers are checked; else what they would be."""
+    folder, config = RunFolder(run.folder), run.study
+    deployments = list(config.deployments)
+    done = [deployment for deployment in deployments if folder.finished(deployment)]
+    if done == deployments and run.has("guarantees") and run.has("privacy"):
+        check_ledgers(run.folder, done)
+        return run.guarantees, run.privacy
+    held = guarantees(run.folder, config, done)
+    return guarantee_table(run.folder, config, done, held), privacy_table(run.folder, config, deployments)
+
+
+def _alike(spent: pd.DataFrame) -> pd.DataFrame:
+    """Return what was spent, alike hospitals together."""
+    own = spent[spent["arm"] != ALL]
+    rows = own.groupby([name for name in own if name != "hospital"], sort=False, dropna=False)["hospital"]
+    table = rows.agg(lambda names: names.iloc[0] if len(names) == 1 else f"{len(names)} hospitals").reset_index()
+    return table.assign(deployment=table["arm"] + " " + table["setting"]).rename(columns=SPENT)[[*SPENT.values()]]
+
+
+def _published(promised: pd.DataFrame, spent: pd.DataFrame) -> list[str]:
+    whole = spent[spent["arm"] == ALL]
+    if whole.empty:
+        return ["nothing was released under a budget"]
+    unbounded = sorted(set(promised.loc[promised["end_to_end"] == NONE, "setting"]))
+    return [
+        f"a patient would have spent epsilon {whole['epsilon'].iloc[0]:.4g} at delta {whole['delta'].iloc[0]:g} in all "
+        "deployments with a budget together",
+        *([f"{', '.join(unbounded)}: without a bound, so all together have none"] if unbounded else []),
+    ]
 
 
 def _first_deployments(config: StudyConfig) -> list[Deployment]:
@@ -206,51 +211,3 @@ def _row(stage: str, one: Mechanism | None, spent: Spent) -> dict[str, object]:
         else {}
     )
     return {"stage": stage, **about, **{f"at {delta:g}": epsilon(spent, delta) for delta in DELTAS}}
-
-
-def _releases(run: Path, config: StudyConfig) -> Iterator[dict[str, object]]:
-    """Yield what the first deployment of each arm and setting released, stage by stage; alike hospitals together."""
-    for deployment in _private_deployments(config):
-        by_release: dict[tuple[Mechanism, tuple[int, ...]], list[str]] = {}
-        for folder in sorted((run / HOSPITALS).glob("*/")):
-            taken = spent_in(ledgers_of(folder, deployment))
-            for mechanism in dict.fromkeys(one for one, _ in taken):
-                steps = tuple(count for one, count in taken if one == mechanism)
-                by_release.setdefault((mechanism, steps), []).append(folder.name)
-        for (mechanism, steps), hospitals in by_release.items():
-            spent = spent_of([(mechanism, sum(steps))])
-            yield {
-                "deployment": f"{deployment.arm_name} {deployment.setting_name}",
-                "who": hospitals[0] if len(hospitals) == 1 else f"{len(hospitals)} hospitals",
-                "stage": mechanism.stage,
-                "releases": len(steps),
-                **{f"at {delta:g}": epsilon(spent, delta) for delta in DELTAS},
-            }
-
-
-def _composed(run: Path, config: StudyConfig, held: dict[tuple[str, str], Guarantee]) -> list[str]:
-    """Compose all that the ledgers of one patient's hospitals hold, with those of the holder of all patients.
-
-    In each draw the patient is taken to be in the hospital that spent most.
-    """
-    delta = config.privacy.delta
-    whole: list[tuple[float, float, int]] = []
-    folders = sorted((run / HOSPITALS).glob("*/"))
-    for draw in config.hospitals.seed:
-        deployments = [one for one in config.deployments if one.draw == draw and one.privacy is not None]
-        of_all: list[Spent] = []
-        others: list[Spent] = [()]
-        for folder in folders:
-            ledgers = dict.fromkeys(path for one in deployments for path in ledgers_of(folder, one))
-            spent = spent_of(spent_in([path for path in ledgers if path.exists()]))
-            (of_all if folder.name == ALL else others).append(spent)
-        most = max(others, key=lambda spent: epsilon(spent, delta) if spent else 0.0)
-        whole += [part for spent in (*of_all, most) for part in spent]
-    if not whole:
-        return ["nothing was released under a budget"]
-    unbounded = sorted({setting for (_, setting), one in held.items() if one.end_to_end == NONE})
-    return [
-        f"a patient would have spent epsilon {epsilon(tuple(whole), delta):.4g} at delta {delta:g} in all deployments "
-        "with a budget together",
-        *([f"{', '.join(unbounded)}: without a bound, so all together have none"] if unbounded else []),
-    ]

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from fedmammo import open_run
 from fedmammo.cohort.store import Cohort
 from fedmammo.commands.privacy import plan_page, show_page, write_plans
 from fedmammo.config.study import StudyConfig, parse
@@ -125,12 +126,12 @@ def test_the_page_of_a_run_says_who_is_protected_and_what_all_deployments_would_
     assert "proves nothing of TLS" in text and "NOTHING here is private" not in text
     spent = {row.setting: row.epsilon for row in table_of(parts, "what each deployment").itertuples()}
     assert spent["real-epsilon-6"] == pytest.approx(6, rel=0.01) and pd.isna(spent["real"])
-    releases = table_of(parts, "releases of the first").set_index("deployment")
-    assert releases.loc["federated real-epsilon-6", ["who", "stage", "releases"]].tolist() == [
-        "3 hospitals",
-        "train",
-        2,
+    releases = table_of(parts, "what each hospital spent").set_index("deployment").loc["federated real-epsilon-6"]
+    assert releases[["who", "stage", "releases"]].to_numpy().tolist() == [
+        ["3 hospitals", "train", 2],
+        ["3 hospitals", "together", 2],
     ]
+    assert "real-epsilon-6: The best attack finds at most 19.4 % of those who took part" in text
     noise = [
         plan["noise"].iloc[0]
         for plan in (table_of(plan_page(config), f"federated, {name}") for name in spent if name != "real")
@@ -139,6 +140,38 @@ def test_the_page_of_a_run_says_who_is_protected_and_what_all_deployments_would_
     assert f"would have spent epsilon {together:.4g} at delta 0.0001 in all deployments with a budget together" in text
     assert "pretrained-epsilon-2, real: without a bound, so all together have none" in text
     assert set(table_of(parts, "what leaves a hospital")["mark"]) == {"public", "local", "charged"}
+
+
+def test_a_finished_runs_page_reads_its_tables_and_another_says_what_they_would_be(
+    finished: Finished, tmp_path: Path
+) -> None:
+    """Without guarantees.csv, or where a deployment is not finished, the page comes from ledgers."""
+    _, run = finished
+    whole = [(part.title, part.lines) for part in show_page(run)[1:4]]
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    altered = pd.read_csv(copy / "guarantees.csv").assign(sentence="Altered.")
+    altered.to_csv(copy / "guarantees.csv", index=False)
+    assert "real-epsilon-6: Altered." in text_of(show_page(copy))
+    (copy / "guarantees.csv").unlink()
+    assert [(part.title, part.lines) for part in show_page(copy)[1:4]] == whole
+    (copy / "deployments/federated-pretrained-epsilon-2-seed0-draw0-fold0/predictions.csv").unlink()
+    parts = show_page(copy)
+    assert set(table_of(parts, "what each deployment")["setting"]) == {"real", "real-epsilon-6"}
+    assert "federated pretrained-epsilon-2" in set(table_of(parts, "what each hospital spent")["deployment"])
+
+
+def test_its_tables_agree_with_each_other_and_with_its_results(finished: Finished) -> None:
+    _, folder = finished
+    run = open_run(folder)
+    spent = run.privacy[run.privacy["stage"] == "together"].groupby("setting")["epsilon"].max()
+    promised = run.guarantees.set_index("setting")
+    assert promised["end_to_end"].to_dict() == {
+        "real": "none", "real-epsilon-6": "patient", "pretrained-epsilon-2": "none",
+    }  # fmt: skip
+    assert spent.drop("all").to_dict() == promised["epsilon"].dropna().to_dict()
+    assert promised["patients"].tolist()[1:] == [5, 5] and pd.isna(promised["patients"].iloc[0])
+    results = run.results.groupby("setting")["epsilon"].first().dropna()
+    assert results.to_dict() == promised["epsilon"].dropna().to_dict()
 
 
 def test_the_holder_of_all_patients_alone_spends_for_each_of_them(
