@@ -231,6 +231,7 @@ def test_privacy_is_planned_where_there_is_a_budget(here: Here, phantom_study: d
     here.refuses("privacy", "plan", "study.yaml", *budget, "--out", "study.yaml/plan.json", saying="study.yaml")
     for command in ("show", "audit"):
         here.refuses("privacy", command, "nowhere", saying="is not the configuration of a run")
+    here.refuses("privacy", "show", "nowhere", "--out", "page.pdf", saying="--out page.pdf: expected a name that ends")
     here.refuses("privacy", "audit", "nowhere", "--models", "3", saying="'--models': 3 is not in the range")
 
 

@@ -126,7 +126,9 @@ class Run:
 
     @cached_property
     def privacy_audit(self) -> pd.DataFrame:
-        """What attacks found, each beside what was claimed; made by `fedmammo privacy audit`, not by a run."""
+        """What attacks found, each beside what was claimed. Asking raises InputError where nobody attacked."""
+        if not self.has("privacy-audit"):
+            raise InputError(f"{self.folder}: was not attacked; fedmammo privacy audit {self.folder} attacks")
         return self._read("privacy-audit")
 
     def has(self, table: str) -> bool:

@@ -48,7 +48,7 @@ def own_run(finished: Path, tmp_path: Path) -> Path:
 def test_a_run_leaves_what_the_docs_say(finished: Path, phantom_cohort: Cohort) -> None:
     assert {path.name for path in finished.iterdir()} == {
         ".lock", "config.yaml", "verdicts.csv", "results.csv", "comparisons.csv", "subgroups.csv", "decision_curve.csv",
-        "columns.csv", "predictions.csv", "rounds.csv", "timings.csv", "models", "deployments", "hospitals",
+        "costs.csv", "guarantees.csv", "columns.csv", "predictions.csv", "rounds.csv", "timings.csv", "models", "deployments", "hospitals",
     }  # fmt: skip
     assert len(list((finished / "models").iterdir())) == 2 * (10 + 1)
     patients = set(phantom_cohort.manifest["patient"])
