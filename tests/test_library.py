@@ -145,9 +145,9 @@ local,real,0,0,007,None,test,image,auroc,0.5,,,1,,,4,3,9,0.75,,,none,
 local,real,all,all,all,all,test,image,auroc,,0.25,1.0,2,,,4,3,9,0.75,6.0,1e-05,patient,one class
 """
 COMPARISONS = """\
-role,metric,unit,better,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,at_least,p,p_holm,\
-repeats,median,q05,lowest,patients,positives,note
-primary,auroc,lesion,higher,federated,local,real,real,NA,-0.125,,,,1.0,,1,,,,4,3,
+role,metric,unit,better,arm,against,setting,against_setting,tested_at,difference,ci_low,ci_high,at_least,error,\
+of_repeats,p,p_holm,repeats,median,q05,lowest,patients,positives,note
+primary,auroc,lesion,higher,federated,local,real,real,NA,-0.125,,,,,,1.0,,1,,,,4,3,
 """
 PREDICTIONS = """\
 arm,setting,seed,draw,fold,trained_at,split,hospital,patient,image,label,score

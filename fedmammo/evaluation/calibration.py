@@ -69,7 +69,7 @@ def error(tested: Tested) -> Measured:
     """
     if len(tested.label) < FEWEST_UNITS:
         raise UndefinedError(f"fewer than {FEWEST_UNITS} tested" if len(tested.label) else "nobody tested")
-    place = np.minimum((tested.score * BINS).astype(int), BINS - 1)
+    place = _bin_of(tested.score)
     patients = np.unique(tested.patient, return_inverse=True)[1]
     shape = (BINS, int(patients.max()) + 1)
     cell = place * shape[1] + patients
@@ -81,6 +81,26 @@ def error(tested: Tested) -> Measured:
     weights = np.where(pairs > 0, count.sum(axis=1), 0)
     total = float(weights @ squared / max(1, weights.sum()))
     return Measured(max(0.0, total) ** 0.5, np.full(len(tested.score), np.nan))
+
+
+def in_bin(tested: Tested, number: int) -> list[Measured]:
+    """Tell of one of `BINS` bins of equal width of the score, by its number from 0.
+
+    Units in it, malignant units in it, and the sum of its scores, each over the number of units tested; patients with
+    units in it, and with malignant ones: of these two the influence is left out (0).
+    """
+    if not len(tested.label):
+        raise UndefinedError("nobody tested")
+    inside, everybody = _bin_of(tested.score) == number, np.ones(len(tested.label))
+    ill = inside & tested.malignant
+    shares = [ratio(one.astype(float), everybody) for one in (inside, ill, inside * tested.score)]
+    return shares + [Measured(float(len(set(tested.patient[one]))), 0 * everybody) for one in (inside, ill)]
+
+
+def _bin_of(score: Floats) -> Integers:
+    """Return the number of each score's bin, from 0."""
+    found: Integers = np.minimum((score * BINS).astype(np.int64), BINS - 1)
+    return found
 
 
 def fit(label: Integers, score: Floats) -> Line:

@@ -7,10 +7,11 @@ import pandas as pd
 from fedmammo.config.arm import ALL, ARMS
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.errors import InputError
+from fedmammo.evaluation.curves import calibration, decision_curve, precision_recall, roc
 from fedmammo.evaluation.metrics import metrics_of
 from fedmammo.evaluation.predictions import arrange
 from fedmammo.evaluation.scoring import Place, Scores
-from fedmammo.evaluation.subgroups import decision_curve, subgroups_of
+from fedmammo.evaluation.subgroups import subgroups_of
 from fedmammo.evaluation.tables import (
     COMPARISONS,
     Pair,
@@ -34,6 +35,9 @@ class Evaluation:
     results: pd.DataFrame
     comparisons: pd.DataFrame
     subgroups: pd.DataFrame
+    roc: pd.DataFrame
+    precision_recall: pd.DataFrame
+    calibration: pd.DataFrame
     decision_curve: pd.DataFrame
 
 
@@ -60,6 +64,9 @@ def evaluate(
         results,
         comparisons,
         subgroups_of(scores, config),
+        roc(scores, config),
+        precision_recall(scores, config),
+        calibration(scores, config),
         decision_curve(scores, config),
     )
 

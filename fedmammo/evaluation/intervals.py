@@ -6,12 +6,14 @@ Who gets none, and why, was settled on simulated data with known truth (benchmar
 from typing import Literal, NamedTuple
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from fedmammo.evaluation.tested import Floats
 from fedmammo.evaluation.variance import Sample, Spread, spread_of
 
 COVERAGE = 0.95
+POWER = 0.8  # with which patients that are needed would show a difference
 FEWEST_PATIENTS = 10  # of each class, for an interval
 FEWEST_DRAWS = 20  # of hospitals, for an interval, unless there is one: fewer do not show how uneven they are
 FEWEST_SEEDS = 3  # for an interval, unless there is one
@@ -30,13 +32,17 @@ class Interval(NamedTuple):
         at_least: one-sided 95 % lower limit.
         p: two-sided, of the number being 0; NaN where there is none.
         note: why there is no interval, or no p; that it is cautious.
+        error: the number's standard error; NaN where there is no interval.
+        of_repeats: the part of its square that comes from seeds and draws, 0 to 1; likewise.
     """
 
-    low: float
-    high: float
-    at_least: float
-    p: float
+    low: float = np.nan
+    high: float = np.nan
+    at_least: float = np.nan
+    p: float = np.nan
     note: str = ""
+    error: float = np.nan
+    of_repeats: float = np.nan
 
 
 def interval_of(sample: Sample, kind: Literal["number", "share"], cautious: bool = False) -> Interval:
@@ -45,24 +51,25 @@ def interval_of(sample: Sample, kind: Literal["number", "share"], cautious: bool
     p is that of a number, such as a difference; a share has none. `cautious`: whether the metric's always are.
     """
     if not np.isfinite(sample.influence).all():
-        return Interval(np.nan, np.nan, np.nan, np.nan, "no interval: none is known for it")
+        return Interval(note="no interval: none is known for it")
     spread = spread_of(sample)
     why = why_none(sample, spread)
     if why:
-        return Interval(np.nan, np.nan, np.nan, np.nan, why)
+        return Interval(note=why)
     few = any(1 < levels < FEWEST_REPEATS for levels in sample.values.shape)
     note = "cautious" if cautious or few or sample.fewest < CAUTIOUS else ""
     two, one = (float(student.ppf(level, spread.freedom)) for level in ((1 + COVERAGE) / 2, COVERAGE))
     mean, error = spread.mean, spread.error
     if kind == "share":
         if not 0 < mean < 1:
-            return Interval(np.nan, np.nan, np.nan, np.nan, "no interval: at its end")
-        centre, error = np.log(mean / (1 - mean)), error / (mean * (1 - mean))
-        low, high, least = (1 / (1 + np.exp(-(centre + far * error))) for far in (-two, two, -one))
-        return Interval(float(low), float(high), float(least), np.nan, note)
+            return Interval(note="no interval: at its end")
+        centre, away = np.log(mean / (1 - mean)), error / (mean * (1 - mean))
+        low, high, least = (float(1 / (1 + np.exp(-(centre + far * away)))) for far in (-two, two, -one))
+        return Interval(low, high, least, np.nan, note, error, spread.of_repeats)
     p = np.nan if few else float(2 * student.sf(abs(mean) / error, spread.freedom))
     note += f"; no p: fewer than {FEWEST_REPEATS} seeds" if few else ""
-    return Interval(mean - two * error, mean + two * error, mean - one * error, p, note)
+    limits = (mean - two * error, mean + two * error, mean - one * error)
+    return Interval(*limits, p, note, error, spread.of_repeats)
 
 
 def why_none(sample: Sample, spread: Spread) -> str:
@@ -88,6 +95,33 @@ def verdict_of(low: float, high: float, margin: float) -> Verdict:
     if low > -margin:
         return "non-inferior"
     return "inferior" if high < -margin else "inconclusive"
+
+
+def patients_needed(error: float, of_repeats: float, patients: int, margin: float) -> float:
+    """Return with about how many test patients a true difference as large as the margin would be shown as superior.
+
+    Shown: the lower limit of the two-sided 95 % interval lies above 0, with a probability of `POWER`. The error must
+    then be at most margin / (1.960 + 0.842), by normal quantiles: where few seeds or draws make up most of it, it takes
+    more. With more patients of the same kind their part of the squared error falls as their number grows, and that of
+    seeds and draws stays. With fewer all of it is taken for theirs, as what varies between repeats is so in part.
+
+    Args:
+        error: standard error of the difference with these patients.
+        of_repeats: the part of its square that comes from seeds and draws, 0 to 1.
+        patients: how many were tested.
+        margin: the difference to be shown, above 0.
+
+    Returns:
+        Rounded up to two significant digits, at least `FEWEST_PATIENTS` of each class; NaN where no number is enough,
+        because of seeds and draws, or where the error is not known.
+    """
+    allowed = (margin / float(norm.ppf((1 + COVERAGE) / 2) + norm.ppf(POWER))) ** 2
+    fixed = of_repeats * error**2 if error**2 > allowed else 0.0
+    if not (allowed > fixed and error > 0):
+        return np.nan
+    needed = max(patients * (error**2 - fixed) / (allowed - fixed), 2.0 * FEWEST_PATIENTS)
+    step = 10.0 ** (int(np.log10(needed)) - 1)
+    return float(step * np.ceil(needed / step - 1e-9))
 
 
 def holm(p: Floats) -> Floats:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from fedmammo.config.evaluation import UNITS, Unit
 from fedmammo.evaluation import calibration, decisions, ranking
-from fedmammo.evaluation.tested import Measure
+from fedmammo.evaluation.tested import Measure, Measures
 
 PRIMARY = "auroc"
 Better = Literal["higher", "lower", "0", "1", ""]
@@ -34,6 +34,26 @@ class Metric(NamedTuple):
     cautious: bool = False
     recalibrated: bool = False
     about: str = ""
+
+
+class Curve(NamedTuple):
+    """A curve, or other numbers that one pass over the scores gives.
+
+    Attributes:
+        unit: of what.
+        points: where it is measured.
+        measure: computes a number for each point.
+        kind: as of a metric.
+        cautious: likewise.
+        recalibrated: likewise.
+    """
+
+    unit: Unit
+    points: Sequence[float]
+    measure: Measures
+    kind: Literal["share", "number"] = "share"
+    cautious: bool = False
+    recalibrated: bool = False
 
 
 ABOUT = {

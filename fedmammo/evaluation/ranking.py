@@ -1,6 +1,7 @@
 """How well scores rank malignant above benign: AUROC, its part at high specificity, precision, a point of the curve."""
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -8,7 +9,7 @@ from fedmammo.evaluation.tested import Floats, Integers, Measured, Tested, Undef
 
 FALSE_POSITIVES = 0.2  # the partial AUROC's largest false positive rate
 SPECIFICITY = 0.9
-FEWEST_AT_POINT = 20  # benign units of a fold, for an interval of a point of the curve
+FEWEST_BEYOND = 2  # units of a fold on either side of a point of a curve, for its interval
 FEWEST_BENIGN = 9  # with fewer no cut has an expected specificity of 90 %
 
 
@@ -115,27 +116,95 @@ def _up_to(scores: Floats, others: Floats, weights: Floats, side: Literal["left"
 
 
 def sensitivity_on_curve(tested: Tested) -> Measured:
-    """The share of malignant units above the lowest cut that 90 % of the fold's tested benign units do not exceed.
+    """The share of malignant units above the lowest cut that 90 % of the fold's tested benign units do not exceed."""
+    tested.need_both()
+    if any((~tested.malignant[fold]).sum() < FEWEST_BENIGN for fold in tested.folds()):
+        raise UndefinedError(f"fewer than {FEWEST_BENIGN} benign tested in a fold")
+    return sensitivities(tested, [1 - SPECIFICITY])[0]
 
-    Influence: that of a point of the ROC curve, whose slope is measured beside it.
+
+def sensitivities(tested: Tested, rates: Sequence[float]) -> list[Measured]:
+    """The tested units' own ROC curve: the share of malignant units above a cut, at each false positive rate (0 to 1).
+
+    In each fold the cut is the lowest that at most this share of its benign units exceeds. A fold of one class adds
+    none. Influence: that of a point of the ROC curve (Hsieh and Turnbull 1996, Annals of Statistics 24:25), whose slope
+    is measured beside it; not known (NaN) with fewer than `FEWEST_BEYOND` benign units of a fold on a side of the
+    point, so at neither end.
     """
     tested.need_both()
-    hit, part = np.zeros(len(tested.score)), np.zeros(len(tested.score))
+    shape = len(rates), len(tested.score)
+    hit, part, counted = np.zeros(shape), np.zeros(shape), np.zeros(shape[1])
     for fold in tested.folds():
         malignant, benign = fold[tested.malignant[fold]], fold[~tested.malignant[fold]]
-        if len(benign) < FEWEST_BENIGN:
-            raise UndefinedError(f"fewer than {FEWEST_BENIGN} benign tested in a fold")
-        scores, ordered = tested.score[malignant], -np.sort(-tested.score[benign])
-        allowed = int((1 - SPECIFICITY) * len(ordered) + 1e-9)
-        hit[malignant] = scores > ordered[allowed]
-        rate = 1 - SPECIFICITY
-        width = min(rate, len(ordered) ** (-1 / 3) / 2)
-        ends = [int(np.clip((rate + sign * width) * len(ordered) + 1e-9, 0, len(ordered) - 1)) for sign in (-1, 1)]
-        apart = (ends[1] - ends[0]) / len(ordered)
-        slope = ((scores > ordered[ends[1]]).sum() - (scores > ordered[ends[0]]).sum()) / apart
-        slope = slope if len(benign) >= FEWEST_AT_POINT else np.nan
-        exceeds = tested.score[benign] > ordered[allowed]
-        part[benign] = slope * (exceeds.mean() - exceeds) / len(benign)
-    found = ratio(hit, tested.malignant.astype(float))
-    moved = part / tested.malignant.sum()
-    return Measured(found.value, found.influence + moved)
+        if not len(malignant) or not len(benign):
+            continue
+        counted[malignant] = 1
+        scores, ordered = tested.score[malignant], np.append(-np.sort(-tested.score[benign]), -np.inf)
+        beside = _beside(np.asarray(rates), len(benign), np.floor)
+        above = len(scores) - np.searchsorted(np.sort(scores), ordered, side="right")
+        slope = (above[beside.high] - above[beside.low]) / beside.apart
+        cut = ordered[beside.at][:, None]
+        hit[:, malignant] = scores > cut
+        exceeds = tested.score[benign] > cut
+        part[:, benign] = slope[:, None] * (exceeds.mean(axis=1, keepdims=True) - exceeds) / len(benign)
+    if not counted.any():
+        raise UndefinedError("no fold has both classes")
+    found = [ratio(of_point, counted) for of_point in hit]
+    return [Measured(one.value, one.influence + moved / counted.sum()) for one, moved in zip(found, part, strict=True)]
+
+
+def precisions(tested: Tested, recalls: Sequence[float]) -> list[Measured]:
+    """The share of malignant among units at or above a cut, at each recall (above 0, at most 1).
+
+    In each fold the cut is the highest that at least this share of its malignant units reaches; a fold without them
+    adds none. Influence: the recall fixes how many malignant units reach the cut; how many benign ones do follows from
+    the cut, by a slope that is measured beside the point. It is not known (NaN) with fewer than `FEWEST_BEYOND`
+    malignant units of a fold on a side of the point, so not at full recall.
+    """
+    tested.need_both()
+    shape = len(recalls), len(tested.score)
+    true, called, moved = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for fold in tested.folds():
+        malignant, benign = fold[tested.malignant[fold]], fold[~tested.malignant[fold]]
+        if not len(malignant):
+            continue
+        scores = tested.score[malignant]
+        ordered = np.append(np.inf, -np.sort(-scores))
+        beside = _beside(np.asarray(recalls), len(malignant), np.ceil)
+        false = len(benign) - np.searchsorted(np.sort(tested.score[benign]), ordered, side="left")
+        slope = (false[beside.high] - false[beside.low]) / beside.apart
+        cut = ordered[beside.at][:, None]
+        reaches = scores >= cut
+        recall = reaches.mean(axis=1, keepdims=True)
+        true[:, malignant] = called[:, malignant] = recall
+        called[:, benign] = tested.score[benign] >= cut
+        moved[:, malignant] = slope[:, None] * (recall - reaches) / len(malignant)
+    found = [ratio(*of_point) for of_point in zip(true, called, strict=True)]
+    return [
+        Measured(one.value, one.influence - one.value * more / of_point.sum())
+        for one, more, of_point in zip(found, moved, called, strict=True)
+    ]
+
+
+class _Beside(NamedTuple):
+    """Where points of a fold's curve lie among its ordered units, and two places beside each: (points,) each."""
+
+    at: Integers
+    low: Integers
+    high: Integers
+    apart: Floats
+
+
+def _beside(points: Floats, units: int, rounded: Callable[[Floats], Floats]) -> _Beside:
+    """Find points, shares of a fold's units of one class, and two places as far below and above each.
+
+    A slope is measured between these; `apart` is how far they lie apart, as a share. NaN where the slope would say
+    little: with fewer than `FEWEST_BEYOND` units on a side of the point.
+    """
+    inside = np.minimum(points, 1 - points)
+    width = np.minimum(inside, units ** (-1 / 3) / 2)
+    nearly = 1e-9 if rounded is np.floor else -1e-9  # .3 x 10 is a little more or less than 3
+    at, low, high = (rounded((points + far) * units + nearly).astype(np.int64) for far in (0, -width, width))
+    low, high = np.maximum(low, 0), np.minimum(high, units)
+    known = (inside * units >= FEWEST_BEYOND - 1e-9) & (high > low)
+    return _Beside(at, low, high, np.where(known, (high - low) / units, np.nan))

@@ -5,7 +5,7 @@ which are seeds crossed with draws of hospitals; the local arm's summary is the 
 models of the metric on all test patients.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import ASSESSMENT, Unit
-from fedmammo.evaluation.metrics import Metric
+from fedmammo.evaluation.metrics import Curve, Metric
 from fedmammo.evaluation.predictions import Predictions, Repeat, Series
 from fedmammo.evaluation.tested import Flags, Floats, Integers, Tested, UndefinedError
 from fedmammo.evaluation.units import Grouping
@@ -121,9 +121,24 @@ class Scores:
 
     def estimates(self, place: Place, metric: Metric, series: Iterable[Series]) -> dict[Series, Estimate]:
         """Measure series at a place."""
-        return {one: self._estimate(place, metric, one) for one in series}
+        alone = Curve(metric.unit, (np.nan,), lambda tested: [metric.measure(tested)], recalibrated=metric.recalibrated)
+        return {one: self._measured(place, alone, one)[0] for one in series}
 
-    def tested(self, place: Place, metric: Metric, one: Series, repeat: Repeat) -> Tested:
+    def arms(self, curve: Curve, reader: bool = False) -> Iterator[tuple[Series, list[Estimate]]]:
+        """Measure a curve on all test patients: an estimate at each point, for each arm in each setting.
+
+        The local arm's is the mean over its hospitals' models. `reader`: the reader's as well, where there is one.
+        """
+        models: dict[Series, list[Series]] = {}
+        for one in self.predictions.series:
+            models.setdefault(one._replace(trained_at=ALL), []).append(one)
+        if reader and self.reader:
+            models[READER] = [READER]
+        for arm, own in models.items():
+            found = [self._measured(Place(), curve, one) for one in own]
+            yield arm, [mean_over_models([*of_point]) for of_point in zip(*found, strict=True)]
+
+    def tested(self, place: Place, metric: Metric | Curve, one: Series, repeat: Repeat) -> Tested:
         """Gather what a metric reads of a series in a repeat."""
         shown, panel = self._at(place, metric.unit)[repeat]
         if one == READER:
@@ -177,31 +192,38 @@ class Scores:
         parts = (grouping.first(values[shown]) for values in (images.patient, images.fold, images.hospital))
         return shown, Panel(grouping, grouping.label(images.label[shown]), *parts)
 
-    def _estimate(self, place: Place, metric: Metric, one: Series) -> Estimate:
+    def _measured(self, place: Place, curve: Curve, one: Series) -> list[Estimate]:
         predictions = self.predictions
-        shape = (len(predictions.seeds), len(predictions.draws))
+        shape = (len(curve.points), len(predictions.seeds), len(predictions.draws))
         values, influence = np.empty(shape), np.zeros((*shape, 2, predictions.patients))
         has, fewest = np.zeros((2, predictions.patients), dtype=bool), predictions.patients
-        found = {}
+        found: list[dict[Repeat, Value]] = [{} for _ in curve.points]
         for number, repeat in enumerate(predictions.repeats):
+            at = divmod(number, shape[2])
             try:
-                tested = self.tested(place, metric, one, repeat)
-                measured = metric.measure(tested)
+                tested = self.tested(place, curve, one, repeat)
+                measured = curve.measure(tested)
             except UndefinedError as error:
-                found[repeat] = Value(np.nan, str(error))
+                for of_point in found:
+                    of_point[repeat] = Value(np.nan, str(error))
                 continue
-            found[repeat] = Value(measured.value)
-            at = divmod(number, shape[1])
-            values[at] = measured.value
+            for point, (value, moved) in enumerate(measured):
+                found[point][repeat] = Value(value)
+                values[point][at] = value
+                for kind in (0, 1):
+                    of_kind = tested.label == kind
+                    patient = tested.patient[of_kind]
+                    influence[point][at][kind] = np.bincount(patient, moved[of_kind], predictions.patients)
             for kind in (0, 1):
-                of_kind = tested.label == kind
-                patient = tested.patient[of_kind]
-                influence[at][kind] = np.bincount(patient, measured.influence[of_kind], predictions.patients)
-                own = np.bincount(patient, minlength=predictions.patients) > 0
+                own = np.bincount(tested.patient[tested.label == kind], minlength=predictions.patients) > 0
                 has[kind] |= own
                 fewest = min(fewest, int(own.sum()))
-        whole = not any(value.note for value in found.values())
-        return Estimate(found, Sample(values, influence, has, fewest) if whole else None)
+        estimates = []
+        for point, of_point in enumerate(found):
+            whole = not any(one.note for one in of_point.values())
+            sample = Sample(values[point], influence[point], has, fewest) if whole else None
+            estimates.append(Estimate(of_point, sample))
+        return estimates
 
 
 def mean_over_models(models: list[Estimate]) -> Estimate:

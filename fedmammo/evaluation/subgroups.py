@@ -1,25 +1,18 @@
-"""subgroups.csv and decision-curve.csv: for whom a model works, and what acting on it would be worth."""
-
-from functools import partial
+"""subgroups.csv: for whom a model works."""
 
 import numpy as np
 import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
-from fedmammo.evaluation.decisions import net_benefit
 from fedmammo.evaluation.intervals import Interval, interval_of
 from fedmammo.evaluation.metrics import Metric, metric_named
 from fedmammo.evaluation.scoring import Estimate, Place, Scores
-from fedmammo.evaluation.tables import NO_INTERVAL, limits_of, measured, primary_pair
+from fedmammo.evaluation.tables import limits_of, limits_shown, measured, primary_pair
 
 SUBGROUPS = [
     *("column", "value", "arm", "setting", "unit", "metric", "estimate", "ci_low", "ci_high"),
     *("patients", "positives", "units", "note"),
-]
-CURVE = [
-    *("arm", "setting", "threshold", "prevalence", "net_benefit", "ci_low", "ci_high", "treat_all", "treat_none"),
-    *("unit", "patients", "positives", "note"),
 ]
 OF_IMAGES = ("view",)  # columns that tell apart images of one lesion
 MOST_VALUES = 20  # a column of more is no grouping
@@ -57,49 +50,11 @@ def subgroups_of(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
 
 
 def _said(estimate: Estimate, metric: Metric) -> dict[str, object]:
-    return {"estimate": estimate.mean.value, **_limits(limits_of(estimate, metric))}
+    return {"estimate": estimate.mean.value, **limits_shown(limits_of(estimate, metric))}
 
 
 def _difference(one: Estimate, other: Estimate, metric: Metric) -> dict[str, object]:
     if one.sample is None or other.sample is None:
-        return {"estimate": np.nan, **_limits(NO_INTERVAL._replace(note=one.mean.note or other.mean.note))}
+        return {"estimate": np.nan, **limits_shown(Interval(note=one.mean.note or other.mean.note))}
     sample = one.sample - other.sample
-    return {"estimate": float(sample.values.mean()), **_limits(interval_of(sample, "number", metric.cautious))}
-
-
-def _limits(interval: Interval) -> dict[str, object]:
-    note = interval.note.partition("; no p")[0]  # these tables have none
-    return {"ci_low": interval.low, "ci_high": interval.high, "note": note}
-
-
-def decision_curve(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
-    """Return the net benefit of each arm and setting at each threshold, beside acting on everybody and on nobody.
-
-    At the declared prevalence, to which probabilities are moved; else at that of the tested units.
-    """
-    rows = []
-    for threshold in config.thresholds:
-        measure = partial(net_benefit, threshold=threshold, prevalence=config.prevalence)
-        metric = Metric("net_benefit", config.unit, measure, kind="number")
-        who = scores.who(Place(), config.unit)
-        prevalence = who.prevalence if config.prevalence is None else config.prevalence
-        everybody = prevalence - (1 - prevalence) * threshold / (1 - threshold)
-        for one, estimate in measured(scores, Place(), metric).items():
-            if one.trained_at == ALL:
-                said = _said(estimate, metric)
-                rows.append(
-                    {
-                        "arm": one.arm,
-                        "setting": one.setting,
-                        "threshold": threshold,
-                        "prevalence": prevalence,
-                        "net_benefit": said.pop("estimate"),
-                        "treat_all": everybody,
-                        "treat_none": 0.0,
-                        "unit": config.unit,
-                        "patients": who.patients,
-                        "positives": who.positives,
-                    }
-                    | said
-                )
-    return pd.DataFrame(rows, columns=CURVE)
+    return {"estimate": float(sample.values.mean()), **limits_shown(interval_of(sample, "number", metric.cautious))}

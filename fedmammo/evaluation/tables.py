@@ -10,7 +10,7 @@ from fedmammo.config.arm import ALL, ARMS
 from fedmammo.config.evaluation import EvaluationConfig, Primary
 from fedmammo.config.setting import Setting
 from fedmammo.evaluation.intervals import Interval, holm, interval_of
-from fedmammo.evaluation.metrics import PRIMARY, Metric, metrics_of
+from fedmammo.evaluation.metrics import PRIMARY, Curve, Metric, metrics_of
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores, Who, mean_over_models
 
@@ -22,10 +22,9 @@ RESULTS = [
 ]
 COMPARISONS = [
     *("role", "metric", "unit", "better", "arm", "against", "setting", "against_setting", "tested_at"),
-    *("difference", "ci_low", "ci_high", "at_least", "p", "p_holm", "repeats", "median", "q05", "lowest"),
-    *("patients", "positives", "note"),
+    *("difference", "ci_low", "ci_high", "at_least", "error", "of_repeats", "p", "p_holm"),
+    *("repeats", "median", "q05", "lowest", "patients", "positives", "note"),
 ]
-NO_INTERVAL = Interval(np.nan, np.nan, np.nan, np.nan)
 
 
 class Pair(NamedTuple):
@@ -147,7 +146,7 @@ def _result_rows(
     """The rows of each repeat, then that of the mean over all."""
     mean, values, interval = estimate.mean, _known(estimate), limits_of(estimate, metric)
     shown: Iterable[tuple[str, str, float, Interval, str]] = [
-        *((str(at.seed), str(at.draw), value.value, NO_INTERVAL, value.note) for at, value in estimate.repeats.items()),
+        *((str(at.seed), str(at.draw), value.value, Interval(), value.note) for at, value in estimate.repeats.items()),
         (ALL, ALL, mean.value, interval, interval.note),
     ]
     for seed, draw, value, limits, note in shown:
@@ -174,11 +173,17 @@ def _result_rows(
         }
 
 
-def limits_of(estimate: Estimate, metric: Metric) -> Interval:
+def limits_of(estimate: Estimate, metric: Metric | Curve) -> Interval:
     """Return the interval of an estimate, or none where it is undefined, with the reason."""
     if estimate.sample is None:
-        return NO_INTERVAL._replace(note=estimate.mean.note)
+        return Interval(note=estimate.mean.note)
     return interval_of(estimate.sample, metric.kind, metric.cautious)
+
+
+def limits_shown(interval: Interval) -> dict[str, object]:
+    """Return the columns of tables that have limits and no p."""
+    note = interval.note.partition("; no p")[0]
+    return {"ci_low": interval.low, "ci_high": interval.high, "note": note}
 
 
 def _known(estimate: Estimate) -> list[float]:
@@ -214,6 +219,8 @@ def comparison_row(
         "ci_low": interval.low,
         "ci_high": interval.high,
         "at_least": interval.at_least,
+        "error": interval.error,
+        "of_repeats": interval.of_repeats,
         "p": interval.p,
         "median": float(np.median(values)),
         "q05": float(np.quantile(values, 0.05)),

@@ -83,6 +83,9 @@ class Tested:
 Measure = Callable[[Tested], Measured]
 """A metric. Raises UndefinedError where it cannot be computed."""
 
+Measures = Callable[[Tested], list[Measured]]
+"""Several numbers, always as many, in one pass over the scores. Raises UndefinedError where none can be computed."""
+
 
 def ratio(numerator: Floats, denominator: Floats) -> Measured:
     """Measure a ratio of two sums over units: each (units,)."""

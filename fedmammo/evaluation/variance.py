@@ -35,6 +35,18 @@ class Sample:
         has, fewest = self.has | other.has, min(self.fewest, other.fewest)
         return Sample(self.values - other.values, self.influence - other.influence, has, fewest)
 
+    def __truediv__(self, other: "Sample") -> "Sample":
+        """Return the ratio of the two means over repeats, of numbers from the same patients.
+
+        Linearised around that ratio (Cochran 1977, Sampling Techniques, chapter 6), which is the mean of the values
+        that are returned: so it is defined where the divisor is 0 in a repeat, and that repeat counts for nothing.
+        """
+        mean = other.values.mean()
+        found = self.values.mean() / mean
+        values = found + (self.values - found * other.values) / mean
+        influence = (self.influence - found * other.influence) / mean
+        return Sample(values, influence, self.has | other.has, min(self.fewest, other.fewest))
+
 
 class Spread(NamedTuple):
     """The variance of a mean over repeats.
@@ -79,7 +91,8 @@ def spread_of(sample: Sample) -> Spread:
     freedom = total**2 / sum(part**2 / of for part, of in parts)
     if floor > total and np.isfinite(patients_freedom):
         freedom = min(freedom, patients_freedom)
-    return Spread(mean, max(total, floor) ** 0.5, freedom, varied / total, hillis)
+    squared = max(total, floor)
+    return Spread(mean, squared**0.5, freedom, varied / squared, hillis)
 
 
 def covariance_of(sample: Sample) -> Floats:

@@ -7,12 +7,12 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
-from fedmammo.evaluation.intervals import verdict_of
+from fedmammo.evaluation.intervals import POWER, Verdict, patients_needed, verdict_of
 from fedmammo.evaluation.predictions import Predictions
 
 VERDICTS = [
-    *("tested_at", "verdict", "difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients", "positives"),
-    *("metric", "unit", "arm", "against", "setting", "varies", "fixed", "note", "sentence"),
+    *("tested_at", "verdict", "difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients_needed", "to_show"),
+    *("patients", "positives", "metric", "unit", "arm", "against", "setting", "varies", "fixed", "note", "sentence"),
 ]
 
 
@@ -25,16 +25,20 @@ def verdicts_of(comparisons: pd.DataFrame, config: EvaluationConfig, varies: str
         varies: what intervals let vary, as `what_varies` says it.
         fixed: what they take as it is, likewise.
     """
-    rows = []
+    rows, margin = [], config.primary.margin
     for found in comparisons[comparisons["role"] != "secondary"].to_dict("records"):
         row: dict[str, Any] = {str(key): value for key, value in found.items()}
-        verdict = verdict_of(row["ci_low"], row["ci_high"], config.primary.margin)
+        verdict = verdict_of(row["ci_low"], row["ci_high"], margin)
         if verdict == "not assessable":
             row["difference"] = np.nan  # counts stand in its place
+        row["patients_needed"] = patients_needed(row["error"], row["of_repeats"], row["patients"], margin)
+        aim = f"a true difference of {margin:+g} as superior, with a probability of {100 * POWER:g} %"
+        row["to_show"] = "" if np.isnan(row["patients_needed"]) else aim
         shared = {name: row[name] for name in VERDICTS if name in row}
-        about = {"verdict": verdict, "margin": config.primary.margin, "varies": varies, "fixed": fixed}
-        rows.append(shared | about | {"sentence": sentence(row, verdict, config.primary.margin)})
-    return pd.DataFrame(rows, columns=VERDICTS)
+        about = {"verdict": verdict, "margin": margin, "varies": varies, "fixed": fixed}
+        rows.append(shared | about | {"sentence": sentence(row, verdict, margin)})
+    table = pd.DataFrame(rows, columns=VERDICTS)
+    return table.astype({"patients_needed": "Int64"})  # a whole number, or empty
 
 
 def what_varies(predictions: Predictions) -> tuple[str, str]:
@@ -54,8 +58,8 @@ def what_varies(predictions: Predictions) -> tuple[str, str]:
     return ", ".join(varies), ", ".join(fixed)
 
 
-def sentence(row: dict[str, Any], verdict: str, margin: float) -> str:
-    """Say it in one sentence."""
+def sentence(row: dict[str, Any], verdict: Verdict, margin: float) -> str:
+    """Say it in one sentence. `row`: of a comparison, with `patients_needed`."""
     where = "all hospitals" if row["tested_at"] == ALL else str(row["tested_at"])
     arm, against = str(row["arm"]), "its own model" if row["against"] == "local" else str(row["against"])
     if row["tested_at"] == ALL and row["against"] == "local":
@@ -64,7 +68,9 @@ def sentence(row: dict[str, Any], verdict: str, margin: float) -> str:
     if verdict == "not assessable":
         why = str(row["note"]).removeprefix("no interval: ")
         return f"{where}: not assessable ({who}): {why}."
-    change = f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+    digits = _digits(row["ci_low"], row["ci_high"], margin)
+    shown = (f"{row[key]:+.{digits}f}" for key in ("difference", "ci_low", "ci_high"))
+    change = "{} ({} to {})".format(*shown)
     worse = float(row["ci_high"]) < 0
     says = {
         "superior": f"{arm} is better than {against}",
@@ -76,4 +82,17 @@ def sentence(row: dict[str, Any], verdict: str, margin: float) -> str:
         says = f"{arm} is worse, but not by more than {margin:g}, than {against}"
     if worse and verdict == "inconclusive":
         says = f"{arm} is worse than {against}; whether by more than {margin:g} was not shown"
-    return f"{where}: {verdict}: {says}: {change}; {who}."
+    needed = row["patients_needed"]
+    more = verdict == "inconclusive" and not worse and needed > row["patients"]
+    then = f"; about {needed:.0f} patients would show a true difference of {margin:+g}" if more else ""
+    return f"{where}: {verdict}: {says}: {change}; {who}{then}."
+
+
+def _digits(low: float, high: float, margin: float) -> int:
+    """Return how many digits after the point keep limits, as they are printed, on their side of 0 and of the margin."""
+
+    def sides(limits: tuple[float, float]) -> list[tuple[bool, bool]]:
+        return [(limit > end, limit < end) for limit in limits for end in (0, -margin)]
+
+    told = (digits for digits in range(3, 17) if sides((round(low, digits), round(high, digits))) == sides((low, high)))
+    return next(told, 17)

@@ -13,18 +13,23 @@ from fedmammo.errors import InputError
 
 # What is not listed is text, hospitals that are called `None` or `007` among it.
 NUMBERS: dict[str, dict[str, type]] = {
-    "verdicts": dict.fromkeys(("difference", "ci_low", "ci_high", "p", "p_holm", "margin"), float)
+    "verdicts": dict.fromkeys(("difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients_needed"), float)
     | dict.fromkeys(("patients", "positives"), int),
     "results": dict.fromkeys(
         ("value", "ci_low", "ci_high", "median", "lowest", "prevalence", "epsilon", "delta"), float
     )
     | dict.fromkeys(("repeats", "patients", "positives", "units"), int),
-    "comparisons": dict.fromkeys(
-        ("difference", "ci_low", "ci_high", "at_least", "p", "p_holm", "median", "q05", "lowest"), float
-    )
+    "comparisons": dict.fromkeys(("difference", "ci_low", "ci_high", "at_least", "error", "of_repeats"), float)
+    | dict.fromkeys(("p", "p_holm", "median", "q05", "lowest"), float)
     | dict.fromkeys(("repeats", "patients", "positives"), int),
     "subgroups": dict.fromkeys(("estimate", "ci_low", "ci_high"), float)
     | dict.fromkeys(("patients", "positives", "units"), int),
+    "roc": dict.fromkeys(("false_positive_rate", "sensitivity", "ci_low", "ci_high"), float)
+    | dict.fromkeys(("patients", "positives"), int),
+    "precision_recall": dict.fromkeys(("recall", "precision", "ci_low", "ci_high"), float)
+    | dict.fromkeys(("patients", "positives"), int),
+    "calibration": dict.fromkeys(("bin_low", "bin_high", "predicted", "observed", "ci_low", "ci_high"), float)
+    | dict.fromkeys(("units", "patients", "positives"), int),
     "decision_curve": dict.fromkeys(
         ("threshold", "prevalence", "net_benefit", "ci_low", "ci_high", "treat_all", "treat_none"), float
     )
@@ -78,6 +83,21 @@ class Run:
     def subgroups(self) -> pd.DataFrame:
         """The primary metric of each arm, and the primary difference, by the values of columns of the cohort."""
         return self._read("subgroups")
+
+    @cached_property
+    def roc(self) -> pd.DataFrame:
+        """Sensitivity of each arm, and of the reader, at false positive rates from 0 to 1."""
+        return self._read("roc")
+
+    @cached_property
+    def precision_recall(self) -> pd.DataFrame:
+        """Precision of each arm, and of the reader, among the tested units at recalls up to 1."""
+        return self._read("precision_recall")
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame:
+        """Mean score and malignant share of each arm's units in ten bins of the score."""
+        return self._read("calibration")
 
     @cached_property
     def decision_curve(self) -> pd.DataFrame:

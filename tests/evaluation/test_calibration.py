@@ -20,6 +20,7 @@ from fedmammo.evaluation.calibration import (
     error,
     fit,
     fit_shift,
+    in_bin,
     intercept,
     log_odds,
     recalibration,
@@ -244,3 +245,15 @@ def test_a_hospital_whose_classes_do_not_overlap_is_shifted_alone() -> None:
     label, score = np.repeat([0, 1], 15), np.append(np.linspace(0.05, 0.3, 15), np.linspace(0.4, 0.6, 15))
     found = recalibration(label, score)
     assert found == Line(fit_shift(label, score), 1.0)
+
+
+def test_a_bin_by_hand() -> None:
+    """Five units of four patients; .2 and .21 of patient 0, and .29 lie in the third bin, .3 and 1 in later ones."""
+    one = units([0, 1, 0, 1, 0], [0.2, 0.21, 0.29, 0.3, 1.0], np.array([0, 0, 1, 2, 3]))
+    inside, malignant, told, patients, positives = in_bin(one, 2)
+    assert (inside.value, malignant.value, told.value) == pytest.approx((3 / 5, 1 / 5, 0.7 / 5))
+    assert (patients.value, positives.value) == (2, 1)
+    assert inside.influence == pytest.approx(np.array([2, 2, 2, -3, -3]) / 25)
+    assert [in_bin(one, number)[0].value for number in range(10)] == [0, 0, 3 / 5, 1 / 5, 0, 0, 0, 0, 0, 1 / 5]
+    with pytest.raises(UndefinedError, match=r"^nobody tested$"):
+        in_bin(units([], []), 0)

@@ -14,6 +14,7 @@ from fedmammo.evaluation.intervals import (
     Interval,
     holm,
     interval_of,
+    patients_needed,
     verdict_of,
 )
 from fedmammo.evaluation.ranking import auroc
@@ -56,6 +57,7 @@ def test_interval_of_a_number_by_hand() -> None:
     found = interval_of(sample_of([[0.1]]), "number")
     assert (found.low, found.high) == pytest.approx((0.1 - FAR * 0.02, 0.1 + FAR * 0.02), abs=1e-8)
     assert found.at_least == pytest.approx(0.1 - ONE_SIDED * 0.02, abs=1e-8)
+    assert (found.error, found.of_repeats) == (pytest.approx(0.02), 0)
     assert found.p == pytest.approx(betainc(19 / 2, 1 / 2, 19 / 44))
     assert found.note == ""
 
@@ -240,6 +242,45 @@ def test_verdict_at_each_boundary(low: float, high: float, expected: str) -> Non
 def test_without_a_margin_there_is_no_non_inferiority() -> None:
     assert verdict_of(0.0, 0.1, 0.0) == "inconclusive"
     assert verdict_of(-0.1, -0.01, 0.0) == "inferior"
+
+
+@pytest.mark.parametrize(
+    ("error", "of_repeats", "patients", "margin", "expected"),
+    [
+        (0.05, 0.0, 100, 0.05, 790),  # (2.8016 x .05 / .05)^2 x 100 = 784.9
+        (0.05, 0.0, 100, 0.1, 200),  # a fourth: 196.2
+        (0.02, 0.5, 400, 0.05, 680),  # .05^2 / 7.849 = .0003185, less .0002 of repeats: 400 x .0002 / .0001185
+        (0.02, 0.8, 400, 0.05, np.nan),  # .00032 of repeats are too much for any number
+        (0.02, 1.0, 400, 0.1, 130),  # .1^2 / 7.849 = .001274 is more than .0004: 400 x .0004 / .001274 = 125.6
+        (np.nan, np.nan, 5, 0.05, np.nan),
+        (0.02, 0.0, 40, 0.5, 20),  # .5 would do: no interval has fewer than ten of a class
+        (0.05, 0.0, 10_000, 0.05, 79_000),
+    ],
+)
+def test_patients_needed_by_hand(
+    error: float, of_repeats: float, patients: int, margin: float, expected: float
+) -> None:
+    """1.959964 + .841621 = 2.801585, squared 7.848880: how often the squared error goes into the squared margin."""
+    assert patients_needed(error, of_repeats, patients, margin) == pytest.approx(expected, nan_ok=True)
+
+
+@given(st.floats(0.005, 0.2), st.floats(0, 0.9), st.integers(20, 5000), st.floats(0.01, 0.5))
+def test_the_patients_that_are_needed_give_the_power_that_is_meant(
+    error: float, of_repeats: float, patients: int, margin: float
+) -> None:
+    """With as many the squared error is at most the allowed one, and with a tenth less it would not be."""
+    needed = patients_needed(error, of_repeats, patients, margin)
+    if np.isnan(needed):
+        assert of_repeats * error**2 >= (margin / 2.8015) ** 2 * 0.999
+        return
+
+    def power(count: float) -> float:
+        fixed = of_repeats if count > patients else 0.0
+        spread = error * np.sqrt(fixed + (1 - fixed) * patients / count)
+        return float(norm.sf(norm.ppf(0.975) - margin / spread))
+
+    assert needed == float(f"{needed:.1e}") and needed >= 20
+    assert power(needed) >= 0.8 - 1e-9 and (needed == 20 or power(needed * 0.9 - 1) < 0.8)
 
 
 def test_holm_by_hand() -> None:

@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 from fedmammo.evaluation import ranking
-from fedmammo.evaluation.ranking import auroc, average_precision, partial_auroc, sensitivity_on_curve
-from fedmammo.evaluation.tested import Floats, Measure, UndefinedError
+from fedmammo.evaluation.ranking import (
+    auroc,
+    average_precision,
+    partial_auroc,
+    precisions,
+    sensitivities,
+    sensitivity_on_curve,
+)
+from fedmammo.evaluation.tested import Floats, Measure, Measured, UndefinedError
 from fedmammo.evaluation.tested import Tested as Units  # a name that pytest takes for no test
 
 PUBLISHED = Path(__file__).parent / "published"
@@ -191,13 +198,14 @@ def test_influence_sums_to_0(one: Units) -> None:
 @pytest.fixture
 def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let influences on a point of the curve be worked out by hand."""
-    monkeypatch.setattr(ranking, "FEWEST_AT_POINT", 1)
+    monkeypatch.setattr(ranking, "FEWEST_BEYOND", 0.5)
 
 
 def test_a_point_of_the_curve_has_no_influence_below_twenty_benign_units() -> None:
-    for benign in (ranking.FEWEST_AT_POINT - 1, ranking.FEWEST_AT_POINT):
+    """With twenty two lie beyond the point where a tenth does."""
+    for benign in (19, 20):
         found = sensitivity_on_curve(units([0] * benign + [1] * 2, np.arange(benign + 2) / 40))
-        assert np.isfinite(found.influence).all() == (benign == ranking.FEWEST_AT_POINT)
+        assert np.isfinite(found.influence).all() == (benign == 20)
 
 
 @pytest.mark.usefixtures("few_are_enough")
@@ -250,7 +258,98 @@ def test_the_variance_of_a_point_of_the_curve_in_simulation() -> None:
     assert np.sqrt(np.mean(squares)) == pytest.approx(np.std(values), rel=0.12)
 
 
-@pytest.mark.parametrize("measure", ALL)
+def test_points_of_the_roc_curve_by_hand() -> None:
+    """Benign .1, .2, .3, .4: as many as 0, 1, 2, 3 and 4 may exceed the cut, which is .4, .3, .2, .1, and none.
+
+    Of malignant .15, .35, .35 and .9 exceed it 1, 3, 3, 4 and 4.
+    """
+    one = units([0] * 4 + [1] * 4, [0.1, 0.2, 0.3, 0.4, 0.15, 0.35, 0.35, 0.9])
+    assert [found.value for found in sensitivities(one, [0, 0.25, 0.4, 0.5, 0.75, 1])] == [0.25, 0.75, 0.75, 0.75, 1, 1]
+
+
+def test_points_of_the_curve_of_precision_and_recall_by_hand() -> None:
+    """Malignant .9, .35, .35, .15 and benign .4, .3, .2, .1.
+
+    Half of the malignant ones need the cut .35, which three reach, and one benign: 3/4. All need .15: four and three.
+    """
+    one = units([0] * 4 + [1] * 4, [0.1, 0.2, 0.3, 0.4, 0.15, 0.35, 0.35, 0.9])
+    assert [found.value for found in precisions(one, [0.25, 0.5, 0.75, 1])] == [1, 3 / 4, 3 / 4, 4 / 7]
+
+
+@settings(max_examples=40)
+@given(two_classes(st.one_of(st.sampled_from(TENTHS), st.floats(0, 1))), st.sampled_from(TENTHS))
+def test_points_of_curves_equal_scikit_learn(one: Units, share: float) -> None:
+    """The best sensitivity at no more false positives; the precision of the highest cut with no less recall."""
+    rates, hits, _ = roc_curve(one.label, one.score, drop_intermediate=False)
+    assert sensitivities(one, [share])[0].value == pytest.approx(hits[rates <= share + 1e-9].max(), abs=1e-12)
+    if share:
+        found, recalls, _ = precision_recall_curve(one.label, one.score)
+        assert precisions(one, [share])[0].value == pytest.approx(found[recalls >= share - 1e-9][-1], abs=1e-12)
+
+
+def test_folds_have_their_own_cuts_and_one_of_one_class_adds_none() -> None:
+    """Fold 0: benign .1, .2, malignant .15, .3; fold 1: benign .6, .7, malignant .9; at half of the benign units 2/2
+    and 1/1 exceed .1 and .6. At full recall .15 is reached by one benign, .9 by none: 3 of 4.
+
+    Fold 2 has one malignant unit: it is left out of the one, and called right in the other: 4 of 5. Fold 3 has one
+    benign unit, who changes nothing.
+    """
+    label, score, fold = [0, 0, 1, 1, 0, 0, 1], [0.1, 0.2, 0.15, 0.3, 0.6, 0.7, 0.9], [0, 0, 0, 0, 1, 1, 1]
+    one, more = units(label, score, fold), units([*label, 1, 0], [*score, 0.01, 0.99], [*fold, 2, 3])
+    assert [sensitivities(each, [0.5])[0].value for each in (one, more)] == [1, 1]
+    assert [sensitivities(each, [0])[0].value for each in (one, more)] == [2 / 3, 2 / 3]
+    assert [precisions(each, [1])[0].value for each in (one, more)] == [3 / 4, 4 / 5]
+    with pytest.raises(UndefinedError, match=r"^no fold has both classes$"):
+        sensitivities(units([0, 1], [0.1, 0.9], [0, 1]), [0.5])
+
+
+@pytest.mark.usefixtures("few_are_enough")
+def test_the_influence_on_a_precision_by_hand() -> None:
+    """Malignant .9, .7, .5, .3, benign .8, .6, .4, .2: half of the malignant units need .7, as one benign does: 2/3.
+
+    The false positives grow from recall 1/4 to 3/4, .9 to .5, by 2: 4 for all of the recall. A benign unit at the cut
+    moves the three called by 1, so the precision by -(2/3) / 3. A malignant unit adds 1/2 to the two, and a called one
+    takes 4 x (1/2) / 4 false positives away, another one adds them: (1/2 - 2/3 (1/2 -+ 1/2)) / 3.
+    """
+    found = precisions(units([1] * 4 + [0] * 4, [0.9, 0.7, 0.5, 0.3, 0.8, 0.6, 0.4, 0.2]), [0.5])[0]
+    assert found.value == 2 / 3
+    assert found.influence == pytest.approx([1 / 6, 1 / 6, -1 / 18, -1 / 18, -2 / 9, 0, 0, 0])
+
+
+def test_a_benign_unit_moves_a_precision_by_the_derivative(derivative: Derivative) -> None:
+    """It moves no cut, which malignant units set."""
+    rng = np.random.default_rng(0)
+    one = units(np.tile([0, 1], 20), rng.random(40), np.repeat([0, 1], 20))
+    found = precisions(one, [0.5])[0].influence
+    expected = derivative(lambda tested: precisions(tested, [0.5])[0], one)
+    assert found[one.label == 0] == pytest.approx(expected[one.label == 0], abs=1e-5)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 1000), st.sampled_from([sensitivities, precisions]))
+def test_points_of_curves_have_influences_that_sum_to_0(seed: int, curve: Callable[..., list[Measured]]) -> None:
+    """But for the ends; a point is the same alone as among others."""
+    rng = np.random.default_rng(seed)
+    one = units(np.tile([0, 1], 60), rng.integers(0, 30, 120) / 30, np.repeat([0, 1], 60))
+    points = [0.1, 0.25, 0.5, 0.9]
+    found = curve(one, points)
+    assert [each.influence.sum() for each in found] == pytest.approx([0] * 4, abs=1e-12)
+    assert [curve(one, [point])[0].value for point in points] == [each.value for each in found]
+    assert np.isnan(curve(one, [1.0])[0].influence).any()
+
+
+def test_the_variance_of_points_of_curves_in_simulation() -> None:
+    """Two folds, each unit malignant by chance: the spread of 300 estimates, and what influences say on average."""
+    rng, fold = np.random.default_rng(3), np.repeat([0, 1], 500)
+    for curve, points in ((sensitivities, [0.1, 0.3, 0.6]), (precisions, [0.2, 0.5, 0.9])):
+        labels = rng.integers(0, 2, (300, 1000))
+        found = [curve(units(label, norm.cdf(rng.normal(label)), fold), points) for label in labels]
+        values = np.array([[point.value for point in one] for one in found])
+        squares = np.array([[(point.influence**2).sum() for point in one] for one in found])
+        assert np.sqrt(squares.mean(axis=0)) == pytest.approx(values.std(axis=0), rel=0.12)
+
+
+@pytest.mark.parametrize("measure", [*ALL, lambda one: sensitivities(one, [0.5]), lambda one: precisions(one, [0.5])])
 @pytest.mark.parametrize(
     ("label", "why"), [([], "nobody tested"), ([0, 0], "nobody malignant tested"), ([1, 1], "nobody benign tested")]
 )

@@ -7,7 +7,7 @@ import pytest
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.evaluation.predictions import arrange
 from fedmammo.evaluation.scoring import Scores
-from fedmammo.evaluation.subgroups import CURVE, MOST_VALUES, SUBGROUPS, decision_curve, subgroups_of
+from fedmammo.evaluation.subgroups import MOST_VALUES, SUBGROUPS, subgroups_of
 
 Study = Callable[..., pd.DataFrame]
 
@@ -42,16 +42,3 @@ def test_the_primary_metric_of_each_value(scores: Scores) -> None:
         assert between == pytest.approx(federated - local, abs=1e-12)
     assert by.loc[("density", "1", "federated"), ["patients", "positives", "units"]].tolist() == [30, 15, 30]
     assert by.loc[("view", "CC", "federated"), "units"] == 60
-
-
-def test_what_acting_is_worth(scores: Scores) -> None:
-    """Acting on everybody at half malignant: .5 - .5 t / (1 - t); at a declared prevalence .1: .1 - .9 t / (1 - t)."""
-    table = decision_curve(scores, EvaluationConfig(thresholds=[0.2, 0.5]))
-    assert list(table) == CURVE and set(table["arm"]) == {"centralized", "local", "federated"}
-    at = table.drop_duplicates("threshold").set_index("threshold")
-    assert at["treat_all"].tolist() == pytest.approx([0.375, 0.0]) and set(table["prevalence"]) == {0.5}
-    declared = decision_curve(scores, EvaluationConfig(thresholds=[0.05], prevalence=0.1))
-    assert declared["treat_all"].tolist() == pytest.approx([0.1 - 0.9 / 19] * 3)
-    assert (declared["net_benefit"] <= 0.1).all()
-    shown = table.dropna(subset="ci_low")
-    assert len(shown) and ((shown["ci_low"] <= shown["net_benefit"]) & (shown["net_benefit"] <= shown["ci_high"])).all()

@@ -308,7 +308,7 @@ def test_the_error_is_at_least_that_of_these_very_repeats() -> None:
     assert found.of_repeats == 0
     little = spread_of(Sample(np.array([[0.69], [0.71]]), influence, has, 2))
     assert little.error == pytest.approx(found.error)
-    assert little.of_repeats == 1
+    assert little.of_repeats == pytest.approx(0.0002 / 2 / found.error**2)
     much = spread_of(Sample(np.array([[0.2], [1.0]]), influence, has, 2))
     assert much.error**2 == pytest.approx(0.32 / 2)
 
@@ -321,6 +321,19 @@ def test_a_difference_is_taken_repeat_by_repeat_on_the_same_or_other_patients() 
     both = one - other
     assert both.has.all() and both.fewest == 1
     assert both.influence[0, 0, 0] == pytest.approx([0.1, -0.1, 0.1, -0.1])
+
+
+def test_a_ratio_is_that_of_the_means_over_repeats_by_hand() -> None:
+    """.3 / .5 and .1 / 0: .2 / .25 = .8, around which .3 lies .1 below .8 x .5, and .1 by .1 above 0: .4 each way.
+
+    A patient moves it by (.1 - .8 x .2) / .25.
+    """
+    above, below = made([[0.3], [0.1]], [0.0], [0.1]), made([[0.5], [0.0]], [0.0], [0.2])
+    found = above / below
+    assert found.values[:, 0] == pytest.approx([0.8 - 0.4, 0.8 + 0.4])
+    assert found.influence[:, 0, 1, 1] == pytest.approx([-0.24, -0.24])
+    alone = made([[0.3]], [0.0], [0.1]) / made([[0.5]], [0.0], [0.2])
+    assert alone.values.item() == pytest.approx(0.6)
 
 
 @settings(max_examples=40)

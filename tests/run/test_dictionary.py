@@ -7,9 +7,10 @@ import pytest
 
 from fedmammo.commands.audit import COLUMNS as AUDIT
 from fedmammo.config.evaluation import SUBGROUPS as ASKED
+from fedmammo.evaluation.curves import CALIBRATION, DECISION_CURVE, PRECISION_RECALL, ROC
 from fedmammo.evaluation.evaluate import Evaluation
 from fedmammo.evaluation.predictions import COLUMNS as PREDICTIONS
-from fedmammo.evaluation.subgroups import CURVE, SUBGROUPS
+from fedmammo.evaluation.subgroups import SUBGROUPS
 from fedmammo.evaluation.tables import COMPARISONS, RESULTS
 from fedmammo.evaluation.verdicts import VERDICTS
 from fedmammo.hospitals.dealing import COLUMNS as PATIENTS
@@ -30,7 +31,10 @@ PLACE = ["arm", "seed", "draw", "fold", "holder"]
         ("results.csv", RESULTS),
         ("comparisons.csv", COMPARISONS),
         ("subgroups.csv", SUBGROUPS),
-        ("decision_curve.csv", CURVE),
+        ("roc.csv", ROC),
+        ("precision_recall.csv", PRECISION_RECALL),
+        ("calibration.csv", CALIBRATION),
+        ("decision_curve.csv", DECISION_CURVE),
         ("curves.csv", CURVES),
         ("predictions.csv", [*PREDICTIONS, *ASKED, "assessment"]),
         ("rounds.csv", ROUND_COLUMNS),
