@@ -42,6 +42,7 @@ from fedmammo.run.curves import curves_of
 from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
 from fedmammo.run.guarantees import guarantees, mark
+from fedmammo.run.patients import write_patients
 from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import recipes_of, tabulate, tested_split
 from fedmammo.run.privacy import guarantee_table, privacy_table
@@ -117,6 +118,7 @@ def simulate(
     dealt, digests = check(config)
     with RunFolder(out).opened(config, digests) as folder:
         nodes = len(write_sites(folder.hospitals, config, dealt))
+        write_patients(out, config, dealt)
         waiting = folder.unfinished(config.deployments)
         how, why = spread_of(config, waiting)
         if not waiting:

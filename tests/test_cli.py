@@ -15,6 +15,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.commands import run as engine
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.synthesis import radiomics
+from tests.report.made_up import made_up
 
 COMMAND = Path(sys.executable).with_name("fedmammo")
 TOO_LONG = "x" * 300  # no file system takes such a name
@@ -77,6 +78,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         "phantom pretrain",
         "run",
         "show",
+        "report",
         "evaluate",
         "schema",
     ],
@@ -143,6 +145,8 @@ def test_no_command_shows_the_help(here: Here) -> None:
         ("data show nowhere", "nowhere: not a prepared cohort"),
         ("data show file", "file: not a prepared cohort"),
         (f"data show {TOO_LONG}", "not a prepared cohort"),
+        ("report nowhere", "nowhere/config.yaml: is not the configuration of a run"),
+        ("report nowhere full", "nowhere full: several runs cannot be set beside each other; name one"),
         ("evaluate nowhere --cohort full --split test", "nowhere/config.yaml: is not the configuration of a run"),
         ("evaluate full --cohort full --split test", "full/config.yaml: is not the configuration of a run"),
     ],
@@ -154,6 +158,18 @@ def test_a_place_that_does_not_fit_is_one_line(here: Here, command: str, expecte
     (here.folder / "full").mkdir()
     (here.folder / "full/mine").write_text("")
     here.refuses(*command.split(), saying=expected)
+
+
+def test_a_report_is_written_again_with_what_people_tell(here: Here) -> None:
+    made_up(here.folder / "run")
+    assert here("report", "run").out == "run/report.html\n"
+    config = here.folder / "run/config.yaml"
+    config.write_text(config.read_text().replace("funding: ''", "funding: the town"))
+    code, out, _ = here("report", "run", "--out", "page.html", "--methods", "methods.md")
+    assert (code, out) == (0, "page.html\nmethods.md\n")
+    assert "the town" in (here.folder / "page.html").read_text()
+    assert "the town" not in (here.folder / "run/report.html").read_text()
+    assert (here.folder / "methods.md").read_text().startswith("# made-up\n\n## Methods\n")
 
 
 @pytest.mark.parametrize("part", ["patches.npy", "manifest.parquet", "cohort.json", "key", "quarantine.csv"])

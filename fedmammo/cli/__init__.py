@@ -17,6 +17,7 @@ from fedmammo.cli.data import data
 from fedmammo.cli.hospitals import site, sites
 from fedmammo.cli.phantom import phantom
 from fedmammo.cli.privacy import privacy
+from fedmammo.cli.reports import reports
 from fedmammo.cli.studies import studies
 from fedmammo.cli.synthesis import synthesis
 from fedmammo.errors import FedmammoError, InputError
@@ -31,6 +32,7 @@ app = typer.Typer(
     "Exit codes: 0 done · 1 fault of the software · 2 bad input · 3 the study could not go on · 130 interrupted",
 )
 app.add_typer(studies)
+app.add_typer(reports)
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
 app.add_typer(site, name="site")

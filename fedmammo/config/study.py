@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fedmammo.config.about import About
 from fedmammo.config.arm import ARMS, ArmName
 from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.config.evaluation import EvaluationConfig
@@ -66,6 +67,7 @@ class StudyConfig(Section):
         min_length=1,
         description="Seeds of the classifier and of the order of patients: a list, or a range such as 0..19.",
     )
+    about: About = Field(default_factory=About, description="What only people know, for the report.")
 
     @field_validator("arms", "settings", mode="before")
     @classmethod
@@ -234,8 +236,8 @@ class StudyConfig(Section):
         return deployment.model_copy(update={"diagnosis": diagnosis, "federation": plain.federation})
 
     def without_engine(self) -> dict[str, Any]:
-        """Return what determines the results: everything but where hospitals compute."""
-        content = self.model_dump(mode="json")
+        """Return what determines the results: everything but where hospitals compute and what people tell of it."""
+        content = self.model_dump(mode="json", exclude={"about"})
         for key in ("name", "address", "spread", "checkpoint_seconds", "timeout", "gpus_per_hospital"):
             del content["engine"][key]
         return content

@@ -27,6 +27,12 @@ INTERVAL = {
 NOTE = {"note": "why something is empty; `cautious`: few seeds or patients, coverage may differ from 95 %"}
 METRIC = {"metric": "one of " + ", ".join(ABOUT) + "; `_recalibrated`: after each hospital's own recalibration"}
 
+_HELD = {
+    "share": "of the split's patients",
+    "prevalence": "malignant share of its patients",
+    **{f"density_{grade}": f"share of density {grade}, of patients whose density is known" for grade in range(1, 5)},
+    "masses": "share of patients whose first lesion is a mass; empty where all lesions are of one type",
+}
 TABLES: dict[str, dict[str, str]] = {
     "verdicts.csv": {
         "tested_at": "a hospital, or `all` hospitals' patients",
@@ -191,6 +197,32 @@ TABLES: dict[str, dict[str, str]] = {
         "bytes_down": "received by it",
         "loss": "mean over its steps; empty under a budget",
         "epsilon_spent": "so far, under a budget",
+    },
+    "flow.csv": {
+        "stage": "listed, quarantined, prepared, split, hospital, trained, thresholds (who set them), tested, no part",
+        "name": "a table of the source, a reason, the kind of source, a split, a hospital; `all`",
+        "patients": "how many; empty where it is not known",
+        "images": "how many; of what was listed, rows of tables or files",
+        "malignant": "patients with a malignant lesion",
+        "note": "licence and citation of the data; of which draw, seed and folds the row is",
+    },
+    "holdings.csv": {
+        "draw": PLACE["draw"].split(";")[0],
+        "hospital": "whose patients these are",
+        "split": "of the cohort, or `all`",
+        "digitiser": "how the hospital's films look",
+        "patients": "that it holds there",
+        "images": "of them",
+        "benign": "patients without a malignant lesion",
+        "malignant": "patients with one",
+        "unknown_density": "patients whose density is not on record",
+        **{
+            key: text
+            for name, about in _HELD.items()
+            for key, text in ((name, about), (f"{name}_asked", "what its profile asked for"))
+        },
+        "label_distance": "of `all` splits: Jensen-Shannon distance of its classes from all hospitals', 0 to 1",
+        "density_distance": "the same of its breast densities",
     },
     "costs.csv": {
         "arm": PLACE["arm"],

@@ -11,6 +11,10 @@ from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import InputError
 
+HELD = (
+    *(name for share in ("share", "prevalence", "density_1", "density_2", "density_3", "density_4", "masses")
+      for name in (share, f"{share}_asked")), "label_distance", "density_distance",
+)  # fmt: skip
 # What is not listed is text, hospitals that are called `None` or `007` among it.
 NUMBERS: dict[str, dict[str, type]] = {
     "verdicts": dict.fromkeys(("difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients_needed"), float)
@@ -35,6 +39,10 @@ NUMBERS: dict[str, dict[str, type]] = {
     )
     | dict.fromkeys(("patients", "positives"), int),
     "curves": {"round": int} | dict.fromkeys(("value", "ci_low", "ci_high"), float),
+    "flow": dict.fromkeys(("patients", "images", "malignant"), float),
+    "holdings": {"draw": int}
+    | dict.fromkeys(("patients", "images", "benign", "malignant", "unknown_density"), int)
+    | dict.fromkeys(HELD, float),
     "costs": dict.fromkeys(("rounds", "missed", "simulated_hours", "megabytes_up", "megabytes_down"), float),
     "guarantees": dict.fromkeys(("epsilon", "delta", "best_attack", "epsilon_exchanged", "patients"), float),
     "privacy": dict.fromkeys(("releases", "steps"), int)
@@ -150,6 +158,16 @@ class Run:
         if not self.has("privacy-audit"):
             raise InputError(f"{self.folder}: was not attacked; fedmammo privacy audit {self.folder} attacks")
         return self._read("privacy-audit")
+
+    @cached_property
+    def flow(self) -> pd.DataFrame:
+        """Where patients went: listed, quarantined, prepared, by split and hospital, who trained and was tested."""
+        return self._read("flow")
+
+    @cached_property
+    def holdings(self) -> pd.DataFrame:
+        """What each hospital holds in each draw and split, and how far it is from all hospitals together."""
+        return self._read("holdings")
 
     def has(self, table: str) -> bool:
         """Whether the run has left a table, such as `curves`."""

@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedmammo.config.about import About
 from fedmammo.config.arm import ARMS
 from fedmammo.config.reading import set_key
 from fedmammo.config.study import StudyConfig, dump, parse
@@ -106,6 +107,8 @@ WRONG_VALUES = {
     "privacy.secret_seed": ["secret", 0.5],
     "settings": [[], "real", ["imagined"], ["real-epsilon-"], ["real-epsilon-0"], {"real": {"seeds": [1]}}],
     "seeds": [[], "x", "3..1", "0..5000", [-1], [1, 1], ["first"], [True]],
+    "about.items": [None, "all", ["tripod_ai-1"], {"1a": "x"}, {"claim_2024-1": 7}],
+    **{f"about.{name}": [7] for name in About.model_fields if name != "items"},
 }
 
 
@@ -281,11 +284,15 @@ def test_a_dumped_study_parses_to_the_same(small_study: dict[str, Any]) -> None:
 
 
 def test_what_determines_results(small_study: dict[str, Any]) -> None:
-    """Where hospitals compute does not; the device, its threads and everything else do."""
+    """Where hospitals compute and what people tell do not; the device, its threads and everything else do."""
     study = parse(small_study, "")
     free = {"name": "ray", "address": "127.0.0.1:6379", "timeout": 5, "gpus_per_hospital": 0.5}
     for key, value in free.items():
         assert parse(changed(small_study, f"engine.{key}", value), "").without_engine() == study.without_engine()
+    told = changed(changed(small_study, "about.title", "A study"), "about.items.tripod_ai-3a", "told")
+    assert parse(told, "").about.items == {"tripod_ai-3a": "told"}
+    assert parse(told, "").without_engine() == study.without_engine()
+    assert [one.digest for one in parse(told, "").deployments] == [one.digest for one in study.deployments]
     for key, value in {"engine.device": "cuda", "engine.threads_per_hospital": 2, "federation.rounds": 3}.items():
         assert parse(changed(small_study, key, value), "").without_engine() != study.without_engine()
 

@@ -17,6 +17,7 @@ from fedmammo.hospitals.dealing import COLUMNS as PATIENTS
 from fedmammo.run.curves import CURVES
 from fedmammo.run.dictionary import TABLES, page
 from fedmammo.run.folder import ROUND_COLUMNS
+from fedmammo.run.patients import FLOW, HOLDINGS
 from fedmammo.run.pools import COLUMNS as POOLS
 from fedmammo.run.privacy import GUARANTEES, PRIVACY
 from fedmammo.synthesis.quality import Quality
@@ -43,6 +44,8 @@ PLACE = ["arm", "seed", "draw", "fold", "holder"]
         ("privacy-audit.csv", AUDIT),
         ("synthetic/pools.csv", POOLS),
         ("synthetic/quality.csv", [*PLACE, *Quality._fields]),
+        ("flow.csv", FLOW),
+        ("holdings.csv", HOLDINGS),
         ("hospitals/<name>/patients.csv", PATIENTS),
     ],
 )

@@ -62,6 +62,12 @@ def test_the_same_study_is_taken_up_wherever_it_computes(run: Path, small_study:
         assert read_config(run)[0].engine.name == "ray"
 
 
+def test_what_people_tell_of_a_study_may_change(run: Path, small_study: dict[str, Any]) -> None:
+    told = parse({**small_study, "about": {"funding": "none"}}, "small")
+    with RunFolder(run).opened(told, DIGESTS):
+        assert read_config(run)[0].about.funding == "none"
+
+
 @pytest.mark.parametrize(
     ("section", "values", "what"),
     [

@@ -1,0 +1,312 @@
+"""Named facts of a run, for texts: from its configuration with its digests, and from its tables. Nothing is computed.
+
+A template such as `{rounds} rounds of {local_steps} steps` is filled with them. A number stays a cell: of a table, or
+of config.yaml (`config`, row 0), whose keys are dotted.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from string import Formatter
+from typing import Any
+
+import pandas as pd
+
+from fedmammo.config.arm import ALL
+from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.setting import Setting
+from fedmammo.config.study import StudyConfig
+from fedmammo.hospitals.rules import Assignment
+from fedmammo.report.blocks import Cell, shown
+from fedmammo.report.chapter import estimate, whole
+from fedmammo.run.folder import read_config
+from fedmammo.run.results import Run
+
+Parts = list[str | Cell]
+Facts = Mapping[str, Parts]
+CONFIG = "config"
+DIGESTS = ("code", "weights", "cohort", "profiles", "images")
+METRICS = {"auroc": "AUROC", "partial_auroc": "partial AUROC", "auprc": "average precision"}
+ARMS = {
+    "centralized": "centralised (one holder of all patients)",
+    "local": "local (each hospital alone)",
+    "federated": "federated (rounds, models combined by a server)",
+}
+SHORT = {"centralized": "centralised"}
+LEARNED = {
+    "head": "a linear layer on the frozen network",
+    "bias": "all biases and a linear layer",
+    "all": "the whole network",
+}
+WEIGHTS = {"hub": "the public weights that timm names for it", "none": "random weights"}
+HARMONISED = {
+    "none": "Images were not harmonised between digitisers.",
+    "calibration": "The known response of each digitiser was undone.",
+    "window": "The gray values of each image were stretched over the full scale.",
+    "histogram": "All images were brought to the same histogram.",
+}
+TRUST = {
+    "local": "Each hospital adds the noise to what it sends, and trusts nobody.",
+    "central": "A server that is trusted sees each hospital's clipped sum and adds the noise to the total.",
+}
+OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD with momentum"}
+SOURCES = {
+    "gan": "generators that the arm's own holders trained on their training patients",
+    "folder": "images made elsewhere",
+    "phantom": "masses drawn by rule",
+}
+
+
+def facts_of(run: Run) -> Facts:
+    """Return what is known of a run, by name; what is not known has no name in it."""
+    found = {**_of_config(run), "privacy": _of_budgets(run), **_of_patients(run), **_of_results(run)}
+    found |= {name: [text] for name, text in run.study.about.model_dump(exclude={"items"}).items() if text}
+    return {name: parts for name, parts in found.items() if parts}
+
+
+def names_in(template: str) -> list[str]:
+    """Return the facts that a template names."""
+    return [name for _, name, _, _ in Formatter().parse(template) if name]
+
+
+def fill(template: str, facts: Facts) -> Parts:
+    """Fill a template; nothing, where a fact is not known."""
+    if not set(names_in(template)) <= facts.keys():
+        return []
+    filled: Parts = []
+    for text, name, _, _ in Formatter().parse(template):
+        filled += [text] if text else []
+        filled += facts[name] if name else []
+    return filled
+
+
+def sentences(templates: Iterable[str], facts: Facts) -> Parts:
+    """Fill templates, and set them side by side; those whose facts are not known are left out."""
+    said: Parts = []
+    for template in templates:
+        filled = fill(template, facts)
+        said += [*([" "] if said and filled else []), *filled]
+    return said
+
+
+def plain(parts: Iterable[str | Cell]) -> str:
+    """Return parts as plain text."""
+    return "".join(part if isinstance(part, str) else shown(part.value) for part in parts)
+
+
+def listed(parts: Iterable[Parts | str | Cell], last: str = " and ") -> Parts:
+    """Return parts as `a, b and c`."""
+    items: list[Parts] = [list(part) if isinstance(part, list) else [part] for part in parts]
+    joined: Parts = []
+    for number, item in enumerate(items):
+        between = [] if number == 0 else [last if number == len(items) - 1 else ", "]
+        joined += [*between, *item]
+    return joined
+
+
+class _Config:
+    """What config.yaml says, by dotted keys."""
+
+    def __init__(self, run: Run) -> None:
+        written = (run.folder / "config.yaml").exists()
+        self._content = run.study.model_dump(mode="json") | {"digests": read_config(run.folder)[1] if written else {}}
+
+    def at(self, key: str) -> Any:
+        """Return what stands at a key."""
+        found: Any = self._content
+        for part in key.split("."):
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        return found
+
+    def __call__(self, key: str) -> Cell:
+        """Return a number or a text as a cell."""
+        value = self.at(key)
+        return Cell(CONFIG, 0, key, _plain(value))
+
+    def each(self, key: str) -> Parts:
+        """Return the cells of a list."""
+        return listed(self(f"{key}.{number}") for number in range(len(self.at(key))))
+
+
+def _of_config(run: Run) -> dict[str, Parts]:
+    """Return what config.yaml says."""
+    study, said = run.study, _Config(run)
+    diagnosis, evaluation, primary = study.diagnosis, study.evaluation, study.evaluation.primary
+    some: Parts = ["some blocks (", said("diagnosis.train"), ") and a linear layer"]
+    digests = said.at("digests")
+    return {
+        "study": [said("name")],
+        "arms": listed(ARMS[arm] for arm in study.arms),
+        "arm": [SHORT.get(primary.arm, primary.arm)],
+        "against": [SHORT.get(primary.against, primary.against)],
+        "settings": listed(Cell(CONFIG, 0, "settings", name) for name in study.settings),
+        "metric": [METRICS.get(primary.metric, said("evaluation.primary.metric"))],
+        "unit": [evaluation.unit],
+        "margin": [said("evaluation.primary.margin")],
+        "prevalence": [said("evaluation.prevalence")] if evaluation.prevalence else [],
+        "thresholds": said.each("evaluation.thresholds"),
+        "subgroups": said.each("evaluation.subgroups"),
+        "partition": _partition(evaluation, said),
+        "seeds": said.each("seeds"),
+        "draws": said.each("hospitals.seed"),
+        "rule": _rule(study.hospitals.assignment, said),
+        "validation": [said("hospitals.validation_fraction")],
+        "network": [said("diagnosis.network")],
+        "image_size": [said("diagnosis.image_size")],
+        "weights": [WEIGHTS.get(diagnosis.weights, "weights from a file, named by their digest")],
+        "learned": [LEARNED[diagnosis.train]] if diagnosis.train in LEARNED else some,
+        "features": _features(diagnosis, said),
+        "harmonised": [HARMONISED[diagnosis.harmonisation]],
+        "views": [f"flips: {diagnosis.augmentation.flips}, crops: ", said("diagnosis.augmentation.crops"),
+                  ", views in a step: ", said("diagnosis.augmentation.views_per_step")],
+        "optimizer": [OPTIMISERS[diagnosis.optimizer.name], ", learning rate ",
+                      said("diagnosis.optimizer.learning_rate"), ", weight decay ",
+                      said("diagnosis.optimizer.weight_decay")],
+        "fraction": [said("diagnosis.patient_fraction")],
+        "rounds": [said("federation.rounds")],
+        "local_steps": [said("federation.local_steps")],
+        "strategy": _strategy(said),
+        "overrides": _overrides(study),
+        "synthesis": _synthesis(study, said),
+        "versions": listed((said(f"digests.{name}") for name in ("libraries", "device") if digests.get(name)), ", on "),
+        "digests": listed([f"{name} ", said(f"digests.{name}")] for name in DIGESTS if digests.get(name)),
+    }  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """Write a number as people do in a configuration: 0.003, 1e-05."""
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _partition(evaluation: EvaluationConfig, said: _Config) -> Parts:
+    if not evaluation.folds:
+        return ["patients of the split train trained the models, those of the split ", said("evaluation.test"),
+                " were tested"]  # fmt: skip
+    return ["patients of the splits ", *listed(evaluation.splits_of_folds), " were dealt to ", said("evaluation.folds"),
+            " folds, each tested by models of the others"]  # fmt: skip
+
+
+def _rule(rule: Assignment, said: _Config) -> Parts:
+    def of(key: str) -> Cell:
+        return said(f"hospitals.assignment.{key}")
+
+    match rule.by:
+        case "profiles":
+            return ["by profiles of hospitals, which ask for a share of the patients and a case mix"]
+        case "uniform":
+            return ["at random, equally many to each of ", of("count"), " hospitals"]
+        case "size_skew":
+            return ["at random to ", of("count"), " hospitals, each ", of("ratio"), " times the next"]
+        case "dirichlet":
+            return ["to ", of("count"), " hospitals in shares of benign and of malignant patients drawn from a "
+                    "Dirichlet distribution of concentration ", of("alpha")]  # fmt: skip
+        case _:
+            return ["by ", of("attribute"), ", as it is on record of the first lesion that has one"]
+
+
+def _features(diagnosis: DiagnosisConfig, said: _Config) -> Parts:
+    if diagnosis.features == "pooled":
+        return ["the network's pooled output"]
+    return ["the tokens after these of its blocks: ", *said.each("diagnosis.features")]
+
+
+def _strategy(said: _Config) -> Parts:
+    keys = [key for key in said.at("federation.strategy") if key != "name"]
+    parameters: list[Parts] = [[f"{key} ", said(f"federation.strategy.{key}")] for key in keys]
+    more = [" (", *listed(parameters, ", "), ")"] if parameters else []
+    return [said("federation.strategy.name"), *more]
+
+
+def _synthesis(study: StudyConfig, said: _Config) -> Parts:
+    if study.synthesis is None or all(Setting.of(name).kind == "real" for name in study.settings):
+        return []
+    made = SOURCES[study.synthesis.source]
+    return [f"Synthetic images came from {made}, ", said("synthesis.images"), " in a pool."]
+
+
+def _overrides(study: StudyConfig) -> Parts:
+    """Say in what arms and settings differ from the rest."""
+    found = [
+        Cell(CONFIG, 0, f"{which}.{name}", f"{name}: {key} {_plain(value)}")
+        for which, named in (("arms", study.arms), ("settings", study.settings))
+        for name, overrides in named.items()
+        for key, value in overrides.items()
+    ]
+    return ["Departing from this: ", *listed(found, ", "), "."] if found else []
+
+
+def _of_budgets(run: Run) -> Parts:
+    """Say whom budgets protect, and what was spent."""
+    said, private = _Config(run), [name for name in run.study.settings if Setting.of(name).epsilon is not None]
+    if not private:
+        return ["No setting has a budget of privacy: patients are promised nothing."]
+    found: Parts = [
+        "Under a budget (", *listed(Cell(CONFIG, 0, "settings", name) for name in private),
+        ") each hospital's training patients are protected, all images of a patient at once: a patient's gradient is "
+        "clipped to the norm ", said("privacy.clipping_norm"), " and Gaussian noise is added. ",
+        TRUST[run.study.privacy.trust],
+    ]  # fmt: skip
+    if run.has("results"):
+        spent = run.results[run.results["epsilon"].notna()].drop_duplicates(["arm", "setting"])
+        for cell in _rows("results", spent):
+            arm = cell("arm").value
+            found += [f" Spent, {SHORT.get(arm, arm)}, ", cell("setting"), ": epsilon ", cell("epsilon"), " at delta ",
+                      cell("delta"), "; from end to end this covers: ", cell("end_to_end"), "."]  # fmt: skip
+    return found
+
+
+def _rows(file: str, frame: pd.DataFrame) -> list[Callable[[str], Cell]]:
+    """Return for each row what gives a cell of it."""
+    return [partial(_cell, file, int(str(at)), row) for at, row in frame.iterrows()]
+
+
+def _cell(file: str, at: int, row: pd.Series, key: str) -> Cell:
+    return Cell(file, at, key, row[key])
+
+
+def _of_patients(run: Run) -> dict[str, Parts]:
+    """Return what flow.csv says."""
+    if not run.has("flow"):
+        return {}
+    flow = run.flow
+    stages = {str(stage): _rows("flow", rows) for stage, rows in flow.groupby("stage", sort=False)}
+    found: dict[str, Parts] = {
+        stage: [
+            cell("patients"),
+            " patients (",
+            cell("malignant"),
+            " with a malignant lesion), ",
+            cell("images"),
+            " images",
+        ]
+        for stage in ("prepared", "trained", "tested")
+        for cell in stages[stage]
+    }  # fmt: skip
+    (cut,), (prepared,) = stages["thresholds"], stages["prepared"]
+    origin = prepared("note")
+    return found | {
+        "listed": [stages["listed"][-1]("images")],
+        "quarantined": [stages["quarantined"][-1]("images")],
+        "source": [prepared("name")],
+        "origin": [origin] if origin.value else [],
+        "set_thresholds": [cut("patients"), " patients"],
+        "which": [cut("note")],
+        "hospitals": listed(cell("name") for cell in stages["hospital"]),
+    }
+
+
+def _of_results(run: Run) -> dict[str, Parts]:
+    """Return what verdicts.csv and results.csv say."""
+    found: dict[str, Parts] = {}
+    if run.has("verdicts") and not run.verdicts.empty:
+        cell = _rows("verdicts", run.verdicts)[0]
+        found |= {"verdict": [cell("sentence")], "varies": [cell("varies")], "fixed": [cell("fixed")]}
+    if run.has("results"):
+        rows = whole(run)
+        rows = rows[(rows["tested_at"] == ALL) & (rows["trained_at"] == ALL)]
+        found["scores"] = listed(
+            [f"{SHORT.get(row['arm'], row['arm'])}, ", Cell("results", int(str(at)), "setting", row["setting"]), ": ",
+             *estimate("results", row)]
+            for at, row in rows.iterrows()
+        )  # fmt: skip
+    return found

@@ -1,0 +1,93 @@
+"""How a study was done, in prose: sentences with facts in braces. One whose facts are not known is left out.
+
+A sentence that is one key of `about` alone is what people write; where they have not yet, the report asks for it.
+"""
+
+from collections.abc import Sequence
+
+from fedmammo.config.about import About
+from fedmammo.report.blocks import Asked, Block, Text
+from fedmammo.report.facts import Facts, names_in, sentences
+
+METHOD: dict[str, tuple[str, ...]] = {
+    "Data": (
+        "The cohort was prepared from a {source}.",
+        "Source: {origin}",
+        "It listed {listed} rows or files; {quarantined} could not be prepared, each with its reason on record.",
+        "Prepared were {prepared}.",
+        "{places}",
+        "{dates}",
+        "{acquisition}",
+    ),
+    "Participants": (
+        "{eligibility}",
+        "All images of a patient stay together in every split, fold and hospital: {partition}.",
+        "A fraction of {validation} of each hospital's training patients was kept back to set thresholds.",
+        "Models were trained on {trained}; thresholds were set by {set_thresholds}; tested were {tested} ({which}).",
+        "{sample_size}",
+    ),
+    "Hospitals": (
+        "Patients were dealt {rule}.",
+        "The hospitals, which are simulated, are {hospitals}.",
+        "The seeds of the draws are {draws}.",
+    ),
+    "Outcome": ("The outcome is whether a lesion is malignant, as the data have it on record.", "{outcome}"),
+    "Images": (
+        "The only predictor is the patch of a mammogram around a lesion, read at {image_size} pixels a side.",
+        "{harmonised}",
+        "In training, views of an image were taken ({views}).",
+    ),
+    "Model": (
+        "The network is {network} with {weights}.",
+        "Trained was {learned}, which reads {features}.",
+        "A step took the fraction {fraction} of a holder's training patients; a patient's loss is the mean over its "
+        "images.",
+        "Optimiser: {optimizer}.",
+        "{overrides}",
+        "The last model was scored; none was selected.",
+    ),
+    "Federation": (
+        "The arms are {arms}; unless told otherwise they take the same number of steps.",
+        "There were {rounds} rounds of {local_steps} steps at each holder.",
+        "Federated hospitals are clients of Flower, and their models were combined by {strategy}.",
+        "The settings, which say what was learned from, are {settings}.",
+        "{synthesis}",
+    ),
+    "Privacy": ("{privacy}",),
+    "Analysis": (
+        "The primary comparison is the {metric} per {unit}, {arm} minus {against}, in all hospitals' patients and in "
+        "each hospital's own, with a margin of {margin} for non-inferiority.",
+        "All other comparisons are secondary and not adjusted for their number; p at hospitals are adjusted by Holm's "
+        "method.",
+        "95 % intervals let vary: {varies}; they take as given: {fixed}.",
+        "Variances over patients come from each patient's influence on a metric (DeLong, and Obuchowski where a "
+        "patient has several lesions); repeats stand for readers in the analysis of Obuchowski and Rockette, with the "
+        "degrees of freedom of Hillis.",
+        "Seeds of the classifier are {seeds}.",
+        "Subgroups are by {subgroups}.",
+        "Net benefit is told at thresholds of {thresholds}.",
+        "Recall rate and predictive values are told at a prevalence of {prevalence}.",
+    ),
+    "What was tuned on whom": ("{tuning}",),
+    "Software": ("The study was computed by fedmammo with {versions}.", "SHA-256 digests: {digests}."),
+}
+
+
+def paragraphs(templates: Sequence[str], facts: Facts) -> list[Block]:
+    """Return a paragraph of sentences, and fields for what people have not written yet."""
+    fields: list[Block] = []
+    said: list[str] = []
+    for template in templates:
+        names = names_in(template)
+        own = len(names) == 1 and template == f"{{{names[0]}}}" and names[0] in About.model_fields
+        if own and names[0] not in facts:
+            fields.append(asked(names[0]))
+        else:
+            said.append(template)
+    filled = sentences(said, facts)
+    return [*([Text(filled)] if filled else []), *fields]
+
+
+def asked(key: str) -> Asked:
+    """Return the field for a key of `about`."""
+    return Asked(f"about.{key}: {About.model_fields[key].description}")

@@ -1,0 +1,81 @@
+"""Facts are what the configuration and the tables say; what is not known has no name."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from fedmammo.report.blocks import Cell
+from fedmammo.report.facts import CONFIG, facts_of, fill, plain, sentences
+from fedmammo.run.results import Run
+from tests.report.made_up import made_up
+from tests.report.told import told_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return told_run(tmp_path)
+
+
+def test_some_facts_in_words(run: Run) -> None:
+    facts = {name: plain(parts) for name, parts in facts_of(run).items()}
+    assert facts["settings"] == "real, real-epsilon-6 and pretrained"
+    assert facts["draws"] == "0 and 1"
+    assert facts["rule"] == "at random, equally many to each of 2 hospitals"
+    assert facts["strategy"] == "FedProx (proximal_mu 0.375)"
+    assert facts["overrides"] == "Departing from this: real-epsilon-6: diagnosis.optimizer.learning_rate 0.0625."
+    assert facts["optimizer"] == "SGD with momentum, learning rate 0.1, weight decay 0"
+    assert facts["prepared"] == "21 patients (10 with a malignant lesion), 44 images"
+    assert (facts["listed"], facts["quarantined"], facts["set_thresholds"]) == ("47", "3", "6 patients")
+    assert facts["hospitals"] == "hospital_1 and hospital_2"
+    assert facts["versions"] == "torch 2.13.0, on cpu"
+    assert facts["funding"] == "what people say of funding"
+    assert facts["partition"].startswith("patients of the split train trained")
+
+
+def test_every_cell_is_in_its_table_or_in_the_configuration(run: Run) -> None:
+    said = (run.folder / "config.yaml").read_text()
+    config = yaml.safe_load(said)
+    cells = [part for parts in facts_of(run).values() for part in parts if isinstance(part, Cell)]
+    assert {cell.file for cell in cells} == {CONFIG, "flow", "results", "verdicts"}
+    for cell in cells:
+        if cell.file != CONFIG:
+            assert getattr(run, cell.file).loc[cell.row, cell.key] == cell.value
+            continue
+        found = config
+        for part in cell.key.split("."):
+            found = found[int(part)] if isinstance(found, list) else found[part]
+        if isinstance(found, dict):  # a setting by its name, or what it overrides
+            assert all(word.strip(":") in said for word in str(cell.value).split())
+        else:
+            assert cell.value == found or float(cell.value) == found
+
+
+def test_what_a_budget_spent_is_told(run: Run) -> None:
+    results = pd.read_csv(run.folder / "results.csv", dtype={"seed": str, "draw": str})
+    private = (results["setting"] == "real-epsilon-6") & (results["arm"] == "local")
+    results.loc[private, ["epsilon", "delta", "end_to_end"]] = [5.9876, 1e-4, "patient"]
+    results.to_csv(run.folder / "results.csv", index=False)
+    said = plain(facts_of(Run(run.folder, run.study))["privacy"])
+    assert said.startswith("Under a budget (real-epsilon-6) each hospital's training patients are protected")
+    assert said.endswith(
+        "Spent, local, real-epsilon-6: epsilon 5.988 at delta 0.0001; from end to end this covers: patient."
+    )
+
+
+def test_what_is_not_known_has_no_name(tmp_path: Path) -> None:
+    """Without tables of patients, as at a real deployment; nothing told; no synthetic image."""
+    facts = facts_of(Run(tmp_path, made_up(tmp_path, folds=5)))
+    assert not {"prepared", "hospitals", "origin", "synthesis", "overrides", "prevalence", "funding"} & facts.keys()
+    assert plain(facts["privacy"]) == "No setting has a budget of privacy: patients are promised nothing."
+    assert plain(facts["partition"]) == (
+        "patients of the splits train and val were dealt to 5 folds, each tested by models of the others"
+    )
+
+
+def test_templates_are_filled_or_left_out() -> None:
+    facts = {"a": ["x"], "b": [Cell("results", 3, "value", 0.5)]}
+    assert fill("{a} is {b}.", facts) == ["x", " is ", facts["b"][0], "."]
+    assert fill("{a} and {c}", facts) == []
+    assert plain(sentences(["{a}.", "{c}.", "{b}."], facts)) == "x. 0.500."
