@@ -226,13 +226,20 @@ def _synthesis(study: StudyConfig, said: _Config) -> Parts:
 
 def _overrides(study: StudyConfig) -> Parts:
     """Say in what arms and settings differ from the rest."""
-    found = [
-        Cell(CONFIG, 0, f"{which}.{name}", f"{name}: {key} {_plain(value)}")
+    found: list[Parts] = [
+        [Cell(CONFIG, 0, which, name), f": {key} ", *_value(f"{which}.{name}.{key}", value)]
         for which, named in (("arms", study.arms), ("settings", study.settings))
         for name, overrides in named.items()
         for key, value in overrides.items()
     ]
     return ["Departing from this: ", *listed(found, ", "), "."] if found else []
+
+
+def _value(key: str, value: Any) -> Parts:
+    """Write what stands at a key, in parts where it has keys itself."""
+    if isinstance(value, dict):
+        return listed(([f"{name} ", *_value(f"{key}.{name}", one)] for name, one in value.items()), ", ")
+    return [Cell(CONFIG, 0, key, _plain(value))]
 
 
 def _of_budgets(run: Run) -> Parts:

@@ -36,6 +36,7 @@ def told_run(folder: Path, about: dict[str, Any] | None = None) -> Run:
     study = made_up(folder, hospitals=2, settings=("real", "real-epsilon-6"), draws=2)
     content = study.model_dump(mode="json")
     content["about"] = {key: f"what people say of {key}" for key in KEYS} if about is None else about
+    content["arms"]["federated"] = {"federation.strategy": {"name": "FedAvgM", "server_momentum": 0.4375}}
     content["settings"] |= {"real-epsilon-6": {"diagnosis.optimizer.learning_rate": 0.0625}, "pretrained": {}}
     content["synthesis"] = {"source": "phantom", "images": 12}
     content["evaluation"]["prevalence"] = 0.0078125
