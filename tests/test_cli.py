@@ -146,7 +146,9 @@ def test_no_command_shows_the_help(here: Here) -> None:
         ("data show file", "file: not a prepared cohort"),
         (f"data show {TOO_LONG}", "not a prepared cohort"),
         ("report nowhere", "nowhere/config.yaml: is not the configuration of a run"),
-        ("report nowhere full", "nowhere full: several runs cannot be set beside each other; name one"),
+        ("report nowhere full", "several runs make one page, and no methods section: name it with --out"),
+        ("report nowhere full --out a.html --methods b.md", "leave out --methods"),
+        ("report nowhere full --out a.html", "nowhere/config.yaml: is not the configuration of a run"),
         ("evaluate nowhere --cohort full --split test", "nowhere/config.yaml: is not the configuration of a run"),
         ("evaluate full --cohort full --split test", "full/config.yaml: is not the configuration of a run"),
     ],
@@ -170,6 +172,9 @@ def test_a_report_is_written_again_with_what_people_tell(here: Here) -> None:
     assert "the town" in (here.folder / "page.html").read_text()
     assert "the town" not in (here.folder / "run/report.html").read_text()
     assert (here.folder / "methods.md").read_text().startswith("# made-up\n\n## Methods\n")
+    made_up(here.folder / "other")
+    assert here("report", "run", "other", "--out", "both.html").out == "both.html\n"
+    assert "run | other" in (here.folder / "both.html").read_text()
 
 
 @pytest.mark.parametrize("part", ["patches.npy", "manifest.parquet", "cohort.json", "key", "quarantine.csv"])
