@@ -77,7 +77,7 @@ class Table:
 
     Attributes:
         caption: what it shows.
-        frame: the rows; its index is their number in the file.
+        frame: the rows; its index is their number in the file, or (file, number) where they come from several.
         columns: what to show, in this order: name of the column, heading.
         file: name of the table in the run's folder; none where it is no run's.
         folded: whether a reader opens it first: where a chart shows the same.
@@ -111,9 +111,7 @@ class Table:
         cell, number = Markup("<td>{}</td>"), Markup('<td class="number">{}</td>')
         kinds = [number if of_number else cell for of_number in numeric]
         body = Markup("").join(
-            Markup('<tr data-row="{}">{}</tr>').format(
-                at, Markup("").join(kind.format(shown(value)) for kind, value in zip(kinds, values, strict=True))
-            )
+            Markup("<tr{}>{}</tr>").format(_place(at), Markup("").join(map(Markup.format, kinds, map(shown, values))))
             for at, *values in rows.itertuples(name=None)
         )
         table = Markup(
@@ -122,6 +120,13 @@ class Table:
         ).format(self.caption, name, self.file, head, body)
         folded = Markup("<details><summary>{}</summary>{}</details>")
         return folded.format(f"Table: {self.caption}", table) if self.folded else table
+
+
+def _place(at: Any) -> Markup:
+    """Say which row of a file it is."""
+    if isinstance(at, tuple):
+        return Markup(' data-file="{}" data-row="{}"').format(*at)
+    return Markup(' data-row="{}"').format(at)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +149,8 @@ class Rows:
             for row in self.rows
         )
         return Markup(
-            '<div class="scroll" tabindex="0" role="region" aria-label="{0}"><table><caption>{0}</caption>'
+            '<div class="scroll" tabindex="0" role="region" aria-label="{0}">'
+            '<table class="tight"><caption>{0}</caption>'
             "<thead><tr>{1}</tr></thead><tbody>{2}</tbody></table></div>"
         ).format(self.caption, head, body)
 
@@ -170,6 +176,10 @@ class Figure:
         chart = self.chart.copy(deep=False)
         chart.data = alt.NamedData("rows")  # which the page takes from the table
         spec = chart.to_dict()
+        spec.pop("datasets", None)
+        for layer in spec.get("layer", ()):
+            if layer.get("data", {}).get("name") not in self.beside:
+                layer.pop("data", None)
         content = json.dumps(spec, separators=(",", ":"), sort_keys=True)
         name = f"rows-{crc32((content + self.table.caption).encode()):08x}"
         beside = Markup(" ").join(f"{of}:{name}-{of}" for of in self.beside)

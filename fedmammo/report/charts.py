@@ -99,8 +99,8 @@ def dots(frame: pd.DataFrame, value: str, title: str, rows: str) -> Chart:
     `frame`: `arm`, `ci_low`, `ci_high`, and the columns that `value` and `rows` name.
     """
     chosen, opacity = _chosen()
-    place = {"y": _rows(frame, rows), "yOffset": alt.YOffset("arm:N", sort=list(ARMS))}
-    base = alt.Chart(frame).encode(**place, color=_colour(frame), tooltip=_tooltip(frame))
+    beside = alt.YOffset("arm:N", sort=list(ARMS))
+    base = alt.Chart(frame).encode(y=_rows(frame, rows), yOffset=beside, color=_colour(frame), tooltip=_tooltip(frame))
     lines = base.mark_rule(strokeWidth=2).encode(
         x=alt.X("ci_low:Q", title=title, scale=NEAR), x2="ci_high:Q", opacity=opacity
     )

@@ -15,11 +15,12 @@ ARMS = {"local": "local (mean)", "reader": "reader"}
 FEWEST_NOISES = 10  # draws of noise, to say what a budget costs
 STYLES = {"superior": "green", "non-inferior": "green", "inferior": "red"}
 FILES = {
-    "verdicts": "these sentences with their numbers, what varies and what is fixed",
-    "results": "every metric of every model at every hospital, draw by draw",
-    "comparisons": "all differences; those marked secondary are not adjusted",
-    "subgroups": "by density, subtlety, type of lesion and view",
-    "decision_curve": "what acting on the scores is worth",
+    "report.html": "all of this to look at",
+    "verdicts.csv": "these sentences with their numbers, what varies and what is fixed",
+    "results.csv": "every metric of every model at every hospital, draw by draw",
+    "comparisons.csv": "all differences; those marked secondary are not adjusted",
+    "subgroups.csv": "by density, subtlety, type of lesion and view",
+    "decision_curve.csv": "what acting on the scores is worth",
 }
 
 
@@ -42,7 +43,7 @@ def summary(run: Run) -> None:
     terminal.table(arms(run), title)
     for line in budgets(run):
         terminal.out.print(line)
-    there = [f"{name}.csv ({about})" for name, about in FILES.items() if (run.folder / f"{name}.csv").exists()]
+    there = [f"{name} ({about})" for name, about in FILES.items() if (run.folder / name).exists()]
     terminal.out.print(f"{run.folder}: {', '.join(there)}", style="dim")
 
 

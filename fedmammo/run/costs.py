@@ -24,7 +24,8 @@ def costs_of(folder: RunFolder, finished: Iterable[Deployment]) -> pd.DataFrame:
     deployments = list(finished)
     repeats = Counter((one.arm_name, one.setting_name) for one in deployments)
     gans = sorted(folder.path.glob(f"{DEPLOYMENTS}/{GANS}/rounds.csv"))
-    rounds = pd.concat(map(_read, [*(folder.folder(one) / "rounds.csv" for one in deployments), *gans]))
+    paths = [*(folder.folder(one) / "rounds.csv" for one in deployments), *gans]
+    rounds = pd.concat(map(_read, paths), ignore_index=True)
     place = pd.MultiIndex.from_frame(rounds[["arm", "setting"]])
     rounds = rounds[place.isin(list(repeats))].assign(rounds=1, missed=rounds["status"] != "ok")
     sums = rounds.groupby(["arm", "setting", "hospital"], sort=False)[list(_UNITS)].sum(min_count=1)

@@ -234,6 +234,16 @@ TABLES: dict[str, dict[str, str]] = {
         "megabytes_up": "sent by it (mean)",
         "megabytes_down": "received by it (mean)",
     },
+    "published.csv": {
+        "study": "who published it",
+        "setting": "the setting of ours that is most like it",
+        "metric": "as in results.csv",
+        "value": "as published",
+        "sd": "over three seeds, where it was published",
+        "unit": "of what the metric is",
+        "images": "that were tested",
+        "protects": "what its epsilon protects; empty without one",
+    },
     "timings.csv": {**PLACE, **FOLD, "seconds": "of the clock that the deployment took; may differ between equal runs"},
     "synthetic/pools.csv": {
         **PLACE,

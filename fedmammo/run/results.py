@@ -43,6 +43,9 @@ NUMBERS: dict[str, dict[str, type]] = {
     "holdings": {"draw": int}
     | dict.fromkeys(("patients", "images", "benign", "malignant", "unknown_density"), int)
     | dict.fromkeys(HELD, float),
+    "published": dict.fromkeys(("value", "sd"), float) | {"images": int},
+    "synthetic/pools": {"images": int},
+    "synthetic/quality": dict.fromkeys(("value", "sd", "real_to_real", "real_to_real_sd"), float) | {"images": int},
     "costs": dict.fromkeys(("rounds", "missed", "simulated_hours", "megabytes_up", "megabytes_down"), float),
     "guarantees": dict.fromkeys(("epsilon", "delta", "best_attack", "epsilon_exchanged", "patients"), float),
     "privacy": dict.fromkeys(("releases", "steps"), int)
@@ -168,6 +171,21 @@ class Run:
     def holdings(self) -> pd.DataFrame:
         """What each hospital holds in each draw and split, and how far it is from all hospitals together."""
         return self._read("holdings")
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """What others published, to be shown beside studies with a budget."""
+        return self._read("published")
+
+    @cached_property
+    def pools(self) -> pd.DataFrame:
+        """Who holds which pool of synthetic images, and what holds for patients whom its generators learned from."""
+        return self._read("synthetic/pools")
+
+    @cached_property
+    def quality(self) -> pd.DataFrame:
+        """How good each pool's images are, beside the same measures of real ones."""
+        return self._read("synthetic/quality")
 
     def has(self, table: str) -> bool:
         """Whether the run has left a table, such as `curves`."""

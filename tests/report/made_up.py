@@ -27,7 +27,7 @@ def study_of(hospitals: int, settings: Sequence[str], draws: int, folds: int) ->
         "hospitals": {"assignment": {"by": "uniform", "count": hospitals}, "seed": list(range(draws))},
         "diagnosis": {
             "network": "vit_tiny_patch16_224",
-            "weights": "random",
+            "weights": "none",
             "image_size": 32,
             "optimizer": {"name": "sgd", "learning_rate": 0.1},
         },
@@ -99,23 +99,23 @@ def _curve(
 def _results(study: StudyConfig, names: list[str], drawn: np.random.Generator) -> pd.DataFrame:
     """Return rows as a study has them: repeats and their mean, each model at each place, all metrics of its own."""
     metrics = [(one.name, one.unit) for one in metrics_of("lesion")]
-    repeats = [("0", str(draw)) for draw in study.hospitals.seed]
-    rows: list[Row] = []
-    for arm, setting in itertools.product(ARMS, study.settings):
-        for trained_at, tested_at in itertools.product(["all", *(names if arm == "local" else [])], ["all", *names]):
-            if arm == "local" and trained_at == "all" and tested_at != "all":
-                continue
-            own = tested_at in ("all", trained_at) or trained_at == "all"
-            for metric, unit in metrics if own else metrics[:1]:
-                for seed, draw in [*repeats, ("all", "all")]:
-                    place = {"arm": arm, "setting": setting, "seed": seed, "draw": draw, "trained_at": trained_at}
-                    about = {"tested_at": tested_at, "split": "test", "unit": unit, "metric": metric}
-                    rows.append(_numbers(drawn) | place | about)
-    table = pd.DataFrame(rows)
-    whole = table["seed"] == "all"
-    table = table.assign(repeats=np.where(whole, len(repeats), 1), epsilon=np.nan, delta=np.nan, end_to_end="none")
+    repeats = [*(("0", str(draw)) for draw in study.hospitals.seed), ("all", "all")]
+    places = [("all", "all"), *(("all", name) for name in names)]
+    rows = [
+        (arm, setting, *repeat, *place, "test", *reversed(metric))
+        for arm, setting in itertools.product(ARMS, study.settings)
+        for place in (itertools.product(["all", *names], ["all", *names]) if arm == "local" else places)
+        if arm != "local" or place[0] != "all" or place[1] == "all"
+        for metric in (metrics if place[1] in ("all", place[0]) or place[0] == "all" else metrics[:1])
+        for repeat in repeats
+    ]
+    table = pd.DataFrame(rows, columns=RESULTS[:9])
+    value, half, whole = drawn.uniform(0.5, 0.9, len(rows)), drawn.uniform(0.01, 0.1, len(rows)), table["seed"] == "all"
+    table["value"], table["ci_low"], table["ci_high"] = value, (value - half), (value + half)
+    table["repeats"], table["units"] = np.where(whole, len(repeats) - 1, 1), 40
+    table["patients"], table["positives"] = drawn.integers(20, 200, len(rows)), drawn.integers(1, 20, len(rows))
     table["median"], table["lowest"] = table["value"].where(whole), (table["value"] - 0.02).where(whole)
-    return table[RESULTS]
+    return table.assign(prevalence=0.5, epsilon=np.nan, delta=np.nan, end_to_end="none", note="")[RESULTS].round(6)
 
 
 def _comparisons(names: list[str], settings: Sequence[str], drawn: np.random.Generator) -> pd.DataFrame:

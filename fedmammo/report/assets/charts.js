@@ -16,6 +16,8 @@ async function draw(figure) {
   spec.datasets = Object.fromEntries(beside.map(([name, table]) => [name, rows(table)]));
   const theme = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches ? "dark" : "light";
   await vegaEmbed(figure.querySelector(".plot"), spec, { renderer: "svg", actions: false, tooltip: { theme }, logLevel: 1 /* errors alone */ });
+  // The page says what a chart shows, and the table below says the rest.
+  figure.querySelector("svg").setAttribute("aria-hidden", "true");
   for (const select of figure.querySelectorAll("select")) select.setAttribute("aria-label", select.name);
   figure.dataset.drawn = "yes";
 }

@@ -1,6 +1,33 @@
-"""The sections of a study's report, in their order: one file each."""
+"""The sections of a study's report, in their order: one file for what belongs together."""
 
 from fedmammo.report.chapter import Chapter
-from fedmammo.report.sections import method, verdicts
+from fedmammo.report.sections import (
+    budgets,
+    curves,
+    hospitals,
+    method,
+    partitions,
+    privacy,
+    rounds,
+    subgroups,
+    synthetic,
+    verdicts,
+)
 
-CHAPTERS: tuple[Chapter, ...] = (verdicts.CHAPTER, method.CHAPTER)
+CHAPTERS: tuple[Chapter, ...] = (
+    verdicts.CHAPTER,
+    budgets.CHAPTER,
+    partitions.CHAPTER,
+    hospitals.MATRIX,
+    curves.RANKING,
+    curves.CALIBRATION,
+    curves.DECISIONS,
+    rounds.CHAPTER,
+    subgroups.CHAPTER,
+    hospitals.DIFFER,
+    hospitals.COSTS,
+    privacy.CHAPTER,
+    synthetic.LOOKS,
+    synthetic.QUALITY,
+    method.CHAPTER,
+)

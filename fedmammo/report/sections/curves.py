@@ -53,7 +53,7 @@ def decisions(run: Run) -> Sequence[Block]:
     keys = headings(
         "arm", "setting", "threshold", "net_benefit", "ci_low", "ci_high", "treat_all", "prevalence", "note"
     )
-    titles = ("probability of malignancy from which on one would act", "net benefit")
+    titles = ("threshold probability of malignancy", "net benefit")
     return [
         text("Net benefit of acting on those whose score is above a threshold (Vickers and Elkin, doi "
              "10.1177/0272989X06295361). To act on nobody is worth nothing; dashed: to act on everybody."),

@@ -89,11 +89,15 @@ def _answers(run: Run, scores: pd.DataFrame) -> Rows:
     titles = [
         "hospital",
         "answer",
-        "patients (malignant)",
+        "patients",
         *(ARMS[arm] for arm in arms),
         *(title for title, _ in extras),
     ]
-    return Rows("Each hospital", titles, rows)
+    caption = (
+        "Each hospital: its own patients, in brackets those with a malignant lesion; scores with 95 % intervals; what "
+        "federated training costs it: the most epsilon of any setting, simulated hours, megabytes sent / received"
+    )
+    return Rows(caption, titles, rows)
 
 
 def _spent(run: Run) -> tuple[str, dict[str, Text]]:
@@ -102,7 +106,7 @@ def _spent(run: Run) -> tuple[str, dict[str, Text]]:
         return "", {}
     rows = run.privacy
     rows = rows[(rows["arm"] == "federated") & (rows["stage"] == "together")].sort_values("epsilon", kind="stable")
-    return "epsilon, most of any setting", {
+    return "epsilon", {
         str(row["hospital"]): Text([Cell("privacy", int(str(at)), "epsilon", row["epsilon"])])
         for at, row in rows.iterrows()
     }
@@ -111,7 +115,7 @@ def _spent(run: Run) -> tuple[str, dict[str, Text]]:
 def _hours(run: Run) -> tuple[str, dict[str, Text]]:
     """Return each hospital's simulated hours in the federated arm."""
     rows = _costs(run)
-    return "hours (simulated)", {
+    return "hours", {
         str(row["hospital"]): Text([Cell("costs", int(str(at)), "simulated_hours", row["simulated_hours"])])
         for at, row in rows.iterrows()
     }
@@ -120,7 +124,7 @@ def _hours(run: Run) -> tuple[str, dict[str, Text]]:
 def _traffic(run: Run) -> tuple[str, dict[str, Text]]:
     """Return what each hospital sends and receives in the federated arm."""
     rows = _costs(run)
-    return "MB sent / received", {
+    return "MB", {
         str(row["hospital"]): Text([
             Cell("costs", int(str(at)), "megabytes_up", row["megabytes_up"]), " / ",
             Cell("costs", int(str(at)), "megabytes_down", row["megabytes_down"]),

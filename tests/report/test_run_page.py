@@ -1,0 +1,50 @@
+"""The report of a run: every number on it is a cell of a table; what has no table has no section."""
+
+from pathlib import Path
+
+import pytest
+
+from fedmammo.report.run_page import run_page, sections_of
+from fedmammo.report.sections import CHAPTERS
+from fedmammo.run.results import Run
+from tests.report.made_up import made_up
+from tests.report.walk import strange_numbers, walk, wrong_cells
+
+SETTINGS = ("real", "real-epsilon-1", "real-epsilon-6")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("made-up")
+    return Run(folder, made_up(folder, hospitals=4, settings=SETTINGS, draws=3))
+
+
+def test_every_number_on_the_page_is_a_cell_of_a_table(run: Run) -> None:
+    found = walk(run_page(run))
+    assert len(found.cells) > 2000
+    assert wrong_cells(found, run.folder) == []
+    assert strange_numbers(found, run.folder) == set()
+
+
+def test_a_number_that_was_changed_is_found(run: Run) -> None:
+    """The walk itself can fail."""
+    page = run_page(run)
+    cell = next(one for one in walk(page).cells if one[2] == "ci_low" and one[3])
+    changed = page.replace(f">{cell[3]}<", ">0.123<", 1)
+    assert wrong_cells(walk(changed), run.folder)
+    assert strange_numbers(walk(changed.replace("Every partition", "Every 77.125 partition")), run.folder) == {"77.125"}
+
+
+def test_a_section_whose_table_is_not_there_is_left_out(run: Run, tmp_path: Path) -> None:
+    names = [section.name for section in sections_of(run)]
+    assert "ranking" in names
+    study = made_up(tmp_path)
+    (tmp_path / "roc.csv").unlink()
+    left = [section.name for section in sections_of(Run(tmp_path, study))]
+    assert "ranking" not in left
+    assert "answer" in left
+    assert [chapter.name for chapter in CHAPTERS if chapter.name in left] == left
+
+
+def test_the_same_tables_make_the_same_page(run: Run) -> None:
+    assert run_page(run) == run_page(Run(run.folder, run.study))
