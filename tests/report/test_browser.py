@@ -1,4 +1,4 @@
-"""Reports in a real browser: every chart has marks, nothing is fetched, nothing is wrong, on any screen and on paper."""
+"""Reports in a real browser: charts have marks, nothing is fetched, nothing is wrong, on any screen and on paper."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -48,3 +48,11 @@ def test_a_section_whose_table_is_not_there_is_left_out(run: Run, tmp_path: Path
 
 def test_the_same_tables_make_the_same_page(run: Run) -> None:
     assert run_page(run) == run_page(Run(run.folder, run.study))
+
+
+@pytest.mark.long
+def test_a_large_study_makes_a_page_that_can_be_sent(tmp_path: Path) -> None:
+    """3 arms x 7 settings x 20 partitions x 5 folds over 50 hospitals: below 5 MB, and no table is read twice."""
+    settings = ("real", *(f"real-epsilon-{number}" for number in (1, 3, 6, 12, 20, 60)))
+    run = Run(tmp_path, made_up(tmp_path, hospitals=50, settings=settings, draws=20, folds=5))
+    assert len(run_page(run).encode()) < 5_000_000

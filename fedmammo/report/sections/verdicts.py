@@ -54,6 +54,7 @@ def blocks(run: Run) -> Sequence[Block]:
             ),
         ]),
         _answers(run, scores),
+        *_worst(scores, str(first["arm"])),
     ]  # fmt: skip
 
 
@@ -98,6 +99,16 @@ def _answers(run: Run, scores: pd.DataFrame) -> Rows:
         "federated training costs it: the most epsilon of any setting, simulated hours, megabytes sent / received"
     )
     return Rows(caption, titles, rows)
+
+
+def _worst(scores: pd.DataFrame, arm: str) -> list[Block]:
+    """Say at which hospital an arm's model scores lowest."""
+    own = scores[(scores["arm"] == arm) & (scores["tested_at"] != ALL) & scores["value"].notna()]
+    if len(own) < 2:
+        return []
+    row = own.loc[own["value"].idxmin()]
+    place = Cell("results", int(str(row.name)), "tested_at", row["tested_at"])
+    return [Text([f"The {arm} model scores lowest at ", place, ": ", *estimate("results", row), "."], "small")]
 
 
 def _spent(run: Run) -> tuple[str, dict[str, Text]]:
