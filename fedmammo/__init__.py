@@ -81,7 +81,10 @@ def run_study(study: StudyConfig, out: str | Path, on_event: Callable[[dict[str,
         out: folder of the run; new, empty, or of an earlier run of the same study.
         on_event: called as the study goes on, in the calling thread, with a dictionary: `deployment` (the one at
             work: `name`, `arm`, `setting`, `seed`, `draw`, `fold`), `stage`, `round` (from 1), `rounds` (0: not
-            known) and `hospitals` (name: `ok`, or why there is no answer). What it raises ends the study.
+            known), `hospitals` (name: `ok`, or why there is no answer) and `rows` (of rounds.csv, as dictionaries, once
+            their round is done). What it raises ends the study.
+
+    Trackers that `engine.track` names are told in this process, too.
 
     Raises InputError where the study asks for what is not there, or the folder holds something else; nothing was
     written then. Raises StudyError where the study could not go on, and ChildError where its process was killed or the
@@ -89,9 +92,19 @@ def run_study(study: StudyConfig, out: str | Path, on_event: Callable[[dict[str,
     """
     from fedmammo.commands.run import run
     from fedmammo.run.results import Run
+    from fedmammo.tracking.course import Course
 
-    run(study, Path(out), on_event or (lambda _: None))
-    return Run(Path(out), study)
+    done = Run(Path(out), study)
+    with Course(study, Path(out)) as course:
+
+        def report(event: dict[str, Any]) -> None:
+            course.update(event)
+            if on_event is not None:
+                on_event(event)
+
+        run(study, Path(out), report)
+        course.conclude(done)
+    return done
 
 
 def open_run(folder: str | Path) -> Run:

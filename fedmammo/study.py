@@ -309,4 +309,5 @@ class Study:
                 round_row(deployment.place, "pretrain", number, name, loss=loss)
                 for number, loss in enumerate(losses, start=1)
             ]
+        self.server.tell(deployment, "pretrain", rows, public.federation.rounds)
         return rows, found

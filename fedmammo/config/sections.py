@@ -3,7 +3,7 @@
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from fedmammo.config.schema import Section
 from fedmammo.hospitals.rules import Assignment
@@ -169,10 +169,30 @@ class FederationConfig(Section):
     )
 
 
-class EngineConfig(Section):
-    """Where hospitals compute.
+class TrackConfig(Section):
+    """Where a study's course can be watched while it runs; all on this machine. Each needs the extra of its name."""
 
-    Results do not depend on name, address and spread, nor on timeout while all answer in time.
+    tensorboard: str | None = Field(default=None, description="TensorBoard: folder of its event files.")
+    mlflow: str | None = Field(
+        default=None, description="MLflow: folder of its database mlflow.db, or the database as sqlite:///FILE."
+    )
+    wandb: str | None = Field(
+        default=None, description="Weights & Biases: folder of its offline runs, which nothing here sends anywhere."
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _on_this_machine(cls, value: str | None, info: ValidationInfo) -> str | None:
+        database = info.field_name == "mlflow" and value is not None and value.startswith("sqlite:///")
+        if value is not None and (not value.strip() or ("://" in value and not database)):
+            raise ValueError("expected a folder" + (", or sqlite:///FILE" if info.field_name == "mlflow" else ""))
+        return value
+
+
+class EngineConfig(Section):
+    """Where hospitals compute, and where that can be watched.
+
+    Results do not depend on name, address, spread and track, nor on timeout while all answer in time.
     """
 
     name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
@@ -196,3 +216,4 @@ class EngineConfig(Section):
     timeout: float = Field(
         default=3600.0, gt=0, description="Seconds that the server waits for the answers of a round."
     )
+    track: TrackConfig = Field(default_factory=TrackConfig, description="Trackers that show the study's course.")

@@ -238,7 +238,7 @@ class StudyConfig(Section):
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute and what people tell of it."""
         content = self.model_dump(mode="json", exclude={"about"})
-        for key in ("name", "address", "spread", "checkpoint_seconds", "timeout", "gpus_per_hospital"):
+        for key in ("name", "address", "spread", "checkpoint_seconds", "timeout", "gpus_per_hospital", "track"):
             del content["engine"][key]
         return content
 

@@ -141,7 +141,7 @@ class RoundsOf:
             combiners[group.name] = Combiner(strategy, deployment, initial[group.name])
             combiners[group.name].restore(checkpoint.strategies.get(group.name, {}))
 
-        rounds, kept_at = stage.rounds(deployment), time.monotonic()
+        rounds, kept_at, told = stage.rounds(deployment), time.monotonic(), 0
         for number in range(checkpoint.round + 1, rounds + 1):
             where = f"{stage.name}, round {number}"
             due = time.monotonic() >= kept_at + self.server.checkpoint_seconds
@@ -161,6 +161,8 @@ class RoundsOf:
             if keep:
                 checkpoint.write(path)
                 kept_at = time.monotonic()
+            self.server.tell(deployment, stage.name, checkpoint.rows[told:], rounds)  # after a restart: all
+            told = len(checkpoint.rows)
         return replace(checkpoint, models=self._models(checkpoint))
 
     @staticmethod

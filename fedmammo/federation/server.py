@@ -36,7 +36,7 @@ class Node:
 def event_of(deployment: Deployment, stage: str) -> dict[str, Any]:
     """Describe that a deployment is at a stage, for progress."""
     place = {"name": deployment.name, **deployment.place}
-    return {"deployment": place, "stage": stage, "round": 0, "rounds": 0, "hospitals": {}}
+    return {"deployment": place, "stage": stage, "round": 0, "rounds": 0, "hospitals": {}, "rows": []}
 
 
 class Server:
@@ -121,6 +121,11 @@ class Server:
     def progress(self, deployment: Deployment, stage: str, status: dict[str, str], number: int, of: int) -> None:
         """Report how far a stage is: its round, of how many (0: not known), and each hospital's status."""
         self.report(event_of(deployment, stage) | {"round": number, "rounds": of, "hospitals": status})
+
+    def tell(self, deployment: Deployment, stage: str, rows: list[dict[str, Any]], of: int) -> None:
+        """Report rows of rounds.csv once their rounds are done, of how many."""
+        number = rows[-1]["round"] if rows else 0
+        self.report(event_of(deployment, stage) | {"round": number, "rounds": of, "rows": rows})
 
     def ask_all(
         self, deployment: Deployment, job: Job, contents: Mapping[str, RecordDict], of: int = 0

@@ -77,14 +77,16 @@ def side_by_side(engine: EngineConfig, deployments: Sequence[str], deploy: Deplo
 
 def _deploy(deploy: Deploy, deployment: str, board: Any) -> str | None:
     """Run a deployment in a worker; returns why it failed, if it did."""
-    last = 0.0
+    last = 0.0  # when an event was passed on
+    rows: list[dict[str, Any]] = []  # of events since
 
     def report(event: dict[str, Any]) -> None:
-        nonlocal last
+        nonlocal last, rows
+        rows += event["rows"]
         failed = any(state != "ok" for state in event["hospitals"].values())
         if failed or event["stage"] == FINISHED or time.monotonic() > last + SECONDS:
-            board.post.remote(event)
-            last = time.monotonic()
+            board.post.remote(event | {"rows": rows})
+            last, rows = time.monotonic(), []
 
     try:
         deploy(deployment, report)

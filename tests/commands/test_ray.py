@@ -168,10 +168,13 @@ def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
     """C refuses the third setting: the first two are tabulated, in one arm; the other arm is not begun."""
     config = load(light, ["settings=[real, real-epsilon-6, real-epsilon-60]", f"engine.address={cluster}"])
 
-    def spread(out: Path) -> None:
-        simulate(config, out, lambda _: None, lambda *_: None, partial(side_by_side, config.engine))
+    said, kept, told = [], [], []
 
-    said, kept = [], []
+    def spread(out: Path) -> None:
+        simulate(
+            config, out, lambda event: told.extend(event["rows"]), lambda *_: None, partial(side_by_side, config.engine)
+        )
+
     for name, run in (("inline", partial(run_inline, config)), ("spread", spread)):
         with pytest.raises(StudyError) as caught:
             run(tmp_path / name)
@@ -186,6 +189,8 @@ def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
         ("local", "real-epsilon-6"),
         ("reader", "assessment"),
     }
+    rounds = [row["round"] for row in told if (row["arm"], row["setting"], row["hospital"]) == ("local", "real", "A")]
+    assert rounds == list(range(1, 16)), "workers do not pass on every event, but every row"
 
 
 def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails(cluster: str) -> None:

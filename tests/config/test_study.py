@@ -82,6 +82,10 @@ WRONG_VALUES = {
     "engine.timeout": [0],
     "engine.checkpoint_seconds": [-1, "often", None],
     "engine.spread": ["patients", None, 1],
+    "engine.track": [None, "mlflow"],
+    "engine.track.tensorboard": ["gs://bucket", "", 7],
+    "engine.track.mlflow": ["https://tracking", "sqlite://", 7],
+    "engine.track.wandb": ["https://api.wandb.ai", " ", 7],
     "evaluation.test": [None, 7],
     "evaluation.folds": [-1, 1, "five"],
     "evaluation.folds_over": [[], "train", ["trian"]],
@@ -286,7 +290,7 @@ def test_a_dumped_study_parses_to_the_same(small_study: dict[str, Any]) -> None:
 def test_what_determines_results(small_study: dict[str, Any]) -> None:
     """Where hospitals compute and what people tell do not; the device, its threads and everything else do."""
     study = parse(small_study, "")
-    free = {"name": "ray", "address": "127.0.0.1:6379", "timeout": 5, "gpus_per_hospital": 0.5}
+    free = {"name": "ray", "address": "127.0.0.1:6379", "timeout": 5, "gpus_per_hospital": 0.5, "track.wandb": "runs"}
     for key, value in free.items():
         assert parse(changed(small_study, f"engine.{key}", value), "").without_engine() == study.without_engine()
     told = changed(changed(small_study, "about.title", "A study"), "about.items.tripod_ai-3a", "told")
