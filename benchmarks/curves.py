@@ -121,9 +121,9 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / "curves.csv", index=False, float_format="%.4f")
     for name, rows in table.groupby("curve"):
-        often = rows[rows["shown"] > OFTEN]
+        often, different = rows[rows["shown"] > OFTEN], len(rows[[*Design._fields]].drop_duplicates())
         print(
-            f"{name}: {len(every)} designs; at {len(often)} points with an interval in {OFTEN:.0%} of data sets they "
+            f"{name}: {different} designs; at {len(often)} points with an interval in {OFTEN:.0%} of data sets they "
             f"cover {often['covers'].min():.3f} to {often['covers'].max():.3f}, {often['covers'].mean():.3f} on "
             f"average; at {len(rows)} points an interval that misses is shown in at most {rows['misses'].max():.3f}"
         )

@@ -2,7 +2,9 @@
 
 Means over repeats, on all test patients. Who gets no interval was settled on simulated data with known truth
 (benchmarks/curves.py): 1000 data sets for each of 26 designs, of 40 to 680 patients, a quarter or half of them
-malignant, tested at once, in five or in ten folds, by one model or by three.
+malignant, tested at once, in five or in ten folds, by one model or by three. What is said of coverage below is of
+points at which more than four fifths of data sets have an interval: where a share is 0 or 1 in many, which have none,
+the others are selected.
 """
 
 from collections import defaultdict
@@ -48,14 +50,20 @@ DECISION_CURVE = [
 def roc(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
     """Return sensitivity at each false positive rate of `RATES`, of each arm and of the reader.
 
-    Intervals hold for each point alone, not for the curve as a whole.
+    Intervals hold for each point alone, not for the curve as a whole. They covered .917 to .989, .964 on average; below
+    .93 at rates of .8 and .9 alone, in folds. One that missed was shown in .091 of data sets at most.
     """
     curve = Curve(config.unit, RATES, partial(sensitivities, rates=RATES), cautious=True)
     return pd.DataFrame(_rows(scores, curve, "false_positive_rate", "sensitivity", reader=True), columns=ROC)
 
 
 def precision_recall(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
-    """Return precision among the tested at each recall of `RECALLS`, of each arm and of the reader; else as `roc`."""
+    """Return precision among the tested at each recall of `RECALLS`, of each arm and of the reader.
+
+    Intervals hold for each point alone. They covered .934 to .989, .961 on average, with two malignant units of a fold
+    on each side of the point; with fewer, in folds, .915 at low recalls. One that missed was shown in .062 of data sets
+    at most.
+    """
     curve = Curve(config.unit, RECALLS, partial(precisions, recalls=RECALLS), cautious=True)
     return pd.DataFrame(_rows(scores, curve, "recall", "precision", reader=True), columns=PRECISION_RECALL)
 
@@ -94,7 +102,7 @@ def calibration(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
 
     Of the units that all repeats, and the local arm's models, score in the bin: means over repeats would be undefined
     as soon as a bin is empty in one. Counts are means over repeats and models, rounded. Bins in which nobody falls in
-    any repeat are left out.
+    any repeat are left out. With `FEWEST_IN_BIN` patients intervals covered .935 to .988, .969 on average.
     """
     tested, rows = scores.who(Place(), config.unit).units, defaultdict(list)
     for number in range(BINS):
