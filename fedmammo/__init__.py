@@ -73,8 +73,9 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
 def run_study(study: StudyConfig, out: str | Path, on_event: Callable[[dict[str, Any]], None] | None = None) -> Run:
     """Run a study in a process of its own: all arms, settings and seeds; then compare them.
 
-    The same study with the same folder continues after the last finished round. Works in scripts, threads and
-    notebooks; Ctrl-C, or a notebook's interrupt, ends the study's process and all that it started.
+    The same study with the same folder continues after the last finished round; in the end `report.html` is there.
+    Works in scripts, threads and notebooks; Ctrl-C, or a notebook's interrupt, ends the study's process and all that it
+    started.
 
     Args:
         study: what `load_study` read.
@@ -91,6 +92,7 @@ def run_study(study: StudyConfig, out: str | Path, on_event: Callable[[dict[str,
     software has a fault; finished rounds are kept.
     """
     from fedmammo.commands.run import run
+    from fedmammo.report.run_page import write_report
     from fedmammo.run.results import Run
     from fedmammo.tracking.course import Course
 
@@ -104,6 +106,7 @@ def run_study(study: StudyConfig, out: str | Path, on_event: Callable[[dict[str,
 
         run(study, Path(out), report)
         course.conclude(done)
+    write_report(done)
     return done
 
 

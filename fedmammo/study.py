@@ -47,6 +47,7 @@ from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import recipes_of, tabulate, tested_split
 from fedmammo.run.privacy import guarantee_table, privacy_table
 from fedmammo.run.public import Public
+from fedmammo.run.published import published
 from fedmammo.stages.opened import pick_device
 from fedmammo.stages.stage import Tensors
 from fedmammo.stages.train import Train
@@ -198,6 +199,8 @@ def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment])
     if any(one.privacy is not None for one in finished):
         tables["privacy"] = privacy_table(folder.path, config, finished)
     tables["costs"] = costs_of(folder, finished)
+    if config.has_budget:
+        tables["published"] = published()
     if config.evaluation.every:
         tables["curves"] = curves_of(config, folder, finished)
     folder.conclude(tables)

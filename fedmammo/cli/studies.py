@@ -4,7 +4,7 @@ import json
 import shlex
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,20 +21,37 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; an earlier run of the study goes on there.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the report to this machine's browser while it grows.")
+    ] = False,
 ) -> None:
     """Run a study: all arms, settings and seeds; then compare them.
 
     The same command with the same --out continues after the last finished round; with more arms, settings, seeds or
     draws it adds what is new.
     """
+    from contextlib import ExitStack
+
     from fedmammo.report import terminal
     from fedmammo.report.summary import summary
 
     study = fedmammo.load_study(config, overrides or ())
     folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
-        with terminal.Progress(study) as progress:
-            done = fedmammo.run_study(study, folder, progress.update)
+        with ExitStack() as stack:
+            listeners = [stack.enter_context(terminal.Progress(study)).update]
+            if watch:
+                from fedmammo.report.watch import Watch
+
+                watched = stack.enter_context(Watch(study, folder))
+                terminal.status.print(f"watch it at {watched.url}", soft_wrap=True)
+                listeners.append(watched.update)
+
+            def tell(event: dict[str, Any]) -> None:
+                for listen in listeners:
+                    listen(event)
+
+            done = fedmammo.run_study(study, folder, tell)
     except KeyboardInterrupt:
         settings = [word for override in overrides or [] for word in ("--set", override)]
         command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])

@@ -1,8 +1,9 @@
 """roc.csv, precision_recall.csv, calibration.csv and decision_curve.csv: what is drawn of each arm in each setting.
 
-Means over repeats, on all test patients. Who gets no interval was settled on simulated data with known truth
-(benchmarks/curves.py): 1000 data sets for each of 26 designs, of 40 to 680 patients, a quarter or half of them
-malignant, tested at once, in five or in ten folds, by one model or by three. What is said of coverage below is of
+Means over repeats, on all test patients. Readers have none: six assessments are points, not a curve. Who gets no
+interval was settled on simulated data with known truth (benchmarks/curves.py): 1000 data sets for each of 26 designs,
+of 40 to 680 patients, a quarter or half of them malignant, tested at once, in five or in ten folds, by one model or by
+three. What is said of coverage below is of
 points at which more than four fifths of data sets have an interval: where a share is 0 or 1 in many, which have none,
 the others are selected.
 """
@@ -20,7 +21,7 @@ from fedmammo.evaluation.decisions import net_benefit
 from fedmammo.evaluation.intervals import Interval, interval_of
 from fedmammo.evaluation.metrics import Curve
 from fedmammo.evaluation.ranking import precisions, sensitivities
-from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores
+from fedmammo.evaluation.scoring import Estimate, Place, Scores
 from fedmammo.evaluation.tables import limits_of, limits_shown
 
 RATES = (
@@ -48,24 +49,24 @@ DECISION_CURVE = [
 
 
 def roc(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
-    """Return sensitivity at each false positive rate of `RATES`, of each arm and of the reader.
+    """Return sensitivity at each false positive rate of `RATES`, of each arm.
 
     Intervals hold for each point alone, not for the curve as a whole. They covered .917 to .989, .964 on average; below
     .93 at rates of .8 and .9 alone, in folds. One that missed was shown in .091 of data sets at most.
     """
     curve = Curve(config.unit, RATES, partial(sensitivities, rates=RATES), cautious=True)
-    return pd.DataFrame(_rows(scores, curve, "false_positive_rate", "sensitivity", reader=True), columns=ROC)
+    return pd.DataFrame(_rows(scores, curve, "false_positive_rate", "sensitivity"), columns=ROC)
 
 
 def precision_recall(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
-    """Return precision among the tested at each recall of `RECALLS`, of each arm and of the reader.
+    """Return precision among the tested at each recall of `RECALLS`, of each arm.
 
     Intervals hold for each point alone. They covered .934 to .989, .961 on average, with two malignant units of a fold
     on each side of the point; with fewer, in folds, .915 at low recalls. One that missed was shown in .062 of data sets
     at most.
     """
     curve = Curve(config.unit, RECALLS, partial(precisions, recalls=RECALLS), cautious=True)
-    return pd.DataFrame(_rows(scores, curve, "recall", "precision", reader=True), columns=PRECISION_RECALL)
+    return pd.DataFrame(_rows(scores, curve, "recall", "precision"), columns=PRECISION_RECALL)
 
 
 def decision_curve(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
@@ -81,9 +82,9 @@ def decision_curve(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
     return table.assign(prevalence=prevalence, treat_all=prevalence - (1 - prevalence) * odds, treat_none=0.0)
 
 
-def _rows(scores: Scores, curve: Curve, point: str, value: str, reader: bool = False) -> Iterator[dict[str, object]]:
-    for arm, estimates in scores.arms(curve, reader):
-        who = scores.who(Place(read=arm == READER), curve.unit)
+def _rows(scores: Scores, curve: Curve, point: str, value: str) -> Iterator[dict[str, object]]:
+    for arm, estimates in scores.arms(curve):
+        who = scores.who(Place(), curve.unit)
         for at, estimate in zip(curve.points, estimates, strict=True):
             yield {
                 "arm": arm.arm,

@@ -124,16 +124,14 @@ class Scores:
         alone = Curve(metric.unit, (np.nan,), lambda tested: [metric.measure(tested)], recalibrated=metric.recalibrated)
         return {one: self._measured(place, alone, one)[0] for one in series}
 
-    def arms(self, curve: Curve, reader: bool = False) -> Iterator[tuple[Series, list[Estimate]]]:
+    def arms(self, curve: Curve) -> Iterator[tuple[Series, list[Estimate]]]:
         """Measure a curve on all test patients: an estimate at each point, for each arm in each setting.
 
-        The local arm's is the mean over its hospitals' models. `reader`: the reader's as well, where there is one.
+        The local arm's is the mean over its hospitals' models.
         """
         models: dict[Series, list[Series]] = {}
         for one in self.predictions.series:
             models.setdefault(one._replace(trained_at=ALL), []).append(one)
-        if reader and self.reader:
-            models[READER] = [READER]
         for arm, own in models.items():
             found = [self._measured(Place(), curve, one) for one in own]
             yield arm, [mean_over_models([*of_point]) for of_point in zip(*found, strict=True)]

@@ -83,7 +83,7 @@ def sentence(row: dict[str, Any], verdict: Verdict, margin: float) -> str:
     if worse and verdict == "inconclusive":
         says = f"{arm} is worse than {against}; whether by more than {margin:g} was not shown"
     needed = row["patients_needed"]
-    more = verdict == "inconclusive" and not worse and needed > row["patients"]
+    more = row["ci_low"] <= 0 and not worse and needed > row["patients"]
     then = f"; about {needed:.0f} patients would show a true difference of {margin:+g}" if more else ""
     return f"{where}: {verdict}: {says}: {change}; {who}{then}."
 

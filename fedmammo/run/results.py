@@ -97,12 +97,12 @@ class Run:
 
     @cached_property
     def roc(self) -> pd.DataFrame:
-        """Sensitivity of each arm, and of the reader, at false positive rates from 0 to 1."""
+        """Sensitivity of each arm at false positive rates from 0 to 1."""
         return self._read("roc")
 
     @cached_property
     def precision_recall(self) -> pd.DataFrame:
-        """Precision of each arm, and of the reader, among the tested units at recalls up to 1."""
+        """Precision of each arm among the tested units at recalls up to 1."""
         return self._read("precision_recall")
 
     @cached_property

@@ -47,11 +47,10 @@ def scores(table: pd.DataFrame) -> Scores:
 
 
 def test_a_row_for_each_arm_and_point(scores: Scores) -> None:
-    """The reader has ranks alone."""
     for made, columns, points in ((roc, ROC, RATES), (precision_recall, PRECISION_RECALL, RECALLS)):
         found = made(scores, CONFIG)
-        assert list(found) == columns and set(found["arm"]) == {*ARMS, "reader"}
-        assert len(found) == 4 * len(points) and found[columns[2]].tolist() == [*points] * 4
+        assert list(found) == columns and set(found["arm"]) == {*ARMS}
+        assert len(found) == 3 * len(points) and found[columns[2]].tolist() == [*points] * 3
         assert set(found["unit"]) == {"lesion"} and set(found["patients"]) == {60} and set(found["positives"]) == {30}
         told = found.dropna(subset="ci_low")
         assert ((told["ci_low"] <= told[columns[3]]) & (told[columns[3]] <= told["ci_high"])).all() and len(told) > 40
@@ -68,7 +67,7 @@ def test_a_row_for_each_arm_and_point(scores: Scores) -> None:
 
 def test_the_metric_is_a_point_of_the_curve(table: pd.DataFrame, scores: Scores) -> None:
     """Value and interval at 90 % specificity, of the local arm's mean over models too."""
-    point = roc(scores, CONFIG).query("false_positive_rate == 0.1 and arm != 'reader'")
+    point = roc(scores, CONFIG).query("false_positive_rate == 0.1")
     place = "metric == 'sensitivity_at_90_specificity' and seed == 'all' and trained_at == 'all' and tested_at == 'all'"
     metric = evaluate(table, "test", CONFIG).results.query(place)
     key = {"sensitivity": "value"}

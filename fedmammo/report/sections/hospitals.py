@@ -50,15 +50,18 @@ def differ(run: Run) -> Sequence[Block]:
     training = first[first["split"] == first["split"].iloc[0]]
     densities = [key for key in ("density_1", "density_2", "density_3", "density_4") if training[key].notna().any()]
     told = [key for key in map(str, held) if first[key].notna().any() and (first[key].astype(str) != "").any()]
-    keys = headings(*told)
-    parts = Table("Who holds what", first, keys, "holdings")
-    found: list[Block] = [text("In the first draw of hospitals.")]
+    mix = [key for key in told if key.startswith(("density_", "masses")) and key != "density_distance"]
+    keys = headings(*(key for key in told if key not in ("draw", "benign", *mix)))
+    found: list[Block] = [text("In the first draw of hospitals; what profiles asked for stands beside.")]
     for shown, title in ((["benign", "malignant"], "patients"), (densities, "share of patients by breast density")):
         if shown and set(shown) <= set(training):
             named = headings("hospital", *shown)
             table = Table(title, training, named, "holdings", folded=True)
             found.append(Figure(bars(training[[*named]], "hospital", shown, title), table, f"bars: {title}"))
-    return [*found, parts]
+    found.append(Table("Who holds what", first, keys, "holdings"))
+    if mix:
+        found.append(Table("Case mix", first, headings("hospital", "split", *mix), "holdings", folded=True))
+    return found
 
 
 MATRIX = Chapter("matrix", "Whose model works where", ("results",), everywhere)

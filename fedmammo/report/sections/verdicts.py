@@ -106,7 +106,7 @@ def _worst(scores: pd.DataFrame, arm: str) -> list[Block]:
     own = scores[(scores["arm"] == arm) & (scores["tested_at"] != ALL) & scores["value"].notna()]
     if len(own) < 2:
         return []
-    row = own.loc[own["value"].idxmin()]
+    row = own.sort_values("value", kind="stable").iloc[0]
     place = Cell("results", int(str(row.name)), "tested_at", row["tested_at"])
     return [Text([f"The {arm} model scores lowest at ", place, ": ", *estimate("results", row), "."], "small")]
 
