@@ -87,7 +87,8 @@ def wrong_cells(found: Found, run: Path) -> list[str]:
     """Return the cells of a page that are not what the run's tables say."""
     names = {file for file, *_ in found.cells} - {CONFIG}
     files = {file: pd.read_csv(run / f"{file}.csv", dtype=str, keep_default_na=False) for file in names}
-    config, wrong = yaml.safe_load((run / "config.yaml").read_text()), []
+    path = run / "config.yaml"
+    config, wrong = yaml.safe_load(path.read_text()) if path.exists() else None, []
     for file, row, key, text in found.cells:
         told = _configured(config, key) if file == CONFIG else files[file].iloc[row][key]
         if not _same(text, told):
