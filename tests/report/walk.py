@@ -90,7 +90,9 @@ def wrong_cells(found: Found, run: Path) -> list[str]:
     path = run / "config.yaml"
     config, wrong = yaml.safe_load(path.read_text()) if path.exists() else None, []
     for file, row, key, text in found.cells:
-        told = _configured(config, key) if file == CONFIG else files[file].iloc[row][key]
+        told = (
+            _configured(config, key) if file == CONFIG else files[file].iloc[row].get(key, file.split("/")[0])
+        )  # of the run
         if not _same(text, told):
             wrong.append(f"{file}.csv, row {row}, {key}: page {text!r}, table {told!r}")
     return wrong
