@@ -1,23 +1,22 @@
 """Reports in a real browser: charts have marks, nothing is fetched, nothing is wrong, on any screen and on paper."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from fedmammo.report.run_page import run_page
 from fedmammo.run.results import Run
-from tests.report.browser import chromium
+from tests.report.browser import chromium, drawn, faults, opened
 from tests.report.made_up import made_up
+from tests.report.walk import strange_numbers, walk, wrong_cells
 
-CHARTS = (
-    "figures => figures.map(figure => figure.querySelectorAll("
-    "'.mark-symbol path, .mark-rule line, .mark-rect path, .mark-area path, .mark-line path').length)"
-)
 SETTINGS = ("real", "real-epsilon-1", "real-epsilon-6")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -35,43 +34,22 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return page
 
 
-def opened(browser: Browser, path: Path, complaints: list[str], **kind: Any) -> Page:
-    page = browser.new_context(**kind).new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda asked: None if asked.url.startswith(("file:", "data:")) else complaints.append(asked.url))
-    page.goto(path.as_uri())
-    return page
-
-
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
-def test_every_chart_has_marks_and_nothing_is_fetched_or_wrong(
-    browser: Browser, report: Path, width: int, scheme: str
-) -> None:
-    complaints: list[str] = []
-    page = opened(browser, report, complaints, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.wait_for_function("document.querySelectorAll('figure.chart:not([data-drawn])').length === 0")
-    marks = page.locator("figure.chart").evaluate_all(CHARTS)
-    assert len(marks) >= 11
-    assert min(marks) > 0
-    assert "Should my hospital join?" in page.inner_text("#answer")
-    assert page.locator("#answer td p.superior, #answer td p.inconclusive").count() > 0
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    found = Axe().run(page)
-    serious = [one for one in found.response["violations"] if one["impact"] in ("serious", "critical")]
-    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in serious] == []
-    assert complaints == []
+def test_a_report_has_no_faults(browser: Browser, report: Path, width: int, scheme: str) -> None:
+    assert faults(browser, report, width, scheme) == []
 
 
 def test_a_reader_chooses_a_setting_and_prints(browser: Browser, report: Path) -> None:
     complaints: list[str] = []
     page = opened(browser, report, complaints)
-    page.wait_for_function("document.querySelectorAll('figure.chart:not([data-drawn])').length === 0")
+    drawn(page)
+    assert page.locator("figure.chart").count() >= 11
     chart = page.locator("#ranking figure.chart").first
-    before = chart.locator(".mark-line path").last.get_attribute("d")
+    line = chart.locator(".mark-line path").last
+    before = line.get_attribute("d")
     chart.locator("select").select_option("real-epsilon-6")
     page.wait_for_timeout(100)
-    assert chart.locator(".mark-line path").last.get_attribute("d") != before
+    assert line.get_attribute("d") != before
     assert page.pdf().startswith(b"%PDF")
     assert complaints == []
 
@@ -84,3 +62,26 @@ def test_without_javascript_every_chart_is_a_table(browser: Browser, report: Pat
         assert page.locator(f"table#{name} tbody tr").count() > 0
     page.locator("summary").first.click()
     assert page.locator("details table").first.is_visible()
+
+
+@pytest.mark.long
+def test_the_demo_and_a_real_study_end_in_reports_without_faults(browser: Browser, tmp_path: Path) -> None:
+    """The demo as `make demo` runs it; and, where real patients and a network are named, three ways to deal them."""
+    program = Path(sys.executable).with_name("fedmammo")
+
+    def run(*words: str, **more: str) -> None:
+        subprocess.run([program, *words], check=True, cwd=tmp_path, env={**os.environ, **more})
+
+    run("data", "phantom", "demo/tree", "--patients", "160", "--seed", "1", "--difficulty", "0")
+    run("data", "prepare", "demo/tree", "demo/cohort")
+    run("run", str(ROOT / "configs" / "quickstart.yaml"), "--out", "demo/run")
+    folders = [tmp_path / "demo" / "run"]
+    if {"FEDMAMMO_COHORT", "FEDMAMMO_WEIGHTS"} <= set(os.environ):
+        run("run", str(ROOT / "configs" / "hospitals_alike.yaml"), "--set", "hospitals.seed=0..2", "--out", "real")
+        folders.append(tmp_path / "real")
+    for folder in folders:
+        page = folder / "report.html"
+        assert [faults(browser, page, width) for width in (1280, 400)] == [[], []]
+        found = walk(page.read_text())
+        assert wrong_cells(found, folder) == []
+        assert strange_numbers(found, folder) == set()
