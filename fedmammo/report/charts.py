@@ -41,7 +41,7 @@ CONFIG: dict[str, Any] = {
     "text": {"color": INK},
 }  # fmt: skip
 NEAR = alt.Scale(zero=False, nice=True)
-ROW = 18  # pixels
+ROW = 13  # pixels
 MOST_LABELLED = 8  # hospitals of a matrix whose cells have room for numbers
 
 
@@ -126,7 +126,7 @@ def forest(frame: pd.DataFrame, rows: str, title: str, margin: float) -> Chart:
         alt.Chart(frame).mark_rule(color=INK, strokeDash=dash).encode(x=alt.datum(at, type="quantitative"))
         for at, dash in ((0.0, [1, 0]), (-margin, [4, 4]))
     ]
-    return finished(alt.layer(*marks, none, lines, points), alt.Step(ROW * 2))
+    return finished(alt.layer(*marks, none, lines, points), alt.Step(2 * ROW))
 
 
 def strips(frame: pd.DataFrame, value: str, title: str) -> Chart:
