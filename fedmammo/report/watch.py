@@ -92,7 +92,8 @@ class Watch:
         if len(stages):
             blocks.append(Table.whole("At work", stages))
         if len(rows):
-            shown = rows[SHOWN].reset_index(drop=True)
+            newest = list(dict.fromkeys(rows["deployment"]))[::-1]
+            shown = pd.concat([rows.loc[rows["deployment"] == name, SHOWN] for name in newest], ignore_index=True)
             table = Table("Rounds", shown, {key: key.replace("_", " ") for key in SHOWN}, folded=True)
             if shown["loss"].notna().any():
                 blocks.append(Figure(losses(shown), table, "loss of each hospital by round"))

@@ -33,7 +33,8 @@ async function renew(name, before) {
   const old = document.getElementById(name);
   if (content !== before) {
     const open = [...old.querySelectorAll("details[open] caption")].map(caption => caption.textContent);
-    const chosen = [...old.querySelectorAll("select")].map(select => select.value);
+    // Who chose nothing follows the newest, which stands first.
+    const chosen = [...old.querySelectorAll("select")].map(select => select.selectedIndex > 0 ? select.value : null);
     const added = document.createRange().createContextualFragment(content).firstElementChild;
     for (const details of added.querySelectorAll("details"))
       details.open = open.includes(details.querySelector("caption").textContent);
