@@ -11,6 +11,13 @@ from fedmammo.report.chapter import Chapter, headings, whole
 from fedmammo.report.charts import budgets
 from fedmammo.run.results import Run
 
+_ORDER = "Budgets grow from left to right, where there is none. "
+_NOBODY = "At the left end no patient was learned from. "
+_PUBLISHED = (
+    "Grey: published values, which are centralised, per image, on other test images, and protect images in place of "
+    "patients: not to be compared but in size."
+)
+
 
 def blocks(run: Run) -> Sequence[Block]:
     """Return scores of all settings, where one has a budget."""
@@ -28,13 +35,13 @@ def blocks(run: Run) -> Sequence[Block]:
     if published is not None:
         published = published[published["setting"].isin(order) & (published["metric"] == shown["metric"].iloc[0])]
     if published is None or published.empty:
-        return [Figure(budgets(shown[[*keys]], order, title), table, says)]
+        words = text(_ORDER, _NOBODY if no_patient else "")
+        return [words, Figure(budgets(shown[[*keys]], order, title), table, says)]
     others = headings("study", "setting", "metric", "value", "sd", "unit", "images", "protects")
     beside = {"published": Table("Published values", published, others, "published", folded=True)}
     chart = budgets(shown[[*keys]], order, title, alt.NamedData("published"))
     return [
-        text("Left: no patient was learned from; right: no budget. Grey: published values, which are centralised, per "
-             "image, on other test images, and protect images in place of patients: not to be compared but in size."),
+        text(_ORDER, _NOBODY if no_patient else "", _PUBLISHED),
         Figure(chart, table, says, beside),
     ]  # fmt: skip
 

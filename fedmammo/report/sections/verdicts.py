@@ -148,7 +148,8 @@ def _costs(run: Run) -> pd.DataFrame:
     if not run.has("costs"):
         return pd.DataFrame()
     rows = run.costs
-    return rows[(rows["arm"] == "federated") & (rows["setting"] == setting_of(run))]
+    ours = (rows["arm"] == "federated") & (rows["setting"] == setting_of(run))
+    return rows[ours & (rows["hospital"] != ALL)]
 
 
 CHAPTER = Chapter("answer", "Should my hospital join?", ("verdicts", "results"), blocks)
