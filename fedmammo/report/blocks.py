@@ -17,6 +17,8 @@ from markupsafe import Markup, escape
 
 from fedmammo.report.cells import cell_text
 
+MANY_ROWS = 60  # from which on a table scrolls within the page
+
 
 class Block(Protocol):
     """A part of a page."""
@@ -44,11 +46,13 @@ class Cell(NamedTuple):
     def html(self) -> Markup:
         """Return it as text that knows its place."""
         place = Markup('<span data-file="{}" data-row="{}" data-key="{}">{}</span>')
-        return place.format(self.file, self.row, self.key, shown(self.value))
+        return place.format(self.file, self.row, self.key, shown(self.value, self.key))
 
 
-def shown(value: Any) -> str:
-    """Show a value as a page does: numbers as `cell_text` does, but a minus that readers of pages know."""
+def shown(value: Any, key: str = "") -> str:
+    """Show a value as a page does: as `cell_text` does, but for a minus that readers of pages know, and small p."""
+    if key in ("p", "p_holm") and value < 0.001:
+        return "<0.001"
     text = cell_text(value)
     return f"−{text[1:]}" if isinstance(value, float) and text.startswith("-") else text
 
@@ -107,17 +111,20 @@ class Table:
             )
             for (key, heading), number in zip(self.columns.items(), numeric, strict=True)
         )
-        rows = self.frame[list(self.columns)]
+        keys = list(self.columns)
+        rows = self.frame[keys]
         cell, number = Markup("<td>{}</td>"), Markup('<td class="number">{}</td>')
         kinds = [number if of_number else cell for of_number in numeric]
         body = Markup("").join(
-            Markup("<tr{}>{}</tr>").format(_place(at), Markup("").join(map(Markup.format, kinds, map(shown, values))))
+            Markup("<tr{}>{}</tr>").format(
+                _place(at), Markup("").join(map(Markup.format, kinds, map(shown, values, keys)))
+            )
             for at, *values in rows.itertuples(name=None)
         )
         table = Markup(
-            '<div class="scroll" tabindex="0" role="region" aria-label="{0}"><table id="{1}" data-file="{2}">'
+            '<div class="scroll{5}" tabindex="0" role="region" aria-label="{0}"><table id="{1}" data-file="{2}">'
             "<caption>{0}</caption><thead><tr>{3}</tr></thead><tbody>{4}</tbody></table></div>"
-        ).format(self.caption, name, self.file, head, body)
+        ).format(self.caption, name, self.file, head, body, " long" if len(rows) > MANY_ROWS else "")
         folded = Markup("<details><summary>{}</summary>{}</details>")
         return folded.format(f"Table: {self.caption}", table) if self.folded else table
 

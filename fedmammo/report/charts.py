@@ -33,6 +33,7 @@ CONFIG: dict[str, Any] = {
         "titleFontWeight": "normal",
         "labelLimit": 150,
         "tickCount": 6,
+        "labelFlush": False,
     },
     "legend": {
         "labelColor": INK, "titleColor": INK, "orient": "top", "labelFontSize": 12, "title": None, "columns": 2,
@@ -40,6 +41,7 @@ CONFIG: dict[str, Any] = {
     },
     "text": {"color": INK},
 }  # fmt: skip
+_HOLLOW = alt.condition("isValid(datum.ci_low)", alt.value(1), alt.value(0))  # without an interval
 NEAR = alt.Scale(zero=False, nice=True)
 ROW = 13  # pixels
 MOST_LABELLED = 8  # hospitals of a matrix whose cells have room for numbers
@@ -105,8 +107,9 @@ def dots(frame: pd.DataFrame, value: str, title: str, rows: str) -> Chart:
         x=alt.X("ci_low:Q", title=title, scale=NEAR), x2="ci_high:Q", opacity=opacity
     )
     points = base.mark_point(filled=True, size=80).encode(
-        x=alt.X(f"{value}:Q", title=title, scale=NEAR), shape=_shape(frame), opacity=opacity
-    )
+        x=alt.X(f"{value}:Q", title=title, scale=NEAR), shape=_shape(frame), opacity=opacity, fillOpacity=_HOLLOW,
+        stroke=_colour(frame),
+    )  # fmt: skip
     return finished((lines + points).add_params(chosen), alt.Step(ROW))
 
 
@@ -158,7 +161,7 @@ def bands(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str], beside: 
     chosen, opacity = _chosen()
     across = alt.X(f"{x}:Q", title=titles[0])
     base = alt.Chart(frame).encode(x=across, color=_colour(frame), tooltip=_tooltip(frame))
-    area = base.mark_area(opacity=0.15).encode(y=alt.Y("ci_low:Q", title=titles[1]), y2="ci_high:Q")
+    area = base.mark_area(opacity=0.2).encode(y=alt.Y("ci_low:Q", title=titles[1]), y2="ci_high:Q")
     area = area.transform_filter("!isValid(arm_chosen.arm) || indexof(arm_chosen.arm, datum.arm) >= 0")
     line = base.mark_line(point={"size": 22, "filled": True}, interpolate="linear").encode(
         y=alt.Y(f"{y}:Q", title=titles[1]), opacity=opacity, order=f"{x}:Q"
@@ -189,7 +192,8 @@ def budgets(frame: pd.DataFrame, settings: Sequence[str], title: str, published:
     layers = [lines, points.add_params(chosen)]
     if published is not None:
         marks = alt.Chart(published).mark_tick(color="#8a8a8a", thickness=3, size=26)
-        layers.append(marks.encode(x=across, y=alt.Y("value:Q", title=title, scale=NEAR)))
+        centre = alt.XOffsetDatum("centralized")
+        layers.append(marks.encode(x=across, xOffset=centre, y=alt.Y("value:Q", title=title, scale=NEAR)))
     return finished(alt.layer(*layers), 320)
 
 
@@ -223,7 +227,8 @@ def matrix(frame: pd.DataFrame, value: str, title: str, fewest: int) -> Chart:
 def bars(frame: pd.DataFrame, rows: str, keys: Sequence[str], title: str) -> Chart:
     """Draw a stacked bar for each row, a part for each of the columns that `keys` names."""
     long = alt.Chart(frame).transform_fold(list(keys), as_=["part", "number"])
-    scale = alt.Scale(domain=list(keys), scheme="tableau10" if len(keys) > 5 else "cividis")
+    colours = ["#56b4e9", "#d55e00"] if len(keys) == 2 else ["#fde725", "#35b779", "#31688e", "#440154"]
+    scale = alt.Scale(domain=list(keys), range=colours)
     chart = long.mark_bar(stroke="white", strokeWidth=0.5).encode(
         y=_rows(frame, rows),
         x=alt.X("number:Q", title=title),

@@ -14,7 +14,10 @@ REPORT = "report.html"
 
 def run_page(run: Run) -> str:
     """Return the page of a run."""
-    return page_html(run.study.name, [text("A study simulated by fedmammo.", kind="small")], sections_of(run))
+    about = run.study.about
+    head = [text(f"Study {run.study.name}, simulated by fedmammo.", kind="small")]
+    head += [text(about.limitations)] if about.limitations else []
+    return page_html(about.title or run.study.name, head, sections_of(run))
 
 
 def sections_of(run: Run, chapters: tuple[Chapter, ...] = CHAPTERS) -> list[Section]:

@@ -10,6 +10,59 @@ from fedmammo.report.blocks import Cell
 Parts = list[str | Cell]
 
 
+LABELS = {
+    "superior": "better",
+    "non-inferior": "not worse",
+    "inferior": "worse",
+    "inconclusive": "open",
+    "not assessable": "cannot be told",
+}  # of verdicts
+MANY = 8  # hospitals, from which on the most frequent answer names none
+CHANCE = 80  # per cent, with which patients that are needed would show the margin
+
+
+def lead(verdicts: pd.DataFrame) -> Parts:
+    """Say at which hospitals joining helps, does harm, or neither was shown, by the rows of verdicts.csv.
+
+    Where no hospital can be told of, it is said of all patients together.
+    """
+    own = verdicts[verdicts["tested_at"] != ALL]
+    if own["ci_low"].isna().all():
+        return plain(dict(verdicts.iloc[0]), 0)
+    subject, metric = _subject(dict(own.iloc[0]))
+    groups = {
+        f"{subject} raises {metric}": own["ci_low"] > 0,
+        f"{subject} lowers {metric}": own["ci_high"] < 0,
+        "no difference can be shown": (own["ci_low"] <= 0) & (own["ci_high"] >= 0),
+        "it cannot be told": own["ci_low"].isna(),
+    }
+    largest = max(groups, key=lambda name: int(groups[name].sum()))
+    unnamed = largest if len(own) > MANY else ""
+    said: Parts = []
+    for name, chosen in sorted(groups.items(), key=lambda group: group[0] == unnamed):
+        if chosen.all():
+            return [_begin(f"{name} at {'every' if name.startswith(subject) else 'any'} hospital.")]
+        if chosen.any():
+            where: Parts = ["the other hospitals"] if name == unnamed else _listed(own[chosen])
+            said += ["; ", name, " at ", *where]
+    return [_begin(str(said[1])), *said[2:], "."]
+
+
+def _listed(rows: pd.DataFrame) -> Parts:
+    cells = [Cell("verdicts", int(str(at)), "tested_at", name) for at, name in rows["tested_at"].items()]
+    parts: Parts = []
+    for number, cell in enumerate(cells):
+        parts += [("" if not number else " and " if number == len(cells) - 1 else ", "), cell]
+    return parts
+
+
+def _subject(row: dict[Any, Any]) -> tuple[str, str]:
+    """Return what is asked about, and the metric's name."""
+    joining = (row["arm"], row["against"]) == ("federated", "local")
+    who = "joining" if joining else f"{row['arm']} in place of {row['against']}"
+    return who, f"the {str(row['metric']).upper().replace('_', ' ')} per {row['unit']}"
+
+
 def plain(row: dict[str, Any], at: int) -> Parts:
     """Say what row number `at` of verdicts.csv says; numbers are cells of it."""
 
@@ -17,24 +70,23 @@ def plain(row: dict[str, Any], at: int) -> Parts:
         return Cell("verdicts", at, key, row[key])
 
     everybody = row["tested_at"] == ALL
-    joining = (row["arm"], row["against"]) == ("federated", "local")
-    who = "joining" if joining else f"{row['arm']} in place of {row['against']}"
+    who, metric = _subject(row)
     against = " against the mean local model" if everybody and row["against"] == "local" else ""
     where = "Over all hospitals' patients, " if everybody else ""
-    metric = f"the {str(row['metric']).upper().replace('_', ' ')} per {row['unit']}"
     if row["verdict"] == "not assessable":
         return [_begin(f"{where}it cannot be told: "), str(row["note"]).removeprefix("no interval: "), "."]
     change: Parts = [cell("difference"), " (", cell("ci_low"), " to ", cell("ci_high"), ")"]
+    caution: Parts = ["; few patients: read with caution"] if "cautious" in str(row["note"]) else []
     if row["ci_low"] > 0:
-        return [_begin(f"{where}{who} raises {metric}{against} by "), *change, "."]
+        return [_begin(f"{where}{who} raises {metric}{against} by "), *change, *caution, "."]
     if row["ci_high"] < 0:
         loss: Parts = ["; whether by more than ", cell("margin"), " was not shown"] * (row["verdict"] == "inconclusive")
-        return [_begin(f"{where}{who} lowers {metric}{against}: "), *change, *loss, "."]
+        return [_begin(f"{where}{who} lowers {metric}{against}: "), *change, *loss, *caution, "."]
     ruled_out: Parts = ["; a loss of more than ", cell("margin"), " is ruled out"] * (row["verdict"] == "non-inferior")
     more = pd.notna(row["patients_needed"]) and row["patients_needed"] > row["patients"]
-    needed: Parts = ["; about ", cell("patients_needed"), " would show a difference of ", cell("margin")] * bool(more)
+    needed: Parts = ["; about ", cell("patients_needed"), " would show ", cell("margin"), f" ({CHANCE} % sure)"]
     said = [_begin(f"{where}no difference can be shown with "), cell("patients"), " patients: ", *change]
-    return [*said, *ruled_out, *needed, "."]
+    return [*said, *ruled_out, *(needed if more else []), *caution, "."]
 
 
 def _begin(text: str) -> str:

@@ -3,12 +3,13 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fedmammo.evaluation.intervals import verdict_of
-from fedmammo.report.words import plain
+from fedmammo.report.words import lead, plain
 
 MARGIN = 0.05
 limits = st.floats(-0.4, 0.4).map(lambda value: round(value, 4))
@@ -47,8 +48,7 @@ def test_no_sentence_contradicts_its_interval(one: float, other: float, place: s
         (row_of(0.01, 0.11), "Joining raises the AUROC per lesion by 0.06 (0.01 to 0.11)."),
         (
             row_of(-0.06, 0.1),
-            "No difference can be shown with 38 patients: 0.02 (-0.06 to 0.1); about 350 would show a difference of "
-            "0.05.",
+            "No difference can be shown with 38 patients: 0.02 (-0.06 to 0.1); about 350 would show 0.05 (80 % sure).",
         ),
         (row_of(-0.02, 0.04, needed=np.nan),
          "No difference can be shown with 38 patients: 0.01 (-0.02 to 0.04); a loss of more than 0.05 is ruled out."),
@@ -59,3 +59,24 @@ def test_no_sentence_contradicts_its_interval(one: float, other: float, place: s
 )  # fmt: skip
 def test_what_is_said(row: dict[str, Any], text: str) -> None:
     assert said(row) == text
+
+
+def leading(*limits: tuple[float, float]) -> str:
+    places = [*("abcdefghijkl"[: len(limits)])]
+    rows = [row_of(0.01, 0.02, "all"), *(row_of(*pair, place) for pair, place in zip(limits, places, strict=True))]
+    return "".join(part if isinstance(part, str) else str(part.value) for part in lead(pd.DataFrame(rows)))
+
+
+def test_the_lead_names_hospitals_by_what_their_intervals_say() -> None:
+    up, down, open_, none = (0.01, 0.1), (-0.1, -0.01), (-0.1, 0.1), (np.nan, np.nan)
+    assert leading(up, down, up, open_) == (
+        "Joining raises the AUROC per lesion at a and c; joining lowers the AUROC per lesion at b; "
+        "no difference can be shown at d."
+    )
+    assert leading(open_, open_) == "No difference can be shown at any hospital."
+    assert (
+        leading(*[up] * 8, none)
+        == "It cannot be told at i; joining raises the AUROC per lesion at the other hospitals."
+    )
+    assert leading(up, up) == "Joining raises the AUROC per lesion at every hospital."
+    assert leading(none, none).startswith("Over all hospitals' patients, joining raises")

@@ -128,6 +128,8 @@ def _same(text: str, told: Any) -> bool:
     text = text.replace("−", "-")
     if text == told or (isinstance(told, dict) and text in told):  # the name of a part of the configuration
         return True
+    if text.startswith("<"):
+        return float(told) < float(text[1:])
     try:
         shown, value = float(text), float(told)
     except ValueError:

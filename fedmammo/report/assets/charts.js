@@ -1,10 +1,15 @@
 "use strict";
 // Each chart reads the rows of the table that stands below it: numbers are in the page once.
+function numberOf(text) {
+  const number = Number(text.replace("−", "-"));
+  return Number.isNaN(number) ? text : number; // such as a p below .001
+}
+
 function rowsOf(table) {
   const heads = [...table.tHead.rows[0].cells].map(cell => [cell.dataset.key, cell.classList.contains("number")]);
   return [...table.tBodies[0].rows].map(row => Object.fromEntries(heads.map(([key, number], at) => {
     const text = row.cells[at].textContent;
-    return [key, !number ? text : text === "" ? null : Number(text.replace("−", "-"))];
+    return [key, !number ? text : text === "" ? null : numberOf(text)];
   })));
 }
 

@@ -2,6 +2,7 @@
 
 from fedmammo.report.chapter import Chapter
 from fedmammo.report.sections import (
+    beside,
     budgets,
     curves,
     hospitals,
@@ -16,6 +17,7 @@ from fedmammo.report.sections import (
 
 CHAPTERS: tuple[Chapter, ...] = (
     verdicts.CHAPTER,
+    beside.CHAPTER,
     budgets.CHAPTER,
     partitions.CHAPTER,
     hospitals.MATRIX,

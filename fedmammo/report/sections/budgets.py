@@ -11,11 +11,14 @@ from fedmammo.report.chapter import Chapter, headings, whole
 from fedmammo.report.charts import budgets
 from fedmammo.run.results import Run
 
-_ORDER = "Budgets grow from left to right, where there is none. "
+_ORDER = "Budgets grow from left to right; at the right end there is none. "
+_LIKE = (
+    "A setting with -as- does what the one with that budget does, without it: the difference is what privacy costs. "
+)
 _NOBODY = "At the left end no patient was learned from. "
 _PUBLISHED = (
     "Grey: published values, which are centralised, per image, on other test images, and protect images in place of "
-    "patients: not to be compared but in size."
+    "patients. They give the order of magnitude; a difference to them means nothing."
 )
 
 
@@ -35,15 +38,20 @@ def blocks(run: Run) -> Sequence[Block]:
     if published is not None:
         published = published[published["setting"].isin(order) & (published["metric"] == shown["metric"].iloc[0])]
     if published is None or published.empty:
-        words = text(_ORDER, _NOBODY if no_patient else "")
+        words = text(*_words(order, no_patient))
         return [words, Figure(budgets(shown[[*keys]], order, title), table, says)]
     others = headings("study", "setting", "metric", "value", "sd", "unit", "images", "protects")
     beside = {"published": Table("Published values", published, others, "published", folded=True)}
     chart = budgets(shown[[*keys]], order, title, alt.NamedData("published"))
     return [
-        text(_ORDER, _NOBODY if no_patient else "", _PUBLISHED),
+        text(*_words(order, no_patient), _PUBLISHED),
         Figure(chart, table, says, beside),
     ]  # fmt: skip
+
+
+def _words(settings: Sequence[str], no_patient: set[str]) -> list[str]:
+    like = any(Setting.of(name).like for name in settings)
+    return [_ORDER, _NOBODY if no_patient else "", _LIKE if like else ""]
 
 
 def _budget(name: str, no_patient: set[str]) -> tuple[float, str]:
@@ -52,4 +60,4 @@ def _budget(name: str, no_patient: set[str]) -> tuple[float, str]:
     return (0.0 if name in no_patient else float("inf") if epsilon is None else epsilon), name
 
 
-CHAPTER = Chapter("budgets", "What privacy costs", ("results",), blocks)
+CHAPTER = Chapter("budgets", "What a privacy budget costs in accuracy", ("results",), blocks)

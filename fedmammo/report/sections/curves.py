@@ -15,7 +15,7 @@ def ranking(run: Run) -> Sequence[Block]:
     others = headings("arm", "setting", "recall", "precision", "ci_low", "ci_high", "note")
     titles = ("false positive rate", "sensitivity"), ("recall (sensitivity)", "precision (PPV)")
     return [
-        text("Shaded: pointwise 95 % intervals, where there are enough patients for honest ones."),
+        text("Shaded: pointwise 95 % intervals; at the ends of a curve too few patients are left for one."),
         Side([
             Figure(
                 bands(roc[[*keys]], "false_positive_rate", "sensitivity", titles[0], "false_positive_rate"),
@@ -38,7 +38,10 @@ def calibration(run: Run) -> Sequence[Block]:
         "arm", "setting", "bin_low", "bin_high", "predicted", "observed", "ci_low", "ci_high", "units", "note"
     )
     return [
-        text("Where a curve lies below the dashed line, fewer are malignant than the scores say."),
+        text(
+            "Below the dashed line fewer are malignant than the scores say, above it more. Points without a band stand "
+            "for few patients."
+        ),
         Figure(
             bands(shown[[*keys]], "predicted", "observed", ("mean score", "malignant share"), "predicted"),
             Table("Calibration", shown, keys, "calibration", folded=True),
@@ -56,7 +59,9 @@ def decisions(run: Run) -> Sequence[Block]:
     titles = ("threshold probability of malignancy", "net benefit")
     return [
         text("Net benefit of acting on those whose score is above a threshold (Vickers and Elkin, doi "
-             "10.1177/0272989X06295361). To act on nobody is worth nothing; dashed: to act on everybody."),
+             "10.1177/0272989X06295361), at the prevalence in the table, which is not that of screening. To act on "
+             "nobody is worth nothing; dashed: to act on everybody. An arm is of use where it lies above both; such "
+             "differences have no interval here."),
         Figure(
             bands(shown[[*keys]], "threshold", "net_benefit", titles, "treat_all"),
             Table("Decision curve", shown, keys, "decision_curve", folded=True),

@@ -21,8 +21,8 @@ def everywhere(run: Run) -> Sequence[Block]:
         return []
     keys = headings("trained_at", "tested_at", "value", "ci_low", "ci_high", "patients", "positives", "note")
     return [
-        text(f"Each hospital's own model at each hospital's patients. Pale: fewer than {FEW} patients with a malignant "
-             "lesion stand behind the cell."),
+        text(f"Each hospital's own model, tested on each hospital's patients. Faint: fewer than {FEW} patients "
+             "with a malignant lesion stand behind the cell."),
         Figure(
             matrix(shown[[*keys]], "value", f"{shown['metric'].iloc[0].upper()}", FEW),
             Table("Local models at all hospitals", shown, keys, "results", folded=True),
@@ -37,8 +37,9 @@ def costs(run: Run) -> Sequence[Block]:
         "arm", "setting", "hospital", "rounds", "missed", "simulated_hours", "megabytes_up", "megabytes_down"
     )
     return [
-        text("Of one deployment (mean over seeds, draws and folds). Hours are simulated: by the speed of a hospital's "
-             "computer and line, as the study describes them."),
+        text("Of one training: the mean over seeds, draws and folds. Hours are simulated: they follow from how fast "
+             "the study says a hospital's computer and line are; under a budget they are not told. Pooling all images "
+             "has the cost of moving them, which is not in here."),
         Table("What taking part costs each hospital", run.costs, keys, "costs"),
     ]  # fmt: skip
 

@@ -186,4 +186,4 @@ def _audit(run: Run, private: pd.DataFrame) -> list[Block]:
     return found
 
 
-CHAPTER = Chapter("privacy", "What it costs patients' privacy", ("guarantees",), blocks)
+CHAPTER = Chapter("privacy", "What patients risk", ("guarantees",), blocks)

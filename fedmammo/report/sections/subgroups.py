@@ -12,6 +12,7 @@ def blocks(run: Run) -> Sequence[Block]:
     """Return a chart for each column, in the primary setting."""
     table = run.subgroups
     shown = table[table["arm"].isin(ARMS) & table["setting"].isin((setting_of(run), "assessment"))]
+    shown = shown[shown["estimate"].notna()]
     keys = headings("column", "value", "arm", "estimate", "ci_low", "ci_high", "patients", "positives", "units", "note")
     figures = []
     for column, part in shown.groupby("column", sort=False):
@@ -25,7 +26,10 @@ def blocks(run: Run) -> Sequence[Block]:
         )
     if not figures:
         return []
-    return [text("Looked at, not decided by: subgroups were not part of the question."), Side(figures)]
+    return [
+        text("Subgroups were not part of the question: they suggest, and decide nothing. A patient may be in several."),
+        Side(figures),
+    ]
 
 
 CHAPTER = Chapter("subgroups", "For whom it works", ("subgroups",), blocks)

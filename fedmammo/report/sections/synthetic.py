@@ -21,7 +21,9 @@ POOLS_SHOWN = 4
 def pools(run: Run) -> Sequence[Block]:
     """Return pictures of some pools, and the list of all."""
     table = run.pools
-    first = table.drop_duplicates(["arm", "holder"]).drop_duplicates("digest")
+    order = table["arm"].map(("federated", "centralized", "local").index)
+    first = table.loc[order.sort_values(kind="stable").index].drop_duplicates(["arm", "holder"])
+    first = first.drop_duplicates("digest")
     shown: list[Block] = []
     for row in first[:POOLS_SHOWN].to_dict("records"):
         try:
@@ -34,7 +36,7 @@ def pools(run: Run) -> Sequence[Block]:
             shown.append(_Titled(says, Picture(_grid(pool.patches[chosen]), f"synthetic {says}")))
     keys = headings("arm", "setting", "seed", "draw", "fold", "holder", "images", "guarantee", "digest")
     return [
-        text("The first images of each class, unsorted. Where the guarantee is `none`, an image may show what a "
+        text("The first images of each class, unsorted. Where the guarantee is none, an image may show what a "
              "patient's showed: keep such images as patients' images are kept.", kind="notice"),
         Side(shown),
         Table("Pools of synthetic images", table, keys, "synthetic/pools"),
@@ -58,9 +60,9 @@ def quality(run: Run) -> Sequence[Block]:
         "note",
     )
     return [
-        text("Each measure stands beside the same of real images against real ones: good is where both are alike. Of "
-             "copies speaks the nearest patient ratio: distance to the nearest training patient over that to the next "
-             "patient; that there are none is no proof of privacy."),
+        text("Each measure stands beside the same of real images against real ones: they are good where both are "
+             "alike. The nearest patient ratio tells of copies: distance to the nearest training patient over that to "
+             "the next one, near 0 for a copy. That there are no copies is no proof of privacy."),
         Table("Measures", run.quality, keys, "synthetic/quality"),
     ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from fedmammo.config.arm import ALL
 from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text
 from fedmammo.report.chapter import Chapter, estimate, headings, setting_of, whole
 from fedmammo.report.charts import dots, forest
-from fedmammo.report.words import plain
+from fedmammo.report.words import LABELS, lead, plain
 from fedmammo.run.results import Run
 
 ARMS = {"local": "alone", "federated": "federated", "centralized": "centralised", "reader": "reader"}
@@ -21,26 +21,19 @@ _VERDICTS = headings(
 
 
 def blocks(run: Run) -> Sequence[Block]:
-    """Return the answer over all and for each hospital: what was scored, how sure, at what cost."""
+    """Return the answer for each hospital and over all: what was scored, how sure, at what cost."""
     verdicts = run.verdicts
     if verdicts.empty:
         return []
     first, scores = verdicts.iloc[0], _own_models(run)
     metric = f"{first['metric'].upper().replace('_', ' ')} per {first['unit']}"
-    difference = f"{first['arm']} minus {first['against']}"
+    difference = f"{first['arm']} minus {first['against']}: right is better; dashed: the margin"
     places = list(verdicts["tested_at"])[: MOST + 1]
     shown, drawn = scores[scores["tested_at"].isin(places)], verdicts[verdicts["tested_at"].isin(places)]
-    who: list[str | Cell] = [
-        Cell("verdicts", 0, "patients", first["patients"]), " patients were tested, ",
-        Cell("verdicts", 0, "positives", first["positives"]), " of them with a malignant lesion. ",
-        "Intervals (95 %) let vary: ",
-        Cell("verdicts", 0, "varies", first["varies"]), ". They take as they are: ",
-        Cell("verdicts", 0, "fixed", first["fixed"]), ". Setting: ",
-        Cell("verdicts", 0, "setting", first["setting"]), ".",
-    ]  # fmt: skip
     return [
-        Text(plain(dict(first), 0), "answer"),
-        Text(who, "small"),
+        Text(lead(verdicts), "answer"),
+        *_everybody(verdicts),
+        Text(_who(run), "small"),
         Side([
             Figure(
                 dots(shown[[*_SCORES]], "value", metric, "tested_at"),
@@ -55,6 +48,33 @@ def blocks(run: Run) -> Sequence[Block]:
         ]),
         _answers(run, scores),
         *_worst(scores, str(first["arm"])),
+    ]  # fmt: skip
+
+
+def _everybody(verdicts: pd.DataFrame) -> list[Block]:
+    """Say what holds over all patients, and why that is another number than the hospitals'."""
+    if len(verdicts) < 2:
+        return []
+    local = verdicts["against"].iloc[0] == "local"
+    why = " There each local model is tested on the other hospitals' patients, too; at a hospital, on its own alone."
+    return [Text([*plain(dict(verdicts.iloc[0]), 0), why if local else ""])]
+
+
+def _who(run: Run) -> list[str | Cell]:
+    """Say who was tested, what intervals allow for, and what this is not."""
+    first, results = run.verdicts.iloc[0], whole(run)
+    row = results[(results["tested_at"] == ALL) & (results["trained_at"] == ALL)].iloc[0]
+    several = row["repeats"] > 1
+    return [
+        "Hospitals are simulated: patients of one cohort were dealt to them. " if run.has("holdings") else "",
+        Cell("verdicts", 0, "patients", first["patients"]), " patients were tested, ",
+        Cell("verdicts", 0, "positives", first["positives"]), " with a malignant lesion: a share of ",
+        Cell("results", int(str(row.name)), "prevalence", row["prevalence"]),
+        " malignant, so that this is no estimate for screening. Intervals (95 %) allow for chance in: ",
+        Cell("verdicts", 0, "varies", first["varies"]), "; not in: ", Cell("verdicts", 0, "fixed", first["fixed"]),
+        "; nor for the number of hospitals. ",
+        "A hospital's row is the mean over its draws, its patients are those of one. " if several else "",
+        "Setting: ", Cell("verdicts", 0, "setting", first["setting"]), ".",
     ]  # fmt: skip
 
 
@@ -74,36 +94,40 @@ def _own_models(run: Run) -> pd.DataFrame:
 def _answers(run: Run, scores: pd.DataFrame) -> Rows:
     """Return a row for each hospital: the answer, who was tested, what each arm scores there, what it costs."""
     arms = [arm for arm in ARMS if arm in set(scores["arm"])]
-    extras = [(title, found) for title, found in (_spent(run), _hours(run), _traffic(run)) if found]
+    extras = [(title, found) for title, found in (_draws(run), _spent(run), _hours(run), _traffic(run)) if found]
     rows: list[list[str | Cell | Text]] = []
     for number, row in enumerate(run.verdicts.to_dict("records")):
         here = scores[scores["tested_at"] == row["tested_at"]]
         by_arm = [here[here["arm"] == arm] for arm in arms]
+        kind = str(row["verdict"]).replace(" ", "-")
+        said = plain({str(key): value for key, value in row.items()}, number)
         rows.append([
             "all hospitals" if row["tested_at"] == ALL else Cell("verdicts", number, "tested_at", row["tested_at"]),
-            Text(plain({str(key): value for key, value in row.items()}, number), str(row["verdict"]).replace(" ", "-")),
+            Text([f"{LABELS[row['verdict']]}: ", *said], kind),
             Text([Cell("verdicts", number, "patients", row["patients"]), " (",
                   Cell("verdicts", number, "positives", row["positives"]), ")"]),
             *(Text(estimate("results", one.iloc[0])) if len(one) else "" for one in by_arm),
             *(found.get(str(row["tested_at"]), "") for _, found in extras),
         ])  # fmt: skip
-    titles = [
-        "hospital",
-        "answer",
-        "patients",
-        *(ARMS[arm] for arm in arms),
-        *(title for title, _ in extras),
-    ]
+    told = ", ".join(_EXTRAS[title] for title, _ in extras)
     caption = (
-        "Each hospital: its own patients, in brackets those with a malignant lesion; scores with 95 % intervals; what "
-        "federated training costs it: the most epsilon of any setting, simulated hours, megabytes sent / received"
+        "Each hospital: tested patients, in brackets those with a malignant lesion; what each arm scores on them, with "
+        f"95 % intervals{'; ' if told else ''}{told}. Reader: the assessments on record, of whole mammograms."
     )
-    return Rows(caption, titles, rows)
+    return Rows(caption, ["hospital", "answer", "patients", *(ARMS[arm] for arm in arms), *dict(extras)], rows)
+
+
+_EXTRAS = {
+    "draws": "the difference's median and lowest over draws",
+    "epsilon": "epsilon that federated training spent",
+    "hours": "simulated hours of federated training",
+    "MB": "megabytes sent / received",
+}
 
 
 def _worst(scores: pd.DataFrame, arm: str) -> list[Block]:
-    """Say at which hospital an arm's model scores lowest."""
-    own = scores[(scores["arm"] == arm) & (scores["tested_at"] != ALL) & scores["value"].notna()]
+    """Say at which hospital an arm's model scores lowest, of those that can be told of."""
+    own = scores[(scores["arm"] == arm) & (scores["tested_at"] != ALL) & scores["ci_low"].notna()]
     if len(own) < 2:
         return []
     row = own.sort_values("value", kind="stable").iloc[0]
@@ -111,12 +135,25 @@ def _worst(scores: pd.DataFrame, arm: str) -> list[Block]:
     return [Text([f"The {arm} model scores lowest at ", place, ": ", *estimate("results", row), "."], "small")]
 
 
+def _draws(run: Run) -> tuple[str, dict[str, Text]]:
+    """Return how the difference at each hospital varies between draws, where there are several."""
+    rows = run.comparisons
+    rows = rows[(rows["role"] != "secondary") & (rows["repeats"] > 1) & rows["median"].notna()]
+    return "draws", {
+        str(row["tested_at"]): Text([
+            Cell("comparisons", int(str(at)), "median", row["median"]), ", ",
+            Cell("comparisons", int(str(at)), "lowest", row["lowest"]),
+        ])
+        for at, row in rows.iterrows()
+    }  # fmt: skip
+
+
 def _spent(run: Run) -> tuple[str, dict[str, Text]]:
-    """Return each hospital's epsilon, the most over settings, in the federated arm."""
+    """Return what each hospital spent in the federated arm, if the setting has a budget."""
     if not run.has("privacy"):
-        return "", {}
+        return "epsilon", {}
     rows = run.privacy
-    rows = rows[(rows["arm"] == "federated") & (rows["stage"] == "together")].sort_values("epsilon", kind="stable")
+    rows = rows[(rows["arm"] == "federated") & (rows["setting"] == setting_of(run)) & (rows["stage"] == "together")]
     return "epsilon", {
         str(row["hospital"]): Text([Cell("privacy", int(str(at)), "epsilon", row["epsilon"])])
         for at, row in rows.iterrows()
