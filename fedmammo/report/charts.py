@@ -174,7 +174,7 @@ def bands(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str], beside: 
 
 
 def budgets(frame: pd.DataFrame, settings: Sequence[str], title: str, published: Any = None) -> Chart:
-    """Draw scores against the budget of privacy, from none spent to no budget at all; published values in grey.
+    """Draw scores against the privacy budget, from none spent to no budget at all; published values in grey.
 
     `frame`: rows of results; `settings`: in the order of their budgets; `published`: `setting` and `value`, as a frame
     or as a name that a page knows it by.

@@ -246,7 +246,7 @@ def _of_budgets(run: Run) -> Parts:
     """Say whom budgets protect, and what was spent."""
     said, private = _Config(run), [name for name in run.study.settings if Setting.of(name).epsilon is not None]
     if not private:
-        return ["No setting has a budget of privacy: patients are promised nothing."]
+        return ["No setting has a privacy budget: patients are promised nothing."]
     found: Parts = [
         "Under a budget (", *listed(Cell(CONFIG, 0, "settings", name) for name in private),
         ") each hospital's training patients are protected, all images of a patient at once: a patient's gradient is "

@@ -13,8 +13,9 @@ METHOD: dict[str, tuple[str, ...]] = {
     "Data": (
         "The cohort was prepared from a {source}.",
         "Source: {origin}",
-        "It listed {listed} rows or files; {quarantined} could not be prepared, each with its reason on record.",
-        "Prepared were {prepared}.",
+        "It listed {listed} rows or files, of which {quarantined} could not be prepared (the cohort's quarantine.csv "
+        "says why).",
+        "{prepared} were prepared.",
         "{places}",
         "{dates}",
         "{acquisition}",
@@ -23,13 +24,14 @@ METHOD: dict[str, tuple[str, ...]] = {
         "{eligibility}",
         "All images of a patient stay together in every split, fold and hospital: {partition}.",
         "A fraction of {validation} of each hospital's training patients was kept back to set thresholds.",
-        "Models were trained on {trained}; thresholds were set by {set_thresholds}; tested were {tested} ({which}).",
+        "Models were trained on {trained}; {set_thresholds} set thresholds, and {tested} were tested ({which}). "
+        "With folds these are roles that one patient has in turn.",
         "{sample_size}",
     ),
     "Hospitals": (
         "Patients were dealt {rule}.",
         "The hospitals, which are simulated, are {hospitals}.",
-        "The seeds of the draws are {draws}.",
+        "Seeds of the draws: {draws}.",
     ),
     "Outcome": ("The outcome is whether a lesion is malignant, as the data have it on record.", "{outcome}"),
     "Images": (
@@ -39,7 +41,7 @@ METHOD: dict[str, tuple[str, ...]] = {
     ),
     "Model": (
         "The network is {network} with {weights}.",
-        "Trained was {learned}, which reads {features}.",
+        "What was trained is {learned}, which reads {features}.",
         "A step took the fraction {fraction} of a holder's training patients; a patient's loss is the mean over its "
         "images.",
         "Optimiser: {optimizer}.",
@@ -50,20 +52,20 @@ METHOD: dict[str, tuple[str, ...]] = {
         "The arms are {arms}; unless told otherwise they take the same number of steps.",
         "There were {rounds} rounds of {local_steps} steps at each holder.",
         "Federated hospitals are clients of Flower, and their models were combined by {strategy}.",
-        "The settings, which say what was learned from, are {settings}.",
+        "Settings say what models learned from, and under which privacy budget: {settings}.",
         "{synthesis}",
     ),
     "Privacy": ("{privacy}",),
     "Analysis": (
         "The primary comparison is the {metric} per {unit}, {arm} minus {against}, in all hospitals' patients and in "
         "each hospital's own, with a margin of {margin} for non-inferiority.",
-        "All other comparisons are secondary and not adjusted for their number; p at hospitals are adjusted by Holm's "
-        "method.",
-        "95 % intervals let vary: {varies}; they take as given: {fixed}.",
+        "All other comparisons are secondary and not adjusted for their number; p-values at hospitals are adjusted by "
+        "Holm's method.",
+        "95 % intervals allow for chance in {varies}; they take as given: {fixed}.",
         "Variances over patients come from each patient's influence on a metric (DeLong, and Obuchowski where a "
         "patient has several lesions); repeats stand for readers in the analysis of Obuchowski and Rockette, with the "
         "degrees of freedom of Hillis.",
-        "Seeds of the classifier are {seeds}.",
+        "Seeds of the classifier: {seeds}.",
         "Subgroups are by {subgroups}.",
         "Net benefit is told at thresholds of {thresholds}.",
         "Recall rate and predictive values are told at a prevalence of {prevalence}.",

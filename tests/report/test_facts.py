@@ -77,7 +77,7 @@ def test_what_is_not_known_has_no_name(tmp_path: Path) -> None:
     """Without tables of patients, as at a real deployment; nothing told; no synthetic image."""
     facts = facts_of(Run(tmp_path, made_up(tmp_path, folds=5)))
     assert not {"prepared", "hospitals", "origin", "synthesis", "overrides", "prevalence", "funding"} & facts.keys()
-    assert plain(facts["privacy"]) == "No setting has a budget of privacy: patients are promised nothing."
+    assert plain(facts["privacy"]) == "No setting has a privacy budget: patients are promised nothing."
     assert plain(facts["partition"]) == (
         "patients of the splits train and val were dealt to 5 folds, each tested by models of the others"
     )

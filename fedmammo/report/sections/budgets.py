@@ -33,7 +33,7 @@ def blocks(run: Run) -> Sequence[Block]:
     keys = headings("setting", "arm", "value", "ci_low", "ci_high", "epsilon", "delta", "end_to_end", "note")
     table = Table("Scores by budget", shown, keys, "results", folded=True)
     title = f"{run.study.evaluation.primary.metric.upper()} per {run.study.evaluation.unit}"
-    says = "scores of each arm by budget of privacy"
+    says = "scores of each arm by privacy budget"
     published = run.published if run.has("published") else None
     if published is not None:
         published = published[published["setting"].isin(order) & (published["metric"] == shown["metric"].iloc[0])]

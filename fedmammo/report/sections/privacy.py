@@ -51,9 +51,9 @@ def blocks(run: Run) -> Sequence[Block]:
         return [text("No patient's data had a part in any model of this study.", kind="answer"), files_of(run)]
     if private.empty:
         return [
-            text("Nothing in this study protects patients: no setting has a budget of privacy.", kind="answer"),
-            text("What can be told of a patient from its models has no bound. A setting such as real-epsilon-… would "
-                 "give one; fedmammo privacy plan tells its cost before anything runs."),
+            text("Nothing in this study protects patients: no setting has a privacy budget.", kind="answer"),
+            text("There is no bound on what its models may tell about a patient. A setting such as real-epsilon-… "
+                 "would set one; the command fedmammo privacy plan says at what cost, before anything runs."),
             files_of(run),
         ]  # fmt: skip
     return [
@@ -182,7 +182,7 @@ def _audit(run: Run, private: pd.DataFrame) -> list[Block]:
         ]  # fmt: skip
     left = private[~private["setting"].isin(attacked)]
     if len(left):
-        found.append(text(*distinct(left, "setting"), ": not attacked; fedmammo privacy audit RUN attacks."))
+        found.append(text(*distinct(left, "setting"), ": not attacked (fedmammo privacy audit would)."))
     return found
 
 

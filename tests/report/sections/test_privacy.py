@@ -147,7 +147,7 @@ def test_it_leads_with_what_an_officer_understands(content: dict[str, Any], tmp_
 
 def test_whoever_was_not_attacked_is_named(content: dict[str, Any], tmp_path: Path) -> None:
     run = run_of(content, tmp_path, guarantees=promises())
-    assert f"{SIX}; {TWO}: not attacked; fedmammo privacy audit RUN attacks." in words(html(run))
+    assert f"{SIX}; {TWO}: not attacked (fedmammo privacy audit would)." in words(html(run))
     run = run_of(content, tmp_path, privacy_audit=audit())
     page = words(html(run))
     assert f" {TWO}: not attacked" in page and f"{SIX}; " not in page.split("What attacks found")[1].split("assumed")[0]
@@ -193,7 +193,7 @@ def test_a_seed_of_secrets_and_secrets_that_are_left_are_told_first(content: dic
 def test_without_any_budget_it_says_so_and_asks_nothing(content: dict[str, Any], tmp_path: Path) -> None:
     run = run_of(content | {"settings": ["real"]}, tmp_path, guarantees=promises().iloc[:1])
     page = words(html(run))
-    assert page.startswith("Nothing in this study protects patients: no setting has a budget of privacy.")
+    assert page.startswith("Nothing in this study protects patients: no setting has a privacy budget.")
     assert "models/federated-real-seed*.safetensors" in page and "Purpose" not in page
     drawn = promises().iloc[:1].assign(end_to_end="no patient")
     assert words(html(run_of(content, tmp_path, guarantees=drawn))).startswith("No patient's data had a part in any")
