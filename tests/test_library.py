@@ -110,7 +110,7 @@ def test_a_notebook_runs_the_documented_lines_after_an_interrupt(study: Path, do
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    assert "federated score" in "".join(said)
+    assert "federated-real-seed0-draw0-fold0 score" in "".join(said)
 
 
 def test_errors_have_types_also_in_a_thread_and_under_a_running_loop(study: Path) -> None:

@@ -21,23 +21,25 @@ def report(
         Path | None, typer.Option(help="Markdown file for a methods section, tables and references of one run.")
     ] = None,
 ) -> None:
-    """Write the report of a run again, with what its config.yaml says in `about`; nothing is computed.
+    """Write the report of a run again, with what its config.yaml says in `about`, or set runs beside each other.
 
-    Several runs are set beside each other: what each says, and in what their studies differ.
+    Nothing is computed.
     """
     from fedmammo.disk.files import write_text
     from fedmammo.report.methods import methods as methods_of
     from fedmammo.report.run_page import REPORT, run_page
-    from fedmammo.report.runs_page import runs_page
 
+    several = len(folders) > 1
+    if several and (out is None or methods is not None):
+        raise InputError("several runs make one page, and no methods section: name it with --out, leave out --methods")
     runs = [fedmammo.open_run(folder) for folder in folders]
-    if len(runs) > 1:
-        if methods or not out:
-            raise InputError("several runs: name their page with --out, and write --methods of one run alone")
-        pages = {out: runs_page(runs)}
+    if several:
+        from fedmammo.report.runs_page import runs_page
+
+        page = runs_page(runs)
     else:
-        pages = {out or runs[0].folder / REPORT: run_page(runs[0])}
-        pages |= {methods: methods_of(runs[0])} if methods else {}
+        page = run_page(runs[0])
+    pages = {out or runs[0].folder / REPORT: page} | ({methods: methods_of(runs[0])} if methods else {})
     for path, content in pages.items():
         write_text(path, content)
         typer.echo(path)

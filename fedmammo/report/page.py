@@ -4,6 +4,7 @@ Nothing is fetched. Without JavaScript every chart is a table.
 """
 
 import io
+import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -61,6 +62,10 @@ def _vega() -> Markup:
     """Return the JavaScript of Vega, Vega-Lite and Vega-Embed."""
     import vl_convert
 
+    try:
+        os.fstat(0)
+    except OSError:
+        os.open(os.devnull, os.O_RDONLY)  # takes its place: what bundles cannot start where standard input is closed
     bundle = vl_convert.javascript_bundle(None)  # type: ignore[arg-type] # the stubs forget that it may be left out
     return Markup(bundle.replace("</script", "<\\/script"))
 

@@ -170,6 +170,9 @@ def test_files_of_what_has_no_guarantee_are_to_be_kept(content: dict[str, Any], 
         "synthetic/*/patches.npy, images.csv": "as synthetic/pools.csv says of each",
         "predictions.csv": "keep",
         "guarantees.csv": "may be shared",
+        "report.html": "as far as all that is shown in it may",
+        "timings.csv": "keep",
+        "run.log": "keep",
     }
 
 
