@@ -193,7 +193,7 @@ class Figure:
         figure = Markup(
             '<figure class="chart" data-table="{}" data-beside="{}"><div class="plot" role="img" aria-label="{}"></div>'
             '<script type="application/json">{}</script></figure>'
-        ).format(name, beside, self.says, Markup(content.replace("</", "<\\/")))
+        ).format(name, beside, self.says, Markup(content.replace("<", "\\u003c")))
         more = [table.named(f"{name}-{of}") for of, table in self.beside.items()]
         return figure + self.table.named(name) + Markup("").join(more)
 

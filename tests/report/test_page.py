@@ -93,3 +93,13 @@ def test_the_figure_is_in_the_page() -> None:
     assert content
     assert base64.b64decode(content[1]) == png_of(drawing())
     assert png_of(drawing()).startswith(b"\x89PNG")
+
+
+def test_no_name_can_end_or_open_a_script() -> None:
+    """A hospital's name is part of a chart's JSON."""
+    name = "<!--<script>alert(1)</script>"
+    frame = pd.DataFrame({"tested_at": [name], "difference": [0.0625], "ci_low": [0.0125], "ci_high": [0.1]})
+    table = Table("differences", frame, {"tested_at": "at", "difference": "d", "ci_low": "from", "ci_high": "to"})
+    figure = str(Figure(forest(frame, "tested_at", "d", 0.05), table, name).html())
+    assert "<!--" not in figure and figure.count("<script") == figure.count("</script>") == 1
+    assert "\\u003c!--" in figure
