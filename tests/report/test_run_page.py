@@ -56,3 +56,12 @@ def test_a_large_study_makes_a_page_that_can_be_sent(tmp_path: Path) -> None:
     settings = ("real", *(f"real-epsilon-{number}" for number in (1, 3, 6, 12, 20, 60)))
     run = Run(tmp_path, made_up(tmp_path, hospitals=50, settings=settings, draws=20, folds=5))
     assert len(run_page(run).encode()) < 5_000_000
+
+
+def test_a_study_without_its_primary_comparison_says_that_it_has_no_answer(tmp_path: Path) -> None:
+    study = made_up(tmp_path)
+    head = (tmp_path / "verdicts.csv").read_text().splitlines()[0]
+    (tmp_path / "verdicts.csv").write_text(f"{head}\n")
+    assert "No answer: the study did not run what it would compare, federated against local." in run_page(
+        Run(tmp_path, study)
+    )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fedmammo.config.arm import ALL
-from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text
+from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text, text
 from fedmammo.report.chapter import Chapter, estimate, headings, setting_of, whole
 from fedmammo.report.charts import dots, forest
 from fedmammo.report.words import LABELS, lead, plain
@@ -24,7 +24,8 @@ def blocks(run: Run) -> Sequence[Block]:
     """Return the answer for each hospital and over all: what was scored, how sure, at what cost."""
     verdicts = run.verdicts
     if verdicts.empty:
-        return []
+        pair = f"{run.study.evaluation.primary.arm} against {run.study.evaluation.primary.against}"
+        return [text(f"No answer: the study did not run what it would compare, {pair}.", kind="answer")]
     first, scores = verdicts.iloc[0], _own_models(run)
     metric = f"{first['metric'].upper().replace('_', ' ')} per {first['unit']}"
     difference = f"{first['arm']} minus {first['against']}: right is better; dashed: the margin"
