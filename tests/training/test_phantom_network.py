@@ -1,9 +1,6 @@
 """Pretraining on drawn patches: what learns, what stays, and weights that a study takes up."""
 
-import pickle
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +11,7 @@ from fedmammo.disk.files import write_tensors
 from fedmammo.errors import InputError
 from fedmammo.models.classifier import build_classifier
 from fedmammo.training import phantom_network
-from fedmammo.training.phantom_network import Lesson, Patches, pretrain_on_phantoms
+from fedmammo.training.phantom_network import Lesson, pretrain_on_phantoms
 
 
 def config(weights: str = "none", rate: float = 0.01) -> DiagnosisConfig:
@@ -31,18 +28,11 @@ def config(weights: str = "none", rate: float = 0.01) -> DiagnosisConfig:
     )
 
 
-def drawn_here(draw: Callable[[int], Patches], seeds: range, processes: int, lost: Any) -> Iterator[Patches]:
-    """Draw in this process what other processes draw: what is sent to them is sent to this one."""
-    assert processes > 1 and callable(lost)
-    return map(pickle.loads(pickle.dumps(draw)), seeds)
-
-
 def test_the_last_blocks_learn_and_a_study_takes_up_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Blocks 5 and 6 of 6 learn, in float32; everything else is as it was, to the last bit."""
     monkeypatch.setattr(phantom_network, "TRIED", 32)
-    monkeypatch.setattr(phantom_network, "in_order", drawn_here)  # processes take seconds to begin
     steps: list[tuple[int, int]] = []
     tensors, right = pretrain_on_phantoms(config(), Lesson(7, 3, 1), lambda *step: steps.append(step))
     assert steps == [(1, 2), (2, 2)]  # the seventh patch fills no step
