@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from fedmammo.cohort.store import Cohort
 from fedmammo.stages.stage import Tensors
 from fedmammo.synthesis.drawn import draw_phantoms
 from fedmammo.synthesis.pool import Pool, write_pool
@@ -25,12 +24,11 @@ def files_of_pool(pool: Pool) -> Tensors:
 
 
 @pytest.fixture
-def content(small_study: dict[str, Any], own_cohort: Cohort) -> dict[str, Any]:
+def content(phantom_study: dict[str, Any]) -> dict[str, Any]:
     """A study of three hospitals and settings that learn from such a pool."""
-    small_study["cohort"]["path"] = str(own_cohort.folder)
-    small_study["diagnosis"] |= {"patient_fraction": 0.5, "train": "last_blocks:1"}
-    small_study |= {"synthesis": {"source": "phantom", "images": 12}, "settings": ["real", "augmented"]}
-    return small_study
+    phantom_study["diagnosis"] |= {"patient_fraction": 0.5, "train": "last_blocks:1"}
+    phantom_study |= {"synthesis": {"source": "phantom", "images": 12}, "settings": ["real", "augmented"]}
+    return phantom_study
 
 
 @pytest.fixture

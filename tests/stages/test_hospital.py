@@ -23,12 +23,11 @@ NAMES = ("hospital-1", "hospital-2", "hospital-3")
 
 
 @pytest.fixture
-def content(small_study: dict[str, Any], own_cohort: Cohort) -> dict[str, Any]:
+def content(phantom_study: dict[str, Any]) -> dict[str, Any]:
     """A study of three hospitals."""
-    small_study["cohort"]["path"] = str(own_cohort.folder)
-    small_study["diagnosis"] |= {"patient_fraction": 0.5, "train": "last_blocks:1"}
-    small_study["seeds"] = [0, 1, 2]
-    return small_study
+    phantom_study["diagnosis"] |= {"patient_fraction": 0.5, "train": "last_blocks:1"}
+    phantom_study["seeds"] = [0, 1, 2]
+    return phantom_study
 
 
 @pytest.fixture
@@ -51,8 +50,11 @@ def initial(deployment: Deployment) -> dict[str, dict[str, Tensor]]:
     return {"arrays": initial_model(deployment.diagnosis, 0)}
 
 
-def test_features_are_computed_some_at_a_time(content: dict[str, Any], hospitals_of: Any, tmp_path: Path) -> None:
+def test_features_are_computed_some_at_a_time(
+    content: dict[str, Any], own_cohort: Cohort, hospitals_of: Any, tmp_path: Path
+) -> None:
     """The holder of all 46 images computes 32, then 14."""
+    content["cohort"]["path"] = str(own_cohort.folder)
     hospitals = hospitals_of(content, tmp_path)
     deployment = hospitals.config.deployment("centralized", "real")
     hospitals.begin(deployment, features=False)
