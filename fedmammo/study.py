@@ -203,7 +203,7 @@ def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment])
         tables["published"] = published()
     if config.evaluation.every:
         tables["curves"] = curves_of(config, folder, finished)
-    folder.conclude(tables)
+    folder.conclude(tables, whole=len(finished) == sum(1 for _ in config.deployments))
 
 
 class Study:

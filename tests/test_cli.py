@@ -252,7 +252,9 @@ def test_privacy_is_planned_where_there_is_a_budget(here: Here, phantom_study: d
     here.refuses("privacy", "plan", "study.yaml", *budget, "--out", "study.yaml/plan.json", saying="study.yaml")
     for command in ("show", "audit"):
         here.refuses("privacy", command, "nowhere", saying="is not the configuration of a run")
-    here.refuses("privacy", "show", "nowhere", "--out", "page.pdf", saying="--out page.pdf: expected a name that ends")
+    here.refuses("privacy", "show", "nowhere", "--out", "page.pdf", saying="ends in .html")
+    here.refuses("report", "nowhere", "--out", "results.csv", saying="--out results.csv: expected the name of a file")
+    here.refuses("report", "nowhere", "--methods", "m.html", saying="file that ends in .md")
     here.refuses("privacy", "audit", "nowhere", "--models", "3", saying="'--models': 3 is not in the range")
 
 

@@ -50,9 +50,9 @@ def show_privacy(
     from fedmammo.report import terminal
 
     if out is not None:
-        from fedmammo.report.privacy_page import check_suffix
+        from fedmammo.report.page import check_name
 
-        check_suffix(out)
+        check_name("--out", out)
     terminal.page(show_page(folder))
     if out is not None:
         from fedmammo.disk.files import write_text

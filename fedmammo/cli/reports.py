@@ -27,11 +27,15 @@ def report(
     """
     from fedmammo.disk.files import write_text
     from fedmammo.report.methods import methods as methods_of
+    from fedmammo.report.page import check_name
     from fedmammo.report.run_page import REPORT, run_page
 
     several = len(folders) > 1
     if several and (out is None or methods is not None):
         raise InputError("several runs make one page, and no methods section: name it with --out, leave out --methods")
+    for option, path, suffix in (("--out", out, ".html"), ("--methods", methods, ".md")):
+        if path is not None:
+            check_name(option, path, suffix)
     runs = [fedmammo.open_run(folder) for folder in folders]
     if several:
         from fedmammo.report.runs_page import runs_page

@@ -142,7 +142,7 @@ def _tables(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
     folder, config = RunFolder(run.folder), run.study
     deployments = list(config.deployments)
     done = [deployment for deployment in deployments if folder.finished(deployment)]
-    if done == deployments and run.has("guarantees") and run.has("privacy"):
+    if run.finished and run.has("guarantees") and run.has("privacy"):
         check_ledgers(run.folder, done)
         return run.guarantees, run.privacy
     held = guarantees(run.folder, config, done)

@@ -1,13 +1,19 @@
 """What a section of a study's report is: which tables it draws, and how."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from fedmammo.config.arm import ALL
+from fedmammo.config.study import StudyConfig
 from fedmammo.report.blocks import Block, Cell
 from fedmammo.run.results import Run
+
+Parts = list[str | Cell]
+SPELLED = {"centralized": "centralised"}  # arms whose names in tables are spelt otherwise
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,20 @@ def setting_of(run: Run) -> str:
     return run.study.evaluation.primary.setting or next(iter(run.study.settings))
 
 
+def portable(study: StudyConfig) -> dict[str, Any]:
+    """Return what determines a study's results, as a page may show it: of files and folders their names alone."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shown(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [shown(one) for one in value]
+        return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+    content: dict[str, Any] = shown(study.without_engine())
+    return content
+
+
 NO_BREAK = "\N{NO-BREAK SPACE}"
 HEADINGS = {"ci_low": "from", "ci_high": "to", "p_holm": "p, adjusted", "positives": "malignant"}
 
@@ -51,6 +71,16 @@ def headings(*keys: str) -> dict[str, str]:
 def cells(file: str, frame: pd.DataFrame, key: str) -> list[Cell]:
     """Return a column of some rows of a table, cell by cell."""
     return [Cell(file, int(str(at)), key, value) for at, value in frame[key].items()]
+
+
+def listed(parts: Iterable[Parts | str | Cell], last: str = " and ") -> Parts:
+    """Return parts as `a, b and c`."""
+    items: list[Parts] = [list(part) if isinstance(part, list) else [part] for part in parts]
+    joined: Parts = []
+    for number, item in enumerate(items):
+        between = [] if number == 0 else [last if number == len(items) - 1 else ", "]
+        joined += [*between, *item]
+    return joined
 
 
 def estimate(file: str, row: pd.Series, value: str = "value") -> list[str | Cell]:

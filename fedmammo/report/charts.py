@@ -17,8 +17,8 @@ ARMS = ("local", "federated", "centralized", "reader")
 ARM_COLOURS = ("#d55e00", "#009e73", "#0072b2", "#8a8a8a")
 ARM_SHAPES = ("circle", "diamond", "square", "triangle-up")
 NAMES = (
-    "{'local': 'alone (local)', 'centralized': 'centralised', 'all': 'all hospitals'}[datum.label] "
-    "|| replace(datum.label, /_/g, ' ')"
+    "datum.label === 'local' ? 'alone (local)' : datum.label === 'centralized' ? 'centralised' "
+    ": datum.label === 'all' ? 'all hospitals' : replace(datum.label, /_/g, ' ')"
 )
 INK, FAINT = "currentColor", "#8884"
 CONFIG: dict[str, Any] = {
@@ -163,7 +163,7 @@ def bands(frame: pd.DataFrame, x: str, y: str, titles: tuple[str, str], beside: 
     base = alt.Chart(frame).encode(x=across, color=_colour(frame), tooltip=_tooltip(frame))
     area = base.mark_area(opacity=0.2).encode(y=alt.Y("ci_low:Q", title=titles[1]), y2="ci_high:Q")
     area = area.transform_filter("!isValid(arm_chosen.arm) || indexof(arm_chosen.arm, datum.arm) >= 0")
-    line = base.mark_line(point={"size": 22, "filled": True}, interpolate="linear").encode(
+    line = base.mark_line(point={"size": 22, "filled": True}).encode(
         y=alt.Y(f"{y}:Q", title=titles[1]), opacity=opacity, order=f"{x}:Q"
     )
     layers = [area, line.add_params(chosen)]
@@ -200,7 +200,7 @@ def budgets(frame: pd.DataFrame, settings: Sequence[str], title: str, published:
 def matrix(frame: pd.DataFrame, value: str, title: str, fewest: int) -> Chart:
     """Draw a cell for each hospital's model (rows) at each hospital's patients (columns).
 
-    Cells behind which fewer than `fewest` positives stand are pale. `frame`: `trained_at`, `tested_at`, `positives`,
+    Cells behind which fewer than `fewest` positives stand are faint. `frame`: `trained_at`, `tested_at`, `positives`,
     and the column that `value` names.
     """
     few, order = f"datum.positives < {fewest}", list(dict.fromkeys(frame["tested_at"]))

@@ -18,11 +18,11 @@ from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
 from fedmammo.hospitals.rules import Assignment
 from fedmammo.report.blocks import Cell, shown
-from fedmammo.report.chapter import estimate, whole
+from fedmammo.report.chapter import SPELLED, Parts, estimate, listed, whole
 from fedmammo.run.folder import read_config
+from fedmammo.run.guarantees import PATIENT
 from fedmammo.run.results import Run
 
-Parts = list[str | Cell]
 Facts = Mapping[str, Parts]
 CONFIG = "config"
 DIGESTS = ("code", "weights", "cohort", "profiles", "images")
@@ -32,7 +32,6 @@ ARMS = {
     "local": "local (each hospital alone)",
     "federated": "federated (rounds, models combined by a server)",
 }
-SHORT = {"centralized": "centralised"}
 LEARNED = {
     "head": "a linear layer on the frozen network",
     "bias": "all biases and a linear layer",
@@ -44,10 +43,6 @@ HARMONISED = {
     "calibration": "The known response of each digitiser was undone.",
     "window": "The gray values of each image were stretched over the full scale.",
     "histogram": "All images were brought to the same histogram.",
-}
-TRUST = {
-    "local": "Each hospital adds the noise to what it sends, and trusts nobody.",
-    "central": "A server that is trusted sees each hospital's clipped sum and adds the noise to the total.",
 }
 OPTIMISERS = {"adamw": "AdamW", "sgd": "SGD with momentum"}
 SOURCES = {
@@ -94,16 +89,6 @@ def plain(parts: Iterable[str | Cell]) -> str:
     return "".join(part if isinstance(part, str) else shown(part.value) for part in parts)
 
 
-def listed(parts: Iterable[Parts | str | Cell], last: str = " and ") -> Parts:
-    """Return parts as `a, b and c`."""
-    items: list[Parts] = [list(part) if isinstance(part, list) else [part] for part in parts]
-    joined: Parts = []
-    for number, item in enumerate(items):
-        between = [] if number == 0 else [last if number == len(items) - 1 else ", "]
-        joined += [*between, *item]
-    return joined
-
-
 class _Config:
     """What config.yaml says, by dotted keys."""
 
@@ -133,12 +118,12 @@ def _of_config(run: Run) -> dict[str, Parts]:
     study, said = run.study, _Config(run)
     diagnosis, evaluation, primary = study.diagnosis, study.evaluation, study.evaluation.primary
     some: Parts = ["some blocks (", said("diagnosis.train"), ") and a linear layer"]
-    digests = said.at("digests")
+    digests, compared = said.at("digests"), {primary.arm, primary.against} <= set(study.arms)
     return {
         "study": [said("name")],
         "arms": listed(ARMS[arm] for arm in study.arms),
-        "arm": [SHORT.get(primary.arm, primary.arm)],
-        "against": [SHORT.get(primary.against, primary.against)],
+        "arm": [SPELLED.get(primary.arm, primary.arm)] if compared else [],
+        "against": [SPELLED.get(primary.against, primary.against)] if compared else [],
         "settings": listed(Cell(CONFIG, 0, "settings", name) for name in study.settings),
         "metric": [METRICS.get(primary.metric, said("evaluation.primary.metric"))],
         "unit": [evaluation.unit],
@@ -165,7 +150,7 @@ def _of_config(run: Run) -> dict[str, Parts]:
         "fraction": [said("diagnosis.patient_fraction")],
         "rounds": [said("federation.rounds")],
         "local_steps": [said("federation.local_steps")],
-        "strategy": _strategy(said),
+        "strategy": _strategy(said) if "federated" in study.arms else [],
         "overrides": _overrides(study),
         "synthesis": _synthesis(study, said),
         "versions": listed((said(f"digests.{name}") for name in ("libraries", "device") if digests.get(name)), ", on "),
@@ -243,22 +228,21 @@ def _value(key: str, value: Any) -> Parts:
 
 
 def _of_budgets(run: Run) -> Parts:
-    """Say whom budgets protect, and what was spent."""
-    said, private = _Config(run), [name for name in run.study.settings if Setting.of(name).epsilon is not None]
-    if not private:
+    """Say of each arm and setting with a budget what it promises, as guarantees.csv has it."""
+    if not run.study.has_budget:
         return ["No setting has a privacy budget: patients are promised nothing."]
+    if not run.has("guarantees"):
+        return []
     found: Parts = [
-        "Under a budget (", *listed(Cell(CONFIG, 0, "settings", name) for name in private),
-        ") each hospital's training patients are protected, all images of a patient at once: a patient's gradient is "
-        "clipped to the norm ", said("privacy.clipping_norm"), " and Gaussian noise is added. ",
-        TRUST[run.study.privacy.trust],
-    ]  # fmt: skip
-    if run.has("results"):
-        spent = run.results[run.results["epsilon"].notna()].drop_duplicates(["arm", "setting"])
-        for cell in _rows("results", spent):
-            arm = cell("arm").value
-            found += [f" Spent, {SHORT.get(arm, arm)}, ", cell("setting"), ": epsilon ", cell("epsilon"), " at delta ",
-                      cell("delta"), "; from end to end this covers: ", cell("end_to_end"), "."]  # fmt: skip
+        "Settings with a budget clip what each training patient adds to a step, all images at once, and add Gaussian "
+        "noise to the sum."
+    ]
+    private = run.guarantees[run.guarantees["epsilon"].notna()]
+    for cell in _rows("guarantees", private):
+        arm, held = cell("arm").value, cell("end_to_end").value == PATIENT
+        cost: Parts = ["epsilon ", cell("epsilon"), " at delta ", cell("delta"), ", against ", cell("adversary"), ". "]
+        found += [f" In the {SPELLED.get(arm, arm)} arm, ", cell("setting"), ": ", *(cost if held else []),
+                  cell("sentence")]  # fmt: skip
     return found
 
 
@@ -312,7 +296,7 @@ def _of_results(run: Run) -> dict[str, Parts]:
         rows = whole(run)
         rows = rows[(rows["tested_at"] == ALL) & (rows["trained_at"] == ALL)]
         found["scores"] = listed(
-            [f"{SHORT.get(row['arm'], row['arm'])}, ", Cell("results", int(str(at)), "setting", row["setting"]), ": ",
+            [f"{SPELLED.get(row['arm'], row['arm'])}, ", Cell("results", int(str(at)), "setting", row["setting"]), ": ",
              *estimate("results", row)]
             for at, row in rows.iterrows()
         )  # fmt: skip

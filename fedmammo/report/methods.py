@@ -20,7 +20,11 @@ HOLDINGS = ("hospital", "digitiser", "patients", "images", "malignant", "prevale
 
 
 def methods(run: Run) -> str:
-    """Return the section, the tables, and what to cite. What only people know is marked as theirs to write."""
+    """Return the section, the tables, and what to cite. What only people know is marked as theirs to write.
+
+    Raises InputError where the run is not finished.
+    """
+    run.check_finished()
     facts = facts_of(run)
     title = plain(facts["title"]) if "title" in facts else run.study.name
     parts = [f"# {title}", "## Methods"]

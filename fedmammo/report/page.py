@@ -8,14 +8,22 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
+from fedmammo.errors import InputError
 from fedmammo.report.blocks import Figure, Section, Side, Text
 
 _DOTS_PER_INCH = 110
+
+
+def check_name(option: str, path: Path, suffix: str = ".html") -> None:
+    """Raise InputError unless a file of this kind can be written there."""
+    if path.suffix != suffix or path.is_dir():
+        raise InputError(f"{option} {path}: expected the name of a file that ends in {suffix}")
 
 
 def page_html(title: str, head: Sequence[Text], sections: Sequence[Section], live: str = "") -> str:

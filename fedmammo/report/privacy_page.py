@@ -5,15 +5,15 @@ Guarantees (March 2025): a guarantee is worth no more than what it rests on. The
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
 from fedmammo.config.arm import ALL
-from fedmammo.errors import InputError
 from fedmammo.report.blocks import Cell, Rows, Section, Text, text
+from fedmammo.report.chapter import cells
 from fedmammo.report.page import page_html
-from fedmammo.report.sections.privacy import CHAPTER, cells, distinct, with_budget
+from fedmammo.report.privacy_words import NOBODY_PROTECTED
+from fedmammo.report.sections.privacy import CHAPTER, distinct, held, with_budget
 from fedmammo.run.guarantees import NONE
 from fedmammo.run.results import Run
 
@@ -22,14 +22,9 @@ NOT_COVERED = "Not covered"
 Parts = Sequence[str | Cell]
 
 
-def check_suffix(path: Path) -> None:
-    """Raise InputError unless the page is to be an HTML file."""
-    if path.suffix != ".html":
-        raise InputError(f"--out {path}: expected a name that ends in .html")
-
-
 def privacy_page(run: Run) -> str:
-    """Return the page of a run that has a budget. Raises InputError where its tables are not there yet."""
+    """Return the page of a run that has a budget. Raises InputError where it is not finished."""
+    run.check_finished()
     private = with_budget(run)
     rows = [(layer, asked, Text(answer)) for layer, asked, answer in _questions(run, private)]
     about = text(f"The layers are those of {GUIDELINE}, the questions are put in our own words. A layer is worth no "
@@ -45,27 +40,31 @@ def privacy_page(run: Run) -> str:
 def _questions(run: Run, private: pd.DataFrame) -> list[tuple[str, str, Parts]]:
     """Return layer, question and answer, from what is promised down to where the data come from."""
     return [
-        *_of_the_guarantee(run, private),
+        *_of_the_guarantee(run, held(private)),
         *_of_algorithms(run),
-        *_of_what_it_rests_on(private),
+        *_of_what_it_rests_on(held(private)),
     ]
 
 
 def _of_the_guarantee(run: Run, private: pd.DataFrame) -> list[tuple[str, str, Parts]]:
+    layer = "guarantee"
+    if private.empty:
+        return [(layer, "How strong is it, in numbers?", [NOBODY_PROTECTED])]
     bare = run.guarantees[run.guarantees["end_to_end"] == NONE]
     composed: list[str | Cell] = ["It was not counted."]
     if run.has("privacy"):
         whole = run.privacy[run.privacy["arm"] == ALL]
-        composed = ["Were all deployments of this study published, a patient would have spent epsilon ",
-                    *cells(whole, "epsilon", "privacy"), ". "]  # fmt: skip
+        cost, delta = (cells("privacy", whole, key) for key in ("epsilon", "delta"))
+        composed = ["Were all deployments with a budget published, a patient would have spent epsilon ", *cost]
+        composed += [" at delta ", *delta, ". "]
         if len(bare):
             composed += ["Without a bound are: ", *distinct(bare, "setting"), ". "]
         composed += [
             "Other studies with the same patients are not counted here; a real hospital's odometer counts all."
         ]
-    layer, smallest = "guarantee", private[private["patients"] == private["patients"].min()]
+    smallest = private[private["patients"] == private["patients"].min()]
     different = private.drop_duplicates(["setting", "sentence"])
-    said = zip(cells(different, "setting"), cells(different, "sentence"), strict=True)
+    said = zip(cells("guarantees", different, "setting"), cells("guarantees", different, "sentence"), strict=True)
     return [
         (layer, "How strong is it, in numbers?",
          ["Epsilon ", *distinct(private, "epsilon"), " at delta ", *distinct(private, "delta"),
@@ -115,8 +114,8 @@ def _of_algorithms(run: Run) -> list[tuple[str, str, Parts]]:
 def _of_what_it_rests_on(private: pd.DataFrame) -> list[tuple[str, str, Parts]]:
     return [
         ("trust", "Who sees data or sums before noise is added?",
-         ["Trust: ", *distinct(private, "trust"), ". Protected against ", *distinct(private, "adversary"),
-          ". In this simulation one machine holds all patients."]),
+         [*(["Trust: ", *distinct(private, "trust"), ". Protected against ", *distinct(private, "adversary"), ". "]
+            if len(private) else [NOBODY_PROTECTED, " "]), "In this simulation one machine holds all patients."]),
         ("security", "Are transport, access and keys secured?",
          [f"{NOT_COVERED}: a simulation on one machine proves nothing of TLS, authentication or access. Secrets of the "
           "hospitals lie in the run's folder until it is finished, and are deleted then."]),

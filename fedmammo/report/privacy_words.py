@@ -3,7 +3,8 @@
 SEEDED = "hospitals' secrets came from privacy.secret_seed: NOTHING here is private"
 UNFINISHED = "hospitals' secrets still lie in this folder, and the study is not finished: keep the folder to yourself"
 SIMULATED = "simulated: each arm, setting and seed is a deployment that might have been, with a budget of its own"
-PROTECTED = "protected: training patients of every hospital, in the settings with a budget"
+PROTECTED = "protected: training patients of every hospital, in settings whose budget holds from end to end"
+NOBODY_PROTECTED = "Nobody is protected: no budget of this study holds from end to end."
 NOT_PROTECTED = (
     "not protected: patients who are tested on or set thresholds; metrics are declared releases, and predictions.csv "
     "is the simulation's own"

@@ -13,7 +13,8 @@ REPORT = "report.html"
 
 
 def run_page(run: Run) -> str:
-    """Return the page of a run."""
+    """Return the page of a run. Raises InputError where it is not finished."""
+    run.check_finished()
     about = run.study.about
     head = [text(f"Study {run.study.name}, simulated by fedmammo.", kind="small")]
     head += [text(about.limitations)] if about.limitations else []

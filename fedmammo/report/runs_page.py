@@ -9,7 +9,7 @@ import pandas as pd
 from fedmammo.config.arm import ALL
 from fedmammo.errors import InputError
 from fedmammo.report.blocks import Block, Cell, Figure, Rows, Section, Table, Text, text
-from fedmammo.report.chapter import headings, setting_of, whole
+from fedmammo.report.chapter import headings, portable, setting_of, whole
 from fedmammo.report.charts import dots
 from fedmammo.report.page import page_html
 from fedmammo.report.words import plain
@@ -24,8 +24,10 @@ ABOUT = (
 def runs_page(runs: Sequence[Run]) -> str:
     """Return a page with runs beside each other.
 
-    Raises InputError where two folders have the same name, or the runs have other primary metrics.
+    Raises InputError where one is not finished, two folders have the same name, or the runs have other primary metrics.
     """
+    for run in runs:
+        run.check_finished()
     named = {run.folder.resolve().name: run for run in runs}
     if len(named) < len(runs):
         raise InputError("two runs have folders of the same name; the report calls runs by it: rename one")
@@ -72,7 +74,7 @@ def _scores(named: dict[str, Run], metric: str) -> Block:
 
 def _differences(named: dict[str, Run]) -> list[Block]:
     """Return the keys of configuration whose values differ."""
-    flat = {name: dict(_flat(run.study.model_dump(mode="json"))) for name, run in named.items()}
+    flat = {name: dict(_flat(portable(run.study))) for name, run in named.items()}
     keys = dict.fromkeys(chain.from_iterable(flat.values()))
     rows = [[key, *(str(one.get(key, "")) for one in flat.values())] for key in keys]
     different = [row for row in rows if len(set(row[1:])) > 1]

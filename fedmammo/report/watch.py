@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,17 @@ from fedmammo.federation.spread import FINISHED
 from fedmammo.report.blocks import Block, Figure, Section, Table, text
 from fedmammo.report.charts import losses
 from fedmammo.report.page import page_html
-from fedmammo.report.run_page import sections_of
+from fedmammo.report.run_page import run_page
 from fedmammo.run.results import Run
 
 FAREWELL_SECONDS = 5.0  # how long the last page waits for whoever watches
 MOST_ROWS = 1500  # of rounds, in the page
 SHOWN = ["deployment", "stage", "round", "hospital", "status", "loss", "epsilon_spent"]
+
+
+class _Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a browser that went away: the terminal shows progress."""
 
 
 class Watch:
@@ -40,7 +45,7 @@ class Watch:
         self._rows: list[dict[str, Any]] = []
         self._done, self._finished = 0, False
         self._of = sum(1 for _ in study.deployments)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Quiet(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/{self._key}/"
 
     def __enter__(self) -> "Watch":
@@ -51,10 +56,11 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Let the page fetch the finished report, if somebody watches; then end."""
         with self._lock:
-            self._finished, watched = True, self._asked_last.is_set()
+            self._finished, watched = kind is None, self._asked_last.is_set()
             self._asked_last.clear()
-        if watched and kind is None:
-            self._asked_last.wait(FAREWELL_SECONDS)
+        if watched and self._finished:
+            with suppress(KeyboardInterrupt):  # the study is finished: nothing is interrupted but the waiting
+                self._asked_last.wait(FAREWELL_SECONDS)
         self._server.shutdown()
         self._server.server_close()
 
@@ -76,11 +82,11 @@ class Watch:
             self._rows = [*self._rows, *({"deployment": name, **row} for row in event["rows"])][-MOST_ROWS:]
 
     def page(self) -> str:
-        """Return the page as it is now: what is at work, then every section whose tables are there."""
+        """Return the page as it is now: what is at work, or the report of what is finished."""
         with self._lock:
             finished = self._finished
         if finished:
-            return page_html(self._run.study.name, [], sections_of(self._run))
+            return run_page(self._run)
         head = [text("Running. What follows grows; nothing here is decided before the study ends.", kind="notice")]
         return page_html(self._run.study.name, head, [self._now()], live="now")
 
@@ -115,7 +121,7 @@ class Watch:
         return "", ""
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
-        answer: Callable[[str], tuple[str, str]] = self._answer
+        answer = self._answer
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:

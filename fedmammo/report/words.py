@@ -6,18 +6,17 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.report.blocks import Cell
-
-Parts = list[str | Cell]
-
+from fedmammo.report.chapter import Parts, cells, listed
 
 LABELS = {
-    "superior": "better",
-    "non-inferior": "not worse",
-    "inferior": "worse",
-    "inconclusive": "open",
-    "not assessable": "cannot be told",
+    "superior": "better: ",
+    "non-inferior": "not worse: ",
+    "inferior": "worse: ",
+    "inconclusive": "open: ",
+    "not assessable": "",
 }  # of verdicts
 MANY = 8  # hospitals, from which on the most frequent answer names none
+CAUTION = "few patients: read with caution"
 CHANCE = 80  # per cent, with which patients that are needed would show the margin
 
 
@@ -38,22 +37,18 @@ def lead(verdicts: pd.DataFrame) -> Parts:
     }
     largest = max(groups, key=lambda name: int(groups[name].sum()))
     unnamed = largest if len(own) > MANY else ""
+    cautious = own["note"].str.contains("cautious", regex=False)
+    few = cells("verdicts", own[cautious], "tested_at")
+    caution: Parts = [f"; {CAUTION} at ", *listed(few)] if few else []
     said: Parts = []
     for name, chosen in sorted(groups.items(), key=lambda group: group[0] == unnamed):
         if chosen.all():
-            return [_begin(f"{name} at {'every' if name.startswith(subject) else 'any'} hospital.")]
+            everywhere = f"{name} at {'every' if name.startswith(subject) else 'any'} hospital"
+            return [_begin(everywhere), *caution, "."]
         if chosen.any():
-            where: Parts = ["the other hospitals"] if name == unnamed else _listed(own[chosen])
-            said += ["; ", name, " at ", *where]
-    return [_begin(str(said[1])), *said[2:], "."]
-
-
-def _listed(rows: pd.DataFrame) -> Parts:
-    cells = [Cell("verdicts", int(str(at)), "tested_at", name) for at, name in rows["tested_at"].items()]
-    parts: Parts = []
-    for number, cell in enumerate(cells):
-        parts += [("" if not number else " and " if number == len(cells) - 1 else ", "), cell]
-    return parts
+            names = cells("verdicts", own[chosen], "tested_at")
+            said += ["; ", name, " at ", *(["the other hospitals"] if name == unnamed else listed(names))]
+    return [_begin(str(said[1])), *said[2:], *caution, "."]
 
 
 def _subject(row: dict[Any, Any]) -> tuple[str, str]:
@@ -76,7 +71,7 @@ def plain(row: dict[str, Any], at: int) -> Parts:
     if row["verdict"] == "not assessable":
         return [_begin(f"{where}it cannot be told: "), str(row["note"]).removeprefix("no interval: "), "."]
     change: Parts = [cell("difference"), " (", cell("ci_low"), " to ", cell("ci_high"), ")"]
-    caution: Parts = ["; few patients: read with caution"] if "cautious" in str(row["note"]) else []
+    caution: Parts = [f"; {CAUTION}"] if "cautious" in str(row["note"]) else []
     if row["ci_low"] > 0:
         return [_begin(f"{where}{who} raises {metric}{against} by "), *change, *caution, "."]
     if row["ci_high"] < 0:

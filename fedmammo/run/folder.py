@@ -22,6 +22,7 @@ from fedmammo.disk.files import write_tensors, write_text
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run.dictionary import explained
+from fedmammo.run.results import FINISHED
 from fedmammo.synthesis.sources import POOLS
 from fedmammo.training.pretraining import PRETRAINING
 
@@ -91,6 +92,7 @@ class RunFolder:
             self._take(lock)
             os.umask(0o077)  # a run is its owner's alone to read
             self._refuse_others(config, digests)  # again: whoever held the lock may have begun another study
+            (self.path / FINISHED).unlink(missing_ok=True)
             write_text(self.path / "config.yaml", dump(config, digests=digests))
         except OSError as error:
             raise InputError(
@@ -279,11 +281,13 @@ class RunFolder:
             reason = " ".join(str(error).split())
             raise InputError(f"{path}: is damaged ({reason}); the run's own command mends it") from error
 
-    def conclude(self, tables: dict[str, pd.DataFrame]) -> None:
-        """Write tables by their names, and what every column means."""
+    def conclude(self, tables: dict[str, pd.DataFrame], whole: bool) -> None:
+        """Write tables by their names, and what every column means. `whole`: whether they are of all deployments."""
         for name, table in tables.items():
             write_text(self.path / f"{name}.csv", table.to_csv(index=False))
         write_text(self.path / "columns.csv", explained().to_csv(index=False))
+        if whole:
+            write_text(self.path / FINISHED, "")
 
 
 def read_config(folder: Path) -> tuple[StudyConfig, dict[str, str]]:

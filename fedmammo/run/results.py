@@ -10,7 +10,9 @@ import pandas as pd
 from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import InputError
+from fedmammo.run.dictionary import TABLES
 
+FINISHED = ".finished"  # in a run's folder, while its tables are of all that its config.yaml asks for
 HELD = (
     *(name for share in ("share", "prevalence", "density_1", "density_2", "density_3", "density_4", "masses")
       for name in (share, f"{share}_asked")), "label_distance", "density_distance",
@@ -187,6 +189,18 @@ class Run:
         """How good each pool's images are, beside the same measures of real ones."""
         return self._read("synthetic/quality")
 
+    @property
+    def finished(self) -> bool:
+        """Whether the tables are of all that the study asks for: not of a part, nor of what it was before it grew."""
+        return (self.folder / FINISHED).exists()
+
+    def check_finished(self) -> None:
+        """Raise InputError where the run is not finished."""
+        if not self.finished:
+            raise InputError(
+                f"{self.folder}: is not finished, or changed since; fedmammo run, with its study and --out, finishes it"
+            )
+
     def has(self, table: str) -> bool:
         """Whether the run has left a table, such as `curves`."""
         return (self.folder / f"{table}.csv").exists()
@@ -202,7 +216,8 @@ class Run:
             if not content.endswith(b"\n"):  # its last number may have lost digits
                 raise ValueError("its end is missing")
             columns = content[: content.index(b"\n")].decode().split(",")
-            if missing := set(numbers) - set(columns):
+            known = numbers if table == "predictions" else TABLES[f"{table}.csv"]  # predictions tell what sites tell
+            if missing := {*numbers, *known} - set(columns):
                 raise ValueError(f"no column {min(missing)}")
             kinds = dict.fromkeys(columns, str) | numbers
             empty = {column: [""] for column, kind in numbers.items() if kind is float}

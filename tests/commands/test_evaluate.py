@@ -47,7 +47,8 @@ def own_run(finished: Path, tmp_path: Path) -> Path:
 
 def test_a_run_leaves_what_the_docs_say(finished: Path, phantom_cohort: Cohort) -> None:
     assert {path.name for path in finished.iterdir()} == {
-        ".lock", "config.yaml", "verdicts.csv", "results.csv", "comparisons.csv", "subgroups.csv", "roc.csv",
+        ".lock", ".finished", "config.yaml", "verdicts.csv", "results.csv", "comparisons.csv", "subgroups.csv",
+        "roc.csv",
         "precision_recall.csv", "calibration.csv", "decision_curve.csv", "guarantees.csv", "costs.csv",
         "flow.csv", "holdings.csv", "columns.csv", "predictions.csv", "rounds.csv", "timings.csv", "models",
         "deployments", "hospitals",

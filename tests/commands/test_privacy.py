@@ -17,7 +17,9 @@ from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.attacks import guesses_of
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.report.part import Part
+from fedmammo.report.privacy_page import privacy_page
 from fedmammo.run.guarantees import guarantees
+from fedmammo.run.results import FINISHED
 
 Finished = tuple[StudyConfig, Path]
 
@@ -152,6 +154,10 @@ def test_a_finished_runs_page_reads_its_tables_and_another_says_what_they_would_
     altered = pd.read_csv(copy / "guarantees.csv").assign(sentence="Altered.")
     altered.to_csv(copy / "guarantees.csv", index=False)
     assert "real-epsilon-6: Altered." in text_of(show_page(copy))
+    (copy / FINISHED).unlink()  # as a run does that goes on: its tables may be of less than its ledgers hold
+    assert [(part.title, part.lines) for part in show_page(copy)[1:4]] == whole
+    with pytest.raises(InputError, match="is not finished, or changed since"):
+        privacy_page(open_run(copy))
     (copy / "guarantees.csv").unlink()
     assert [(part.title, part.lines) for part in show_page(copy)[1:4]] == whole
     (copy / "deployments/federated-pretrained-epsilon-2-seed0-draw0-fold0/predictions.csv").unlink()

@@ -20,6 +20,7 @@ from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.hospitals.site_file import read_site_file
 from fedmammo.privacy.accounting import epsilon
+from fedmammo.run.results import FINISHED
 from fedmammo.study import simulate
 
 NAME = "federated-real-epsilon-6-seed0-draw0-fold0"
@@ -196,6 +197,7 @@ def test_a_server_that_deviates_is_refused_by_every_hospital(
     assert len(statuses) == 3 and all(reason in status for status in statuses.values())
     assert ledgers(tmp_path / "run") == [[], [], []]
     assert set(pd.read_csv(tmp_path / "run/results.csv")["setting"]) == {"real", "assessment"}
+    assert not (tmp_path / "run" / FINISHED).exists(), "a report of it would leave out the setting with a budget"
 
 
 def test_others_do_not_go_on_without_a_hospital_that_refuses(config: StudyConfig, tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.evaluation.curves import CALIBRATION, DECISION_CURVE, PRECISION_RECALL, ROC
 from fedmammo.evaluation.metrics import metrics_of
 from fedmammo.evaluation.subgroups import SUBGROUPS
 from fedmammo.evaluation.tables import COMPARISONS, RESULTS
 from fedmammo.evaluation.verdicts import verdicts_of
+from fedmammo.run.privacy import GUARANTEES
+from fedmammo.run.results import FINISHED
 
 ARMS = ("centralized", "local", "federated")
 Row = dict[str, Any]
@@ -63,6 +66,7 @@ def made_up(
              *("ci_low", "ci_high", "note")],
             settings, {"round": [1, 2, 3]}, drawn,
         ),
+        "guarantees": _guarantees(settings),
         "costs": _curve(
             ["arm", "setting", "hospital", "rounds", "missed", "simulated_hours", "megabytes_up", "megabytes_down"],
             settings, {"hospital": names}, drawn,
@@ -70,7 +74,21 @@ def made_up(
     }  # fmt: skip
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
+    (folder / FINISHED).touch()
     return study
+
+
+def _guarantees(settings: Sequence[str]) -> pd.DataFrame:
+    """Return what a run promises whose budgets all hold."""
+    bare = {"end_to_end": "none", "sentence": "Nothing bounds what an attack finds."}
+    budget = {"end_to_end": "patient", "epsilon": 5.9876, "delta": 1e-4, "best_attack": 0.1925, "patients": 34,
+              "protection": "weak", "epsilon_exchanged": 14.47, "trust": "local", "adversary": "everybody outside",
+              "unit": "patient", "relation": "zero-out", "sentence": "The best attack finds few."}  # fmt: skip
+    rows = [
+        {"arm": arm, "setting": name, **(budget if Setting.of(name).epsilon else bare)}
+        for arm, name in itertools.product(ARMS, settings)
+    ]
+    return pd.DataFrame(rows, columns=list(GUARANTEES))
 
 
 def _numbers(drawn: np.random.Generator) -> Row:

@@ -1,17 +1,17 @@
 """Facts are what the configuration and the tables say; what is not known has no name."""
 
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pytest
 import yaml
 
 from fedmammo.report.blocks import Cell
 from fedmammo.report.facts import CONFIG, facts_of, fill, plain, sentences
+from fedmammo.report.prose import METHOD
 from fedmammo.run.results import Run
 from tests.report.made_up import made_up
 from tests.report.told import told_run
+from tests.report.walk import configured
 
 
 @pytest.fixture
@@ -38,39 +38,39 @@ def test_some_facts_in_words(run: Run) -> None:
     assert facts["partition"].startswith("patients of the split train trained")
 
 
-def at(content: Any, key: str) -> Any:
-    """What stands at a dotted key, whose parts may have dots themselves."""
-    if not key:
-        return content
-    if isinstance(content, list):
-        first, _, rest = key.partition(".")
-        return at(content[int(first)], rest)
-    first = max((name for name in content if key == name or key.startswith(f"{name}.")), key=len)
-    return at(content[first], key[len(first) + 1 :])
-
-
 def test_every_cell_is_in_its_table_or_in_the_configuration(run: Run) -> None:
     config = yaml.safe_load((run.folder / "config.yaml").read_text())
     cells = [part for parts in facts_of(run).values() for part in parts if isinstance(part, Cell)]
-    assert {cell.file for cell in cells} == {CONFIG, "flow", "results", "verdicts"}
+    assert {cell.file for cell in cells} == {CONFIG, "flow", "guarantees", "results", "verdicts"}
     for cell in cells:
         if cell.file != CONFIG:
             assert getattr(run, cell.file).loc[cell.row, cell.key] == cell.value
             continue
-        found = at(config, cell.key)
-        assert cell.value == found or (cell.value in found if isinstance(found, dict) else float(cell.value) == found)
+        found = configured(config, cell.key)
+        assert cell.value == found or (cell.value in found if isinstance(found, dict) else str(cell.value) == found
+                                       or float(cell.value) == float(found))  # fmt: skip
 
 
-def test_what_a_budget_spent_is_told(run: Run) -> None:
-    results = pd.read_csv(run.folder / "results.csv", dtype={"seed": str, "draw": str})
-    private = (results["setting"] == "real-epsilon-6") & (results["arm"] == "local")
-    results.loc[private, ["epsilon", "delta", "end_to_end"]] = [5.9876, 1e-4, "patient"]
-    results.to_csv(run.folder / "results.csv", index=False)
+def test_a_budget_is_told_by_arm_and_setting_and_only_as_far_as_it_holds(run: Run) -> None:
+    """As with secrets that everybody knows, or images without a guarantee: then no number stands there."""
+    table = run.guarantees
+    bare = (table["setting"] == "real-epsilon-6") & (table["arm"] == "local")
+    table.loc[bare, ["end_to_end", "sentence"]] = ["none", "Nothing bounds what an attack finds: why."]
+    table.to_csv(run.folder / "guarantees.csv", index=False)
     said = plain(facts_of(Run(run.folder, run.study))["privacy"])
-    assert said.startswith("Under a budget (real-epsilon-6) each hospital's training patients are protected")
-    assert said.endswith(
-        "Spent, local, real-epsilon-6: epsilon 5.988 at delta 0.0001; from end to end this covers: patient."
-    )
+    assert "In the local arm, real-epsilon-6: Nothing bounds what an attack finds: why." in said
+    held = "real-epsilon-6: epsilon 5.988 at delta 0.0001, against everybody outside. The best attack finds few."
+    assert f"In the federated arm, {held}" in said
+    assert said.count("epsilon 5.988") == 2  # centralised and federated
+    assert "protected" not in said
+
+
+def test_arms_that_were_not_run_are_not_told_of(run: Run) -> None:
+    study = run.study.model_copy(update={"arms": {"centralized": {}}})
+    facts = facts_of(Run(run.folder, study))
+    assert not {"strategy", "arm", "against"} & facts.keys()
+    assert "Flower" not in plain(sentences(METHOD["Federation"], facts))
+    assert "primary comparison" not in plain(sentences(METHOD["Analysis"], facts))
 
 
 def test_what_is_not_known_has_no_name(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from fedmammo.config.study import parse
+from fedmammo.errors import InputError
+from fedmammo.report.methods import methods
 from fedmammo.report.run_page import run_page, sections_of
 from fedmammo.report.sections import CHAPTERS
-from fedmammo.run.results import Run
+from fedmammo.run.results import FINISHED, Run
 from tests.report.made_up import made_up
 from tests.report.walk import strange_numbers, walk, wrong_cells
 
@@ -65,3 +69,31 @@ def test_a_study_without_its_primary_comparison_says_that_it_has_no_answer(tmp_p
     assert "No answer: the study did not run what it would compare, federated against local." in run_page(
         Run(tmp_path, study)
     )
+
+
+def test_a_run_that_is_not_finished_has_no_report(tmp_path: Path) -> None:
+    """Its tables may be of a part of what its configuration says."""
+    run = Run(tmp_path, made_up(tmp_path))
+    (tmp_path / FINISHED).unlink()
+    for page in (run_page, methods):
+        with pytest.raises(InputError, match="is not finished, or changed since"):
+            page(run)
+
+
+def test_a_page_shows_no_place_of_the_machine_and_no_engine(run: Run) -> None:
+    def page(cohort: str, engine: str, board: str | None) -> str:
+        where = {"cohort": {"path": cohort}, "engine": {"name": engine, "track": {"tensorboard": board}}}
+        return run_page(Run(run.folder, parse(run.study.model_dump(mode="json") | where, "made up")))
+
+    moved = page("/home/me/secret/cohort", "inline", "/tb")
+    assert "/home" not in moved and "path: cohort" in moved
+    assert page("/elsewhere/cohort", "ray", None) == moved
+
+
+@pytest.mark.parametrize(("table", "column"), [("guarantees", "end_to_end"), ("verdicts", "note"), ("costs", "arm")])
+def test_a_table_without_a_column_is_told_in_one_line(tmp_path: Path, table: str, column: str) -> None:
+    run = Run(tmp_path, made_up(tmp_path))
+    content = pd.read_csv(tmp_path / f"{table}.csv", dtype=str).drop(columns=column)
+    content.to_csv(tmp_path / f"{table}.csv", index=False)
+    with pytest.raises(InputError, match=rf"{table}\.csv: is damaged \(no column {column}\)"):
+        run_page(run)

@@ -91,7 +91,7 @@ def wrong_cells(found: Found, run: Path) -> list[str]:
     config, wrong = yaml.safe_load(path.read_text()) if path.exists() else None, []
     for file, row, key, text in found.cells:
         told = (
-            _configured(config, key) if file == CONFIG else files[file].iloc[row].get(key, file.split("/")[0])
+            configured(config, key) if file == CONFIG else files[file].iloc[row].get(key, file.split("/")[0])
         )  # of the run
         if not _same(text, told):
             wrong.append(f"{file}.csv, row {row}, {key}: page {text!r}, table {told!r}")
@@ -111,7 +111,7 @@ def strange_numbers(found: Found, run: Path) -> set[str]:
     return {one for one in said if one not in values and one.lstrip("+-") not in rounded | values}
 
 
-def _configured(config: Any, key: str) -> Any:
+def configured(config: Any, key: str) -> Any:
     """Return what a dotted key of config.yaml says; keys may hold dots themselves."""
     while key:
         if isinstance(config, list):

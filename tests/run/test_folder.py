@@ -16,6 +16,7 @@ from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run import folder as run_folder
 from fedmammo.run.folder import RunFolder, read_config, write_rounds
+from fedmammo.run.results import Run
 
 DIGESTS = {"code": "c0de", "weights": "3e1", "cohort": "c0"}
 
@@ -297,3 +298,15 @@ def test_what_only_going_on_needed_goes(tmp_path: Path, deployment: Deployment) 
     folder.collect([deployment])
     assert all((tmp_path / name).exists() for name in kept)
     assert not any((tmp_path / name).exists() for name in gone)
+
+
+def test_a_run_that_goes_on_is_not_finished_before_all_of_it_is_in_its_tables(run: Path, config: StudyConfig) -> None:
+    """Else a page would tell of its patients what was true of a part."""
+    folder, left = RunFolder(run), Run(run, config)
+    folder.conclude({}, whole=False)
+    assert not left.finished
+    folder.conclude({}, whole=True)
+    assert left.finished
+    with folder.opened(config, DIGESTS):
+        assert not left.finished
+    assert not left.finished

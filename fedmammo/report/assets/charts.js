@@ -32,7 +32,10 @@ document.querySelectorAll("figure.chart").forEach(draw);
 // While a study runs, its section is fetched anew; what a reader opened or chose stays.
 async function renew(name, before) {
   const answer = await fetch(name).catch(() => null);
-  if (!answer) return; // the command has ended
+  if (!answer) { // the command has ended, and left no report
+    document.querySelector("header .notice").textContent = "The command has ended; the terminal says how.";
+    return;
+  }
   const content = await answer.text();
   if (content === "finished") return location.reload();
   const old = document.getElementById(name);

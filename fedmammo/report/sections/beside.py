@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fedmammo.report.blocks import Block, Figure, Side, Table, text
-from fedmammo.report.chapter import Chapter, headings, setting_of
+from fedmammo.report.chapter import SPELLED, Chapter, headings, setting_of
 from fedmammo.report.charts import forest
 from fedmammo.run.results import Run
 
@@ -30,7 +30,7 @@ def blocks(run: Run) -> Sequence[Block]:
         ]
         if against == primary.against or shown["ci_low"].isna().all():
             continue
-        title = f"{primary.arm} minus {against.replace('z', 's')}"
+        title = f"{primary.arm} minus {SPELLED.get(against, against)}"
         caption = Table(f"{title}", shown, keys, "comparisons", folded=True)
         says = f"dots with intervals: {title} at each hospital"
         figures.append(Figure(forest(shown[[*keys]], "tested_at", title, primary.margin), caption, says))

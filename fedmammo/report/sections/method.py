@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+import yaml
+
 from fedmammo.config.about import About
 from fedmammo.config.arm import ALL
-from fedmammo.config.study import StudyConfig, dump
+from fedmammo.config.study import StudyConfig
 from fedmammo.report.blocks import Asked, Block, Cell, Table, Text, text
-from fedmammo.report.chapter import Chapter, headings
+from fedmammo.report.chapter import Chapter, headings, portable
 from fedmammo.report.checklist import NAMES, answers, checklist
 from fedmammo.report.citations import cited
 from fedmammo.report.facts import Facts, facts_of, names_in, plain
@@ -29,7 +31,7 @@ def blocks(run: Run) -> Sequence[Block]:
         Part("To do it again", [
             text("The same study on the same cohort gives the same bytes. Save the configuration as study.yaml."),
             Typed("fedmammo run study.yaml --out again"),
-            Folded("Configuration", [Typed(_configuration(run.study))]),
+            Folded("Configuration", [Typed(yaml.safe_dump(portable(run.study), sort_keys=False, allow_unicode=True))]),
         ]),
         Part("What people tell", _told(facts)),
         Part("To be cited", [Entries([Entry([what], [Entry([work]) for work in works]) for what, works in rests_on])]),
@@ -51,10 +53,6 @@ def _told(facts: Facts) -> list[Block]:
     missing = [asked(key) for key in keys if key not in facts and f"{{{key}}}" not in METHOD[TUNING]]
     ask = "To be written by the authors, here or in the study's configuration"
     return [*said, *([Folded(ask, missing)] if missing else [])]
-
-
-def _configuration(study: StudyConfig) -> str:
-    return dump(study.model_copy(update={"about": About()}))
 
 
 def _checklist(name: str, study: StudyConfig, facts: Facts) -> Folded:

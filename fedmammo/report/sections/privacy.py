@@ -7,11 +7,20 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.report.blocks import Asked, Block, Cell, Figure, Rows, Table, Text, text
-from fedmammo.report.chapter import Chapter
+from fedmammo.report.chapter import Chapter, cells
 from fedmammo.report.charts import Chart, finished, with_choice
 from fedmammo.report.privacy_files import files_of
-from fedmammo.report.privacy_words import ASSUMPTIONS, NOT_PROTECTED, PROTECTED, SEEDED, SIMULATED, TERMS, UNFINISHED
-from fedmammo.run.guarantees import NONE
+from fedmammo.report.privacy_words import (
+    ASSUMPTIONS,
+    NOBODY_PROTECTED,
+    NOT_PROTECTED,
+    PROTECTED,
+    SEEDED,
+    SIMULATED,
+    TERMS,
+    UNFINISHED,
+)
+from fedmammo.run.guarantees import NONE, PATIENT
 from fedmammo.run.privacy import STRICT, TOGETHER
 from fedmammo.run.results import Run
 
@@ -28,7 +37,7 @@ _GUARANTEES = {
     "best_attack": "found by the best attack", "protection": "in words", "epsilon_exchanged": "epsilon, exchanged",
     "patients": "fewest patients",
 }  # fmt: skip
-_AGAINST = {"arm": "arm", "trust": "trust", "adversary": "this protects against"}
+_AGAINST = {"arm": "arm", "setting": "setting", "trust": "trust", "adversary": "this protects against"}
 _SPENT = {
     "arm": "arm", "setting": "setting", "hospital": "hospital", "stage": "stage", "releases": "releases",
     "steps": "steps", "epsilon": "epsilon", "delta": "delta", STRICT: "epsilon at delta of one in a million",
@@ -61,12 +70,12 @@ def blocks(run: Run) -> Sequence[Block]:
         *_answers(private),
         *([text("Without a budget, so that nothing protects the patients whom they learned from: ",
                 *distinct(bare, "setting"), ".", kind="notice")] if len(bare) else []),
-        text(f"{sentence(PROTECTED)} {sentence(NOT_PROTECTED)}"),
+        text(f"{sentence(PROTECTED)} {sentence(NOT_PROTECTED)}" if len(held(private)) else NOBODY_PROTECTED),
         Table("What is promised, where anything is: the most over hospitals, seeds, draws and folds",
               promised[~without], _GUARANTEES, "guarantees"),
-        Table("Against whom", private.drop_duplicates(["arm", "adversary"]), _AGAINST, "guarantees"),
+        *([Table("Against whom", held(private), _AGAINST, "guarantees")] if len(held(private)) else []),
         *_spent(run),
-        _terms(private),
+        _terms(held(private)),
         *_audit(run, private),
         Rows("What is assumed", ["assumed", "if it is not so"], ASSUMPTIONS),
         files_of(run),
@@ -80,15 +89,15 @@ def with_budget(run: Run) -> pd.DataFrame:
     return run.guarantees[run.guarantees["epsilon"].notna()]
 
 
-def cells(frame: pd.DataFrame, key: str, file: str = "guarantees") -> list[Cell]:
-    """Return a column of some rows of a table, cell by cell."""
-    return [Cell(file, int(str(at)), key, value) for at, value in frame[key].items()]
+def held(private: pd.DataFrame) -> pd.DataFrame:
+    """Return those whose budget covers all that patients had to do with the model."""
+    return private[private["end_to_end"] == PATIENT]
 
 
 def distinct(frame: pd.DataFrame, key: str) -> list[str | Cell]:
     """Return each value of a column once, where it stands first, with semicolons between them."""
     parts: list[str | Cell] = []
-    for cell in cells(frame.drop_duplicates(key), key):
+    for cell in cells("guarantees", frame.drop_duplicates(key), key):
         parts += [cell] if not parts else ["; ", cell]
     return parts
 
@@ -108,7 +117,8 @@ def _answers(private: pd.DataFrame) -> list[Text]:
     found = []
     for _, own in private.groupby("setting", sort=False):
         different = own.drop_duplicates("sentence")
-        for said, arm, setting in zip(*(cells(different, key) for key in ("sentence", "arm", "setting")), strict=True):
+        columns = (cells("guarantees", different, key) for key in ("sentence", "arm", "setting"))
+        for said, arm, setting in zip(*columns, strict=True):
             who: list[str | Cell] = [setting, ": "] if len(different) == 1 else [setting, ", ", arm, ": "]
             found.append(Text([*who, said], kind="answer"))
     return found
@@ -132,7 +142,7 @@ def _spent(run: Run) -> list[Block]:
     ]  # fmt: skip
     bare = run.guarantees[run.guarantees["end_to_end"] == NONE]
     others = ["; without a bound, so that all together have none: ", *distinct(bare, "setting")] if len(bare) else []
-    for cost, delta in zip(*(cells(whole[of_all], key, "privacy") for key in ("epsilon", "delta")), strict=True):
+    for cost, delta in zip(*(cells("privacy", whole[of_all], key) for key in ("epsilon", "delta")), strict=True):
         together = " Were every deployment with a budget published, a patient would have spent epsilon "
         found.append(text(sentence(SIMULATED), together, cost, " at delta ", delta, *others, "."))
     return found

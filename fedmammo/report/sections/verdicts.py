@@ -6,12 +6,15 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text, text
-from fedmammo.report.chapter import Chapter, estimate, headings, setting_of, whole
+from fedmammo.report.chapter import Chapter, estimate, headings, listed, setting_of, whole
 from fedmammo.report.charts import dots, forest
 from fedmammo.report.words import LABELS, lead, plain
+from fedmammo.run.guarantees import PATIENT
+from fedmammo.run.privacy import TOGETHER
 from fedmammo.run.results import Run
 
 ARMS = {"local": "alone", "federated": "federated", "centralized": "centralised", "reader": "reader"}
+SCREENED = 0.05  # malignant share; in screening it is a tenth of that, or less
 MOST = 12  # hospitals in the charts of the first screen; all are in the table
 _SCORES = headings("tested_at", "arm", "value", "ci_low", "ci_high", "patients", "positives", "note")
 _VERDICTS = headings(
@@ -69,12 +72,13 @@ def _who(run: Run) -> list[str | Cell]:
     return [
         "Hospitals are simulated: patients of one cohort were dealt to them. " if run.has("holdings") else "",
         Cell("verdicts", 0, "patients", first["patients"]), " patients were tested, ",
-        Cell("verdicts", 0, "positives", first["positives"]), " with a malignant lesion: a share of ",
-        Cell("results", int(str(row.name)), "prevalence", row["prevalence"]),
-        " malignant, so that this is no estimate for screening. Intervals (95 %) allow for chance in: ",
+        Cell("verdicts", 0, "positives", first["positives"]), " with a malignant lesion; of the tested ",
+        f"{first['unit']}s a share of ", Cell("results", int(str(row.name)), "prevalence", row["prevalence"]),
+        f" is malignant{', far more than in screening' if row['prevalence'] > SCREENED else ''}. ",
+        "Intervals (95 %) allow for chance in: ",
         Cell("verdicts", 0, "varies", first["varies"]), "; not in: ", Cell("verdicts", 0, "fixed", first["fixed"]),
         "; nor for the number of hospitals. ",
-        "A hospital's row is the mean over its draws, its patients are those of one. " if several else "",
+        "A row is the mean over seeds and draws of hospitals, its patients are those of one draw. " if several else "",
         "Setting: ", Cell("verdicts", 0, "setting", first["setting"]), ".",
     ]  # fmt: skip
 
@@ -85,17 +89,15 @@ def _own_models(run: Run) -> pd.DataFrame:
     of_reader = rows["arm"] == "reader"
     own = (rows["trained_at"] == ALL) | ((rows["arm"] == "local") & (rows["trained_at"] == rows["tested_at"]))
     chosen = rows[own & ((rows["setting"] == setting) | of_reader)]
-    places, arms = list(run.verdicts["tested_at"]), list(ARMS)
-    order = chosen["tested_at"].map({name: at for at, name in enumerate(places)}) * len(arms) + chosen["arm"].map(
-        arms.index
-    )
+    places = {name: at for at, name in enumerate(run.verdicts["tested_at"])}
+    order = chosen["tested_at"].map(places) * len(ARMS) + chosen["arm"].map(list(ARMS).index)
     return chosen.loc[order.sort_values().index]
 
 
 def _answers(run: Run, scores: pd.DataFrame) -> Rows:
     """Return a row for each hospital: the answer, who was tested, what each arm scores there, what it costs."""
     arms = [arm for arm in ARMS if arm in set(scores["arm"])]
-    extras = [(title, found) for title, found in (_draws(run), _spent(run), _hours(run), _traffic(run)) if found]
+    extras = _extras(run)
     rows: list[list[str | Cell | Text]] = []
     for number, row in enumerate(run.verdicts.to_dict("records")):
         here = scores[scores["tested_at"] == row["tested_at"]]
@@ -104,22 +106,22 @@ def _answers(run: Run, scores: pd.DataFrame) -> Rows:
         said = plain({str(key): value for key, value in row.items()}, number)
         rows.append([
             "all hospitals" if row["tested_at"] == ALL else Cell("verdicts", number, "tested_at", row["tested_at"]),
-            Text([f"{LABELS[row['verdict']]}: ", *said], kind),
+            Text([LABELS[row["verdict"]], *said], kind),
             Text([Cell("verdicts", number, "patients", row["patients"]), " (",
                   Cell("verdicts", number, "positives", row["positives"]), ")"]),
             *(Text(estimate("results", one.iloc[0])) if len(one) else "" for one in by_arm),
-            *(found.get(str(row["tested_at"]), "") for _, found in extras),
+            *(found.get(str(row["tested_at"]), "") for found in extras.values()),
         ])  # fmt: skip
-    told = ", ".join(_EXTRAS[title] for title, _ in extras)
+    told = ", ".join(_EXTRAS[title] for title in extras)
     caption = (
         "Each hospital: tested patients, in brackets those with a malignant lesion; what each arm scores on them, with "
         f"95 % intervals{'; ' if told else ''}{told}. Reader: the assessments on record, of whole mammograms."
     )
-    return Rows(caption, ["hospital", "answer", "patients", *(ARMS[arm] for arm in arms), *dict(extras)], rows)
+    return Rows(caption, ["hospital", "answer", "patients", *(ARMS[arm] for arm in arms), *extras], rows)
 
 
 _EXTRAS = {
-    "draws": "the difference's median and lowest over draws",
+    "repeats": "the difference's median / lowest over seeds and draws",
     "epsilon": "epsilon that federated training spent",
     "hours": "simulated hours of federated training",
     "MB": "megabytes sent / received",
@@ -136,58 +138,36 @@ def _worst(scores: pd.DataFrame, arm: str) -> list[Block]:
     return [Text([f"The {arm} model scores lowest at ", place, ": ", *estimate("results", row), "."], "small")]
 
 
-def _draws(run: Run) -> tuple[str, dict[str, Text]]:
-    """Return how the difference at each hospital varies between draws, where there are several."""
-    rows = run.comparisons
-    rows = rows[(rows["role"] != "secondary") & (rows["repeats"] > 1) & rows["median"].notna()]
-    return "draws", {
-        str(row["tested_at"]): Text([
-            Cell("comparisons", int(str(at)), "median", row["median"]), ", ",
-            Cell("comparisons", int(str(at)), "lowest", row["lowest"]),
-        ])
-        for at, row in rows.iterrows()
-    }  # fmt: skip
+def _extras(run: Run) -> dict[str, dict[str, Text]]:
+    """Return what else is told of each hospital, by the heading of its column: texts by hospital."""
+    found = {"repeats": _repeats(run.comparisons)} if run.has("comparisons") else {}
+    of = {"arm": "federated", "setting": setting_of(run)}
+    if run.has("privacy") and _same(run.guarantees, {**of, "end_to_end": PATIENT}).any():
+        spent = run.privacy[_same(run.privacy, {**of, "stage": TOGETHER})]
+        found["epsilon"] = _by("hospital", "privacy", spent, "epsilon")
+    if run.has("costs"):
+        costs = run.costs[_same(run.costs, of) & (run.costs["hospital"] != ALL)]
+        found["hours"] = _by("hospital", "costs", costs, "simulated_hours")
+        found["MB"] = _by("hospital", "costs", costs, "megabytes_up", "megabytes_down")
+    return {heading: texts for heading, texts in found.items() if texts}
 
 
-def _spent(run: Run) -> tuple[str, dict[str, Text]]:
-    """Return what each hospital spent in the federated arm, if the setting has a budget."""
-    if not run.has("privacy"):
-        return "epsilon", {}
-    rows = run.privacy
-    rows = rows[(rows["arm"] == "federated") & (rows["setting"] == setting_of(run)) & (rows["stage"] == "together")]
-    return "epsilon", {
-        str(row["hospital"]): Text([Cell("privacy", int(str(at)), "epsilon", row["epsilon"])])
-        for at, row in rows.iterrows()
-    }
+def _repeats(rows: pd.DataFrame) -> dict[str, Text]:
+    several = (rows["role"] != "secondary") & (rows["repeats"] > 1) & rows["median"].notna()
+    return _by("tested_at", "comparisons", rows[several], "median", "lowest")
 
 
-def _hours(run: Run) -> tuple[str, dict[str, Text]]:
-    """Return each hospital's simulated hours in the federated arm."""
-    rows = _costs(run)
-    return "hours", {
-        str(row["hospital"]): Text([Cell("costs", int(str(at)), "simulated_hours", row["simulated_hours"])])
+def _same(frame: pd.DataFrame, values: dict[str, str]) -> pd.Series:
+    """Say of each row whether it has these values."""
+    return (frame[list(values)] == pd.Series(values)).all(axis=1)
+
+
+def _by(hospital: str, file: str, rows: pd.DataFrame, *keys: str) -> dict[str, Text]:
+    """Return cells of rows of a table, by hospital."""
+    return {
+        str(row[hospital]): Text(listed([Cell(file, int(str(at)), key, row[key]) for key in keys], " / "))
         for at, row in rows.iterrows()
     }
-
-
-def _traffic(run: Run) -> tuple[str, dict[str, Text]]:
-    """Return what each hospital sends and receives in the federated arm."""
-    rows = _costs(run)
-    return "MB", {
-        str(row["hospital"]): Text([
-            Cell("costs", int(str(at)), "megabytes_up", row["megabytes_up"]), " / ",
-            Cell("costs", int(str(at)), "megabytes_down", row["megabytes_down"]),
-        ])
-        for at, row in rows.iterrows()
-    }  # fmt: skip
-
-
-def _costs(run: Run) -> pd.DataFrame:
-    if not run.has("costs"):
-        return pd.DataFrame()
-    rows = run.costs
-    ours = (rows["arm"] == "federated") & (rows["setting"] == setting_of(run))
-    return rows[ours & (rows["hospital"] != ALL)]
 
 
 CHAPTER = Chapter("answer", "Should my hospital join?", ("verdicts", "results"), blocks)
