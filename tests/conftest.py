@@ -1,5 +1,6 @@
 """What several rooms' tests share."""
 
+import gc
 import json
 import os
 
@@ -44,12 +45,20 @@ settings.register_profile("same every time", derandomize=True, deadline=None)  #
 settings.load_profile("same every time")
 
 
-LONGEST = ("test_ray.py", "test_accounting.py", "test_run.py", "test_cli_processes.py", "test_library.py")
+LONGEST = (
+    "test_ray.py", "test_accounting.py", "test_run.py", "test_cli_processes.py", "test_library.py", "test_settings.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest files: two processes then end at about the same time."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage among all that was imported never again, as the study's process does."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The centralised arm is ordinary training: the whole path against a plain torch loop, bit for bit."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,8 @@ class Plain(nn.Module):
         torch.manual_seed(0)
         self.network = timm.create_model(name, num_classes=0, img_size=side)
         self.head = nn.Linear(self.network.num_features, 1)
-        patches, _ = draw_patches(64, seed=0)
         with torch.no_grad():
-            outputs = torch.cat([self.network.eval()(self.normalized(as_tensor(patch), side)) for patch in patches])
+            outputs = torch.cat([self.network.eval()(self.normalized(patch, side)) for patch in stand_ins()])
         self.scale, self.center = torch.std_mean(outputs, dim=0)
         self.side = side
 
@@ -98,6 +98,11 @@ class Plain(nn.Module):
 
 def as_tensor(patch: np.ndarray) -> Tensor:
     return torch.from_numpy(patch.astype(np.float32) / 65535)[None, None]
+
+
+@cache
+def stand_ins() -> list[Tensor]:
+    return [as_tensor(patch) for patch in draw_patches(64, seed=0)[0]]
 
 
 def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tensor]:

@@ -48,12 +48,6 @@ def cluster() -> Iterator[str]:
 # Hospitals side by side
 
 
-@pytest.fixture(scope="module")
-def budgeted(study: Path, run_inline: Callable[..., Path]) -> dict[str, str]:
-    """What the study leaves behind under a budget, given secrets."""
-    return digests(run_inline(load(study, BUDGETED), study.parent / "budgeted"))
-
-
 def kill(study: Path, out: Path, deployment: str, *overrides: str) -> None:
     """Run on Ray until a round is kept, then SIGKILL the command; its child and Ray end by themselves."""
     run = Run(study, out, "engine.name=ray", *overrides)
@@ -65,24 +59,18 @@ def kill(study: Path, out: Path, deployment: str, *overrides: str) -> None:
     assert not (out / "results.csv").exists()
 
 
-def test_a_run_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_grid(
-    study: Path, tmp_path: Path, budgeted: dict[str, str], run_inline: Callable[..., Path]
+def test_a_cluster_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_grid(
+    study: Path, tmp_path: Path, cluster: str, run_inline: Callable[..., Path]
 ) -> None:
     """Under a budget, too, given the same secrets: models, ledgers, what was spent; each round is in a ledger once."""
     out = tmp_path / "killed"
-    kill(study, out, "local-real-epsilon-6", *BUDGETED)
-    assert digests(run_inline(load(study, BUDGETED), out)) == budgeted
+    kill(study, out, "federated-real-epsilon-6", *BUDGETED, f"engine.address={cluster}")
+    assert digests(run_inline(load(study, BUDGETED), out)) == digests(
+        run_inline(load(study, BUDGETED), tmp_path / "inline")
+    )
     for holder, arm in (("A", "local"), *((name, "federated") for name in "ABC")):
         ledger = (out / f"hospitals/{holder}/ledger/{arm}-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
         assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3]
-
-
-def test_a_cluster_of_two_nodes_gives_the_same_bytes(
-    study: Path, tmp_path: Path, budgeted: dict[str, str], cluster: str
-) -> None:
-    run = Run(study, tmp_path / "cluster", *BUDGETED, "engine.name=ray", f"engine.address={cluster}")
-    assert run.finish() == 0, run.said()
-    assert digests(tmp_path / "cluster") == budgeted
 
 
 @pytest.mark.long
@@ -110,6 +98,19 @@ def test_a_killed_ray_worker_is_replaced_and_nothing_changes(
 
 
 # Deployments side by side
+
+
+@pytest.fixture(scope="module")
+def engine(cluster: str) -> Iterator[EngineConfig]:
+    """The cluster, joined once by all that runs side by side: workers have torch then."""
+    import ray
+
+    join = ray.init
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ray, "init", lambda **keys: None if ray.is_initialized() else join(**keys))
+        patched.setattr(ray, "shutdown", lambda: None)
+        yield EngineConfig(address=cluster)
+    ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +144,11 @@ def light(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inline_grid(
-    light: Path, tmp_path: Path, run_inline: Callable[..., Path]
+    light: Path, tmp_path: Path, engine: EngineConfig, run_inline: Callable[..., Path]
 ) -> None:
-    """SIGKILL of a worker, then of everything while deployments are at work; grown by a seed, to a clean end."""
-    undisturbed = run_inline(load(light, ["arms=[federated]", "seeds=0..1"]), tmp_path / "inline")
+    """SIGKILL of a worker, then of everything while deployments are at work; grown by a seed, it ends on a cluster."""
+    config = load(light, ["arms=[federated]", "seeds=0..1"])
+    undisturbed = run_inline(config, tmp_path / "inline")
     out = tmp_path / "spread"
     run = Run(light, out, "arms=[federated]")
     assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 1, 120), run.said()
@@ -156,24 +158,21 @@ def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inl
     assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 2, 120), run.said()
     run.kill()
     assert not (out / "results.csv").exists()
-    run = Run(light, out, "arms=[federated]", "seeds=0..1")
-    assert run.finish() == 0, run.said()
     assert "deployments run side by side: engine.spread says so" in run.said()
+    simulate(config, out, lambda _: None, lambda *_: None, partial(side_by_side, engine))
     assert digests(out) == digests(undisturbed)
 
 
 def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
-    light: Path, tmp_path: Path, cluster: str, run_inline: Callable[..., Path]
+    light: Path, tmp_path: Path, engine: EngineConfig, run_inline: Callable[..., Path]
 ) -> None:
     """C refuses the third setting: the first two are tabulated, in one arm; the other arm is not begun."""
-    config = load(light, ["settings=[real, real-epsilon-6, real-epsilon-60]", f"engine.address={cluster}"])
+    config = load(light, ["settings=[real, real-epsilon-6, real-epsilon-60]"])
 
     said, kept, told = [], [], []
 
     def spread(out: Path) -> None:
-        simulate(
-            config, out, lambda event: told.extend(event["rows"]), lambda *_: None, partial(side_by_side, config.engine)
-        )
+        simulate(config, out, lambda event: told.extend(event["rows"]), lambda *_: None, partial(side_by_side, engine))
 
     for name, run in (("inline", partial(run_inline, config)), ("spread", spread)):
         with pytest.raises(StudyError) as caught:
@@ -193,7 +192,7 @@ def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
     assert rounds == list(range(1, 16)), "workers do not pass on every event, but every row"
 
 
-def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails(cluster: str) -> None:
+def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails(engine: EngineConfig) -> None:
     """With the line that it said, and not Ray's traceback."""
 
     def deploy(deployment: str, _: object) -> None:
@@ -206,7 +205,6 @@ def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails(clus
         if deployment == "damaged":
             raise InputError("a file is damaged; restore it")
 
-    engine = EngineConfig(address=cluster)
     number, error = side_by_side(engine, ["well", "killed"], deploy, lambda _: None) or (None, None)
     assert number == 1 and str(error).startswith("its process was ended again and again")
     with pytest.raises(InputError, match=r"^a file is damaged; restore it$"):

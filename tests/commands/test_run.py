@@ -1,9 +1,11 @@
 """The engine with real processes: Ctrl-C, SIGKILL; always the same bytes."""
 
+import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,45 +15,45 @@ from fedmammo.config.study import load
 from tests.commands.processes import Command, Run, digests
 
 
-def test_generators_killed_while_they_train_and_on_ray_while_they_are_used(
+def test_generators_killed_while_they_train_and_interrupted_on_ray_while_they_are_used(
     study: Path, tmp_path: Path, run_inline: Callable[..., Path]
 ) -> None:
-    """GANs, images sent to hospitals, and pretraining: killed twice, continued on the other engine each time."""
+    """GANs, images sent to hospitals, pretraining, a budget; on Ray to Ctrl-C, which ends all within seconds.
+
+    Before, SIGKILL of the command, whose child ends by itself. In the end each round is in a ledger once.
+    """
     settings = [
-        "settings=[augmented, pretrained]",
+        "settings=[augmented, pretrained, real-epsilon-6]",
         "synthesis={source: gan, images: 16, image_size: 32, width: 4, rounds: 4, local_steps: 3, batch: 4}",
         "synthesis.phantom_steps=4",
+        "privacy.secret_seed=1",
         "arms=[federated]",
         "federation.rounds=4",
     ]
     undisturbed = run_inline(load(study, settings), tmp_path / "undisturbed")
     assert len(list((undisturbed / "models").glob("generator-alone-*.safetensors"))) == 3
     out = tmp_path / "killed"
-    for engine, kept in (
-        ("inline", "generator-alone-hospitals-none-draw0"),
-        ("ray", "federated-pretrained-seed0-draw0-fold0"),
-    ):
+
+    def begun(engine: str, kept: str) -> Run:
         run = Run(study, out, f"engine.name={engine}", *settings)
         assert run.until((out / "deployments" / kept / "checkpoint.safetensors").exists, 120), run.said()
-        run.kill()
-        assert not (out / "results.csv").exists()
-    assert digests(run_inline(load(study, settings), out)) == digests(undisturbed)
+        return run
 
-
-def test_ctrl_c_ends_cleanly_within_seconds(
-    study: Path, tmp_path: Path, inline: dict[str, str], run_inline: Callable[..., Path]
-) -> None:
-    out = tmp_path / "interrupted"
-    run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "deployments/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), (
-        run.said()
-    )
+    run = begun("inline", "generator-alone-hospitals-none-draw0")
+    run.process.send_signal(signal.SIGKILL)
+    assert run.process.wait() == -signal.SIGKILL
+    assert run.until_gone()
+    run = begun("ray", "federated-real-epsilon-6-seed0-draw0-fold0")
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=30) == 130  # seconds, where nobody else uses the machine
     assert run.until_gone()
     assert "Traceback" not in run.said()
     assert f"--out {out} continues" in run.said().replace("\n", "")
-    assert digests(run_inline(load(study), out)) == inline
+    assert not (out / "results.csv").exists()
+    assert digests(run_inline(load(study, settings), out)) == digests(undisturbed)
+    for name in "ABC":
+        ledger = (out / f"hospitals/{name}/ledger/federated-real-epsilon-6-seed0-draw0-fold0.jsonl").read_text()
+        assert [json.loads(line).get("round") for line in ledger.splitlines()] == [None, 1, 2, 3, 4]
 
 
 SCRIPT = """
@@ -61,7 +63,7 @@ from pathlib import Path
 import fedmammo
 
 out = Path(sys.argv[2])
-study = fedmammo.load_study(sys.argv[1])
+study = fedmammo.load_study(sys.argv[1], ["arms=[federated]"])
 try:
     fedmammo.run_study(study, out, lambda event: event["round"] == 2 and (out / "second").touch())
     raise SystemExit("was not interrupted")
@@ -73,7 +75,7 @@ fedmammo.run_study(study, out)
 
 
 def test_a_script_that_is_interrupted_continues_in_the_same_process(
-    study: Path, tmp_path: Path, inline: dict[str, str]
+    study: Path, tmp_path: Path, run_inline: Callable[..., Path]
 ) -> None:
     """Its main module has no guard, and is not run a second time by the study's process."""
     (tmp_path / "script.py").write_text(SCRIPT)
@@ -83,7 +85,7 @@ def test_a_script_that_is_interrupted_continues_in_the_same_process(
     script.process.send_signal(signal.SIGINT)
     assert script.finish() == 0, script.said()
     assert script.said() == "continuing\n"
-    assert digests(out) == inline
+    assert digests(out) == digests(run_inline(load(study, ["arms=[federated]"]), tmp_path / "inline"))
 
 
 def children() -> list[int]:
@@ -112,7 +114,8 @@ def test_a_killed_child_is_an_error_and_what_was_finished_is_kept(study: Path, t
 
 
 def test_what_the_caller_raises_ends_the_child(study: Path, tmp_path: Path) -> None:
+    """In a thread, too, where no signal can be held back."""
     before = children()
-    with pytest.raises(ZeroDivisionError):
-        run(load(study, ["federation.rounds=1000"]), tmp_path / "out", lambda event: 1 // 0)
+    with ThreadPoolExecutor(1) as thread, pytest.raises(ZeroDivisionError):
+        thread.submit(run, load(study, ["federation.rounds=1000"]), tmp_path / "out", lambda event: 1 // 0).result()
     assert children() == before

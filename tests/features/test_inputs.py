@@ -212,7 +212,7 @@ def test_the_key_is_that_of_the_prefix(inputs: Make) -> None:
 
 def test_the_key_names_the_size_of_images(inputs: Make) -> None:
     """Also where no tensor's shape tells: images of 33 and 34 px both have 8 x 8 whole patches of 4 px."""
-    first, other = (inputs(network=SWIN, image_size=side) for side in (33, 34))
+    first, other = (inputs(network="test_convnext", image_size=side) for side in (33, 34))
     assert first.classifier.digest() == other.classifier.digest()
     assert folder_of(first) != folder_of(other)
 
@@ -370,15 +370,15 @@ def test_directions_are_principal_axes_of_drawn_patches(inputs: Make, monkeypatc
 
     Variances are the roots of those along the axes, but for one factor: half way to equal spread.
     """
-    monkeypatch.setattr(opening, "DIRECTION_STAND_INS", 100)
+    monkeypatch.setattr(opening, "DIRECTION_STAND_INS", STAND_INS)
     made, again = inputs(directions=5), inputs(directions=5)
-    patches, _ = draw_patches(100, seed=0)
+    patches, _ = draw_patches(STAND_INS, seed=0)
     with torch.no_grad():
         read = torch.cat([made.classifier.prefix(View().of(patch)) for patch in patches])
         standard = made.classifier.standard(read)
         whole = ((read - made.classifier.center) / made.classifier.scale).double()
     covariance = torch.cov(standard.T)
-    assert standard.shape == (100, 5)
+    assert standard.shape == (STAND_INS, 5)
     assert torch.allclose(covariance, torch.diag(covariance.diag()), atol=1e-4)
     assert standard.square().sum(dim=1).mean().item() == pytest.approx(1, abs=1e-4)
     variances = torch.linalg.eigvalsh(torch.cov(whole.T)).flip(0)[:5]

@@ -12,8 +12,8 @@ from fedmammo.phantom.masses import Mass
 from fedmammo.phantom.patients import LESIONS, draw_patient
 from fedmammo.phantom.tree import write_tree
 
-PATIENTS = 20
-SEED = 1
+PATIENTS = 10
+SEED = 7  # with which ten patients have every quirk, and one of them lesions of both kinds in other splits
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_csvs_have_the_bytes_of_the_originals(written, shared):
 
 
 def test_the_quirks_of_the_original_occur(written, images):
-    """Of some forty lesions: some in two series (both 000000), some exchanged, some resized, some of other depth."""
+    """Of some twenty lesions: some in two series (both 000000), some exchanged, some resized, some of other depth."""
     seen = set()
     for row in rows(written):
         crop, mask = row["cropped image file path"].strip(), row["ROI mask file path"].strip()
@@ -176,11 +176,11 @@ def test_the_quirks_of_the_original_occur(written, images):
 def test_same_seed_same_bytes_and_more_patients_change_nothing(written, tmp_path):
     """In two processes here, in one there."""
     told: list[int] = []
-    write_tree(tmp_path / "few", 4, SEED, lesions=LESIONS, processes=2, report=told.append)
+    write_tree(tmp_path / "few", 3, SEED, lesions=LESIONS, processes=2, report=told.append)
     few, many = contents(tmp_path / "few"), contents(written)
     drawn = [name for name in few if name.endswith(".dcm")]
     assert drawn and all(few[name] == many[name] for name in drawn)
-    assert told == [1, 2, 3, 4]
+    assert told == [1, 2, 3]
     for name in tables(written):
         assert many[name].startswith(few[name])
     write_tree(tmp_path / "other", 1, SEED + 1)

@@ -114,18 +114,18 @@ def test_noise_of_sampled_patients(target, noise_multiplier):
 
 
 @pytest.mark.parametrize(
-    "stages",
+    ("stages", "target"),
     [
-        [(1.0, 1, 0.3), (1.0, 200, 0.7)],
-        [(0.2, 200, 1.0)],
-        [(0.01, 100, 1.0)],
-        [(0.999, 100, 1.0)],
-        [(0.2, 200, 0.5), (0.1, 400, 0.5)],
-        [(1.0, 1, 0.3), (0.2, 200, 0.7)],
-        [(0.05, 400, 0.9), (0.5, 10, 0.1)],
+        ([(1.0, 1, 0.3), (1.0, 200, 0.7)], 1),
+        ([(1.0, 1, 0.3), (1.0, 200, 0.7)], 60),
+        ([(0.2, 200, 1.0)], 1),
+        ([(0.2, 200, 1.0)], 60),
+        ([(0.01, 100, 1.0)], 60),
+        ([(0.999, 100, 1.0)], 1),
+        ([(1.0, 1, 0.3), (0.2, 200, 0.7)], 1),
+        ([(0.05, 400, 0.9), (0.5, 10, 0.1)], 60),
     ],
 )
-@pytest.mark.parametrize("target", [1, 60])
 def test_calibration_ends_just_below_the_budget(stages, target):
     noise = calibrate(stages, target, 1e-4)
     spent = tuple((rate, sigma, steps) for (rate, steps, _), sigma in zip(stages, noise, strict=True))
@@ -183,7 +183,7 @@ rates = st.sampled_from([0.02, 0.1, 0.2, 0.5, 1.0])
 noises = st.floats(0.7, 20)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rates, noises, steps_of, steps_of)
 def test_more_steps_cost_more(rate, noise_multiplier, steps, more):
     """But for the interval, .1 %."""
@@ -195,14 +195,14 @@ def test_more_steps_cost_more(rate, noise_multiplier, steps, more):
     assert few < many or few == 0 or more < 0.05 * steps
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rates, noises, steps_of, st.floats(1.05, 3))
 def test_more_noise_costs_less(rate, noise_multiplier, steps, factor):
     loud = epsilon(((rate, noise_multiplier, steps),), 1e-4)
     assert epsilon(((rate, noise_multiplier * factor, steps),), 1e-4) < loud or loud == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(noises, steps_of)
 def test_sampling_never_costs_more_than_everybody(noise_multiplier, steps):
     assert epsilon(((0.5, noise_multiplier, steps),), 1e-4) <= epsilon(((1.0, noise_multiplier, steps),), 1e-4)
@@ -240,16 +240,13 @@ def test_in_words():
     assert len(set(words)) == 5
 
 
-@pytest.mark.parametrize(("images", "expected"), [(1, 6), (2, 14.4), (4, 37.4), (6, 68.4), (14, 268)])
+@pytest.mark.parametrize(("images", "expected"), [(1, 6), (2, 14.4), (14, 268)])
 def test_a_claim_for_images_is_worse_for_patients(images, expected):
     """Noise 1.59, 100 steps at rate .2: epsilon 6 for whoever has one image."""
     assert image_level(((0.2, 1.59, 100),), images, 1e-4) == pytest.approx(expected, rel=0.01)
 
 
-@pytest.mark.parametrize(
-    ("images", "target", "noise_multiplier"),
-    [(2, 1, 12.9), (6, 1, 38.4), (2, 6, 2.93), (6, 6, 8.40)],
-)
+@pytest.mark.parametrize(("images", "target", "noise_multiplier"), [(6, 1, 38.4), (2, 6, 2.93)])
 def test_noise_that_protects_patients_if_images_are_clipped(images, target, noise_multiplier):
     assert image_level(((0.2, noise_multiplier, 100),), images, 1e-4) == pytest.approx(target, rel=0.01)
 

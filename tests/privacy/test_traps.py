@@ -21,6 +21,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.study import parse
 from fedmammo.errors import InputError
+from fedmammo.features import opening
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.classifier import build_classifier, initial_model
@@ -200,8 +201,11 @@ def test_trap_09_a_seeded_secret_marks_the_run_and_forks_share_no_state(deploy: 
     assert np.array_equal(first, SECRET.stream("a", "noise", 0).words(50))
 
 
-def test_trap_10_swin_through_the_whole_loop(own_cohort: Cohort, fine_grid: None) -> None:
+def test_trap_10_swin_through_the_whole_loop(
+    own_cohort: Cohort, fine_grid: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Swin's last block: without noise and clipping, a step is along the mean over patients of their mean gradients."""
+    monkeypatch.setattr(opening, "STAND_INS", 8)
     content = {"network": "swin_tiny_patch4_window7_224", "weights": "none", "image_size": 64}
     more = {"train": "last_blocks:1", "augmentation": {"flips": "none"}, "optimizer": {"learning_rate": 1}}
     config = DiagnosisConfig.model_validate(content | more)

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from fedmammo.config.study import parse
+from fedmammo.cohort.store import Cohort
+from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError, StudyError
 from fedmammo.federation.server import Server
@@ -19,6 +21,7 @@ from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy.answer import Answer
 from fedmammo.stages import embedding
 from fedmammo.stages.generator import Generator
+from fedmammo.synthesis import radiomics
 from fedmammo.synthesis.sources import FromGan
 
 Finish = Callable[..., Path]
@@ -29,16 +32,62 @@ GAN = {
 METHODS = ["adversarial", "mean_embedding"]
 
 
-@pytest.fixture
-def study(phantom_study: dict[str, Any], without_radiomics: None) -> dict[str, Any]:
+def budgeted(content: dict[str, Any], cohort: Cohort) -> dict[str, Any]:
     """Three hospitals with a budget of 6, of which generators get a third."""
     return {
-        **phantom_study,
+        **content,
+        "cohort": {"path": str(cohort.folder)},
         "arms": ["federated"],
         "settings": ["pretrained-epsilon-6"],
         "synthesis": dict(GAN),
         "privacy": {"generator_share": 1 / 3},
     }
+
+
+@pytest.fixture
+def study(small_study: dict[str, Any], phantom_cohort: Cohort, without_radiomics: None) -> dict[str, Any]:
+    return budgeted(small_study, phantom_cohort)
+
+
+class Whole(NamedTuple):
+    """A study whose secrets everybody knows, its folder, and the names of the numbers that were sent, by stage."""
+
+    config: StudyConfig
+    folder: Path
+    sent: dict[str, set[str]]
+
+
+@pytest.fixture(scope="module")
+def whole(
+    new_study: Callable[[], dict[str, Any]],
+    phantom_cohort: Cohort,
+    run_inline: Finish,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], Whole]:
+    """Run the study with generators of a method, once."""
+
+    @cache
+    def of(method: str) -> Whole:
+        content = budgeted(new_study(), phantom_cohort)
+        content["synthesis"]["method"] = method
+        content["privacy"]["secret_seed"] = 1
+        sent: dict[str, set[str]] = {}
+        ask = Server.ask
+
+        def watched(self: Server, deployment: Any, job: Any, *rest: Any) -> dict[str, Any]:
+            answers = ask(self, deployment, job, *rest)
+            for answer in answers.values():
+                assert isinstance(answer, Answer)
+                sent.setdefault(job.stage, set()).update(answer.numbers)
+            return answers
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Server, "ask", watched)
+            patched.setattr(radiomics, "is_installed", lambda: False)
+            config = parse(content, "test")
+            return Whole(config, run_inline(config, tmp_path_factory.mktemp(method) / "whole"), sent)
+
+    return of
 
 
 def ledger(folder: Path, hospital: str, name: str) -> list[dict[str, Any]]:
@@ -92,23 +141,9 @@ def test_every_arm_has_pools_that_say_what_they_guarantee(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_hospitals_send_no_number_that_depends_on_patients(
-    study: dict[str, Any], run_inline: Finish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
+def test_hospitals_send_no_number_that_depends_on_patients(whole: Callable[[str], Whole], method: str) -> None:
     """Stage `count` is not asked for at all; there is neither a loss nor a time that tells the number of images."""
-    study["synthesis"]["method"] = method
-    sent: dict[str, set[str]] = {}
-    ask = Server.ask
-
-    def watched(self: Server, deployment: Any, job: Any, *rest: Any) -> dict[str, Any]:
-        answers = ask(self, deployment, job, *rest)
-        for answer in answers.values():
-            assert isinstance(answer, Answer)
-            sent.setdefault(job.stage, set()).update(answer.numbers)
-        return answers
-
-    monkeypatch.setattr(Server, "ask", watched)
-    out = run_inline(parse(study, "test"), tmp_path / "run")
+    _, out, sent = whole(method)
     stage = "generator" if method == "adversarial" else "embedding"
     released = {stage: {"num-examples", "epsilon"}, "train": {"num-examples", "epsilon"}}
     assert sent == released | {"declare": {"num-examples"}, "agree": set(), "features": {"remaining"}, "score": set()}
@@ -130,12 +165,9 @@ class Stopped(Exception):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_study_that_is_stopped_between_rounds_goes_on_to_the_same_bytes(
-    study: dict[str, Any], run_inline: Finish, tmp_path: Path, method: str
+    whole: Callable[[str], Whole], run_inline: Finish, tmp_path: Path, without_radiomics: None, method: str
 ) -> None:
-    study["synthesis"]["method"] = method
-    study["privacy"]["secret_seed"] = 1
-    config = parse(study, "test")
-    whole = run_inline(config, tmp_path / "whole")
+    config, undisturbed, _ = whole(method)
 
     def stop(event: dict[str, Any]) -> None:
         if event["stage"] == "generator" and event["round"] == 2:
@@ -143,22 +175,20 @@ def test_a_study_that_is_stopped_between_rounds_goes_on_to_the_same_bytes(
 
     with pytest.raises(Stopped):
         run_inline(config, tmp_path / "run", report=stop)
-    assert contents(run_inline(config, tmp_path / "run")) == contents(whole)
-    assert all(manifest["guarantee"] == "none" for manifest in manifests(whole).values())  # everybody knows the seed
+    assert contents(run_inline(config, tmp_path / "run")) == contents(undisturbed)
+    found = manifests(undisturbed).values()
+    assert all(manifest["guarantee"] == "none" for manifest in found)  # everybody knows the seed
 
 
 def test_the_private_generator_owes_nothing_to_one_without_privacy(
-    study: dict[str, Any], run_inline: Finish, tmp_path: Path
+    study: dict[str, Any], whole: Callable[[str], Whole], run_inline: Finish, tmp_path: Path
 ) -> None:
     """With and without a setting that trains one before, its bytes are the same."""
     study["privacy"]["secret_seed"] = 1
-
-    def trained(folder: str, settings: list[str]) -> dict[str, Tensor]:
-        out = run_inline(parse({**study, "settings": settings}, "test"), tmp_path / folder)
-        return read_tensors(out / "models/generator-federated-none-synthetic-epsilon-6-draw0.safetensors")[0]
-
-    alone = trained("alone", ["synthetic-epsilon-6"])
-    after = trained("after", ["synthetic", "synthetic-epsilon-6"])
+    study["settings"] = ["synthetic", *study["settings"]]
+    name = "models/generator-federated-none-pretrained-epsilon-6-draw0.safetensors"
+    alone, _ = read_tensors(whole("adversarial").folder / name)
+    after, _ = read_tensors(run_inline(parse(study, "test"), tmp_path / "after") / name)
     # The plan names the settings of its own deployment alone, so that the noise is the same too.
     assert all(torch.equal(alone[name], after[name]) for name in alone)
 

@@ -50,11 +50,9 @@ class Hospitals:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _little_garbage() -> Iterator[None]:
-    """Keep what was imported out of the collections of garbage that Bulyan and QFedAvg of Flower ask for."""
+def _little_garbage() -> None:
+    """Keep what earlier tests left out of the collections of garbage that Bulyan and QFedAvg of Flower ask for."""
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
