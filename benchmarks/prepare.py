@@ -17,6 +17,7 @@ from PIL import Image
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 
 COUNT, WIDTH, HEIGHT, SIZE = 24, 3000, 5000, 128
@@ -68,7 +69,7 @@ def main() -> None:
 
         def ours() -> np.ndarray:
             shutil.rmtree(folder / "cohort", ignore_errors=True)
-            cohort = prepare(folder / "table.csv", folder / "cohort", size=SIZE, processes=2)
+            cohort = prepare(folder / "table.csv", folder / "cohort", Options(size=SIZE), processes=2)
             order = cohort.manifest["patient"].str.removeprefix("P").astype(int).argsort()
             return np.asarray(cohort.patches)[order]
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.commands import run as engine
@@ -32,7 +33,7 @@ def test_real_patches_on_a_processor_reach_their_bars(
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Centralised AUROC on `val` at least .74, federated within .02 of it."""
-    prepare(shared / "data/cbis-ddsm-masses", tmp_path / "cohort", shared / "data/tcia-csv")
+    prepare(shared / "data/cbis-ddsm-masses", tmp_path / "cohort", Options(csv=shared / "data/tcia-csv"))
     monkeypatch.setenv("FEDMAMMO_COHORT", str(tmp_path / "cohort"))
     monkeypatch.setenv("FEDMAMMO_WEIGHTS", str(shared / "weights/vit_small_patch14_dinov2.safetensors"))
     engine.run(load(CONFIGS / "cbis_ddsm_cpu.yaml"), tmp_path / "run", lambda _: None)

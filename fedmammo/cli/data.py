@@ -29,18 +29,24 @@ def prepare(
     ] = True,
     licence: Annotated[str | None, typer.Option(help="Licence of your own images, for the cohort card.")] = None,
     citation: Annotated[str | None, typer.Option(help="Citation of your own images, for the cohort card.")] = None,
+    patient: Annotated[
+        str | None,
+        typer.Option(metavar="PATTERN", help="Finds the patient in an image's name, where folders name classes."),
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes that read.")] = os.cpu_count() or 1,
 ) -> None:
     """Turn mammograms into a cohort: patches, a manifest, and what could not be read with its reason.
 
     The same command continues a preparation that was interrupted.
     """
+    from fedmammo.cohort.options import Options
     from fedmammo.cohort.prepare import prepare as prepare_cohort
     from fedmammo.report import terminal
 
     try:
         with terminal.counting(f"preparing {source}") as report:
-            cohort = prepare_cohort(source, out, csv, size, margin, strict, licence, citation, processes, report)
+            options = Options(csv, size, margin, strict, licence, citation, patient)
+            cohort = prepare_cohort(source, out, options, processes, report)
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted; {out}.unfinished keeps what was read, the same command continues") from None
     terminal.cohort(cohort)

@@ -12,21 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from fedmammo.cohort.case_descriptions import TABLES, read_case_descriptions
-from fedmammo.cohort.cbis_tree import index_kaggle, index_tree, list_cbis, recognises_kaggle, recognises_tree
 from fedmammo.cohort.lesions import Lesion, Outcome, read_lesions
-from fedmammo.cohort.listing import CITATION, LICENCE, Listing
-from fedmammo.cohort.patch import MARGIN
-from fedmammo.cohort.patch_folder import list_patches, recognises_patches
-from fedmammo.cohort.plain_table import list_plain_table
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, quarantined
+from fedmammo.cohort.readers.known import list_source
+from fedmammo.cohort.readers.listing import Listing
 from fedmammo.cohort.store import FACTS, SPLITS, Cohort, finish_cohort, last_split
 from fedmammo.cohort.unfinished import Unfinished, preparation
 from fedmammo.disk.folders import continued_folder
 from fedmammo.disk.parallel import in_order
 from fedmammo.errors import InputError
 
-MAXIMUM_SIZE = 4096
 BYTES_A_PROCESS = 2**26
 """A process takes a second or two to start: it has to have that much to read."""
 
@@ -34,57 +30,40 @@ BYTES_A_PROCESS = 2**26
 def prepare(
     source: Path,
     out: Path,
-    csv: Path | None = None,
-    size: int = 128,
-    margin: float = MARGIN,
-    strict: bool = True,
-    licence: str | None = None,
-    citation: str | None = None,
+    options: Options = Options(),  # noqa: B008
     processes: int = 1,
     report: Callable[[int, int], None] = lambda done, rows: None,
 ) -> Cohort:
     """Prepare the cohort in `source` and write it to `out`, or go on with that where it was interrupted.
 
     Args:
-        source: a TCIA tree, Kaggle's mirror of one, a folder of patches in the reference's layout, or a plain table.
+        source: a folder that one of `readers.known.READERS` recognises, or a plain table.
         out: an empty or missing folder, or a cohort that was prepared from the same source with the same options.
-        csv: the folder of the case descriptions; looked for in `source` and its folder `csv` where None.
-        size: side of a patch in pixels.
-        margin: around a lesion, as a share of its larger side.
-        strict: a patient in several splits is kept in the last of them with all its images; otherwise its images in
-            the others are quarantined.
-        licence: of the images, for the cohort card; CBIS-DDSM's is known.
-        citation: likewise.
+        options: how.
         processes: at most so many read; the result does not depend on it.
         report: is told how many rows of how many are done.
 
     Raises:
         InputError: `source` is none of these, `out` is occupied, being prepared or among its patches, a table is
-            missing or lacks a column, an option is out of range, or not one image could be prepared.
+            missing or lacks a column, or not one image could be prepared.
     """
-    if not 1 <= size <= MAXIMUM_SIZE:
-        raise InputError(f"size {size}: expected 1 to {MAXIMUM_SIZE} pixels")
-    if not 0 <= margin <= 10:
-        raise InputError(f"margin {margin}: expected 0 to 10 times the lesion's side")
     if processes < 1:
         raise InputError(f"processes {processes}: expected at least 1")
     if any(out.glob("*")) and not (out / FACTS).is_file():
         raise InputError(f"{out}: exists and is not an empty folder; name an empty or missing folder")
     if any(out.resolve().is_relative_to((source / split).resolve()) for split in SPLITS):
         raise InputError(f"{out}: lies among the patches of {source}; name a folder elsewhere")
-    listing = list_source(source, csv)
-    plan, quarantine, crossing = _one_split_a_patient(*_without_repeats(listing), strict)
+    listing = list_source(source, options)
+    plan, quarantine, crossing = _one_split_a_patient(*_without_repeats(listing), options.strict)
     plan = _by_file(plan)
-    options = {"size": size, "margin": margin, "strict": strict}
-    origin = {"licence": licence, "citation": citation}
-    if listing.is_cbis:
-        origin = {"licence": LICENCE, "citation": CITATION}
-    description = _description(listing, plan, options | origin)
+    known = listing.origin
+    origin = {"licence": known.licence or options.licence, "citation": known.citation or options.citation}
+    description = _description(listing, plan, options.deciding | origin)
     if (out / FACTS).is_file():
         return _finished(out, description)
     with continued_folder(out) as folder:
-        work = Unfinished(folder, description, size)
-        _read(plan["work"].tolist(), work, size, margin, processes, report)
+        work = Unfinished(folder, description, options.size)
+        _read(plan["work"].tolist(), work, options, processes, report)
         has_patch = [has_patch for has_patch, _ in work.texts]
         notes = dict(listing.notes)
         for row, (prepared, text) in zip(plan.to_dict("records"), work.texts, strict=True):
@@ -95,7 +74,7 @@ def prepare(
         kept = plan.loc[has_patch]  # not plan[...], which means columns where nothing is left
         facts = {
             "source": listing.kind,
-            "options": options,
+            "options": options.deciding,
             "counts": _counts(listing, kept, quarantine),
             "crossing": crossing,
             "remarks": listing.remarks,
@@ -104,39 +83,9 @@ def prepare(
             "notes": notes,
             "preparation": work.preparation,
         }
-        finish_cohort(folder, kept, listing.attributes, quarantine, size, facts)
+        finish_cohort(folder, kept, listing.attributes, quarantine, options.size, facts)
         work.end()
     return Cohort.open(out)
-
-
-def list_source(source: Path, csv: Path | None) -> Listing:
-    """Find out what a source is, and list it.
-
-    Raises:
-        InputError: it is nothing that is known, or its tables are missing or lack a column.
-    """
-    if source.is_file():
-        return list_plain_table(source)
-    if not source.is_dir():
-        raise InputError(f"{source}: no such file or folder; name the table, or the folder that holds the images")
-    if recognises_patches(source):
-        return list_patches(source, read_case_descriptions(_tables(source, csv)))
-    if recognises_kaggle(source):
-        descriptions = read_case_descriptions(_tables(source, csv))
-        return list_cbis("Kaggle mirror", source, index_kaggle(source), descriptions)
-    if recognises_tree(source):
-        return list_cbis("TCIA tree", source, index_tree(source), read_case_descriptions(_tables(source, csv)))
-    raise InputError(
-        f"{source}: expected a folder of patches (train|val|test/is_benign_true|false/), a TCIA tree (folders "
-        "Mass-Training_P_..., Calc-Test_P_..., or metadata.csv), Kaggle's mirror (csv/dicom_info.csv), or a table "
-        "(.csv, .parquet); name the folder that directly holds them"
-    )
-
-
-def _tables(source: Path, csv: Path | None) -> Path:
-    """The folder of the case descriptions."""
-    folders = [source, source / "csv"] if csv is None else [csv]
-    return next((folder for folder in folders if any((folder / name).is_file() for name in TABLES)), folders[0])
 
 
 def _without_repeats(listing: Listing) -> tuple[pd.DataFrame, list[Quarantined]]:
@@ -211,8 +160,7 @@ def _finished(out: Path, description: bytes) -> Cohort:
 def _read(
     lesions: list[Lesion],
     work: Unfinished,
-    size: int,
-    margin: float,
+    options: Options,
     processes: int,
     report: Callable[[int, int], None],
 ) -> None:
@@ -222,7 +170,7 @@ def _read(
     mammograms = [list(together) for _, together in groupby(lesions[done:], key=lambda lesion: lesion.file)]
     size_of_all = sum(_state(lesion.file)[0] for lesion in lesions[done:])
     useful = min(processes, 1 + size_of_all // BYTES_A_PROCESS)
-    read = partial(read_lesions, size=size, margin=margin)
+    read = partial(read_lesions, size=options.size, margin=options.margin)
     with closing(in_order(read, mammograms, useful, _lost)) as results:
         for outcomes in results:
             for outcome in outcomes:

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from fedmammo.cohort.listing import CITATION
+from fedmammo.cohort.readers.listing import CITATION
 from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
 

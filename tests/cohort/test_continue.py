@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from fedmammo.cohort import prepare as module
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 from fedmammo.disk.folders import continued_folder
 from fedmammo.errors import InputError
@@ -141,7 +142,7 @@ def test_another_preparation_is_not_continued(table: Path, tmp_path: Path) -> No
         prepare(table, tmp_path / "out", report=stop_after(10))
     before = {path: path.read_bytes() for path in (tmp_path / "out.unfinished").iterdir()}
     with pytest.raises(InputError, match=r"out.unfinished: holds the beginning of another preparation"):
-        prepare(table, tmp_path / "out", size=64)
+        prepare(table, tmp_path / "out", Options(size=64))
     os.utime(tmp_path / "3.png", (0, 0))  # the file is another now
     with pytest.raises(InputError, match="another preparation"):
         prepare(table, tmp_path / "out")
@@ -155,7 +156,7 @@ def test_a_finished_cohort_is_there_already(table: Path, tmp_path: Path) -> None
     assert prepare(table, tmp_path / "out").key == first.key
     assert {path: path.stat().st_mtime_ns for path in first.folder.iterdir()} == files
     with pytest.raises(InputError, match="out: exists, from other files, tables or options"):
-        prepare(table, tmp_path / "out", margin=0.5)
+        prepare(table, tmp_path / "out", Options(margin=0.5))
 
 
 def test_two_at_once_are_one_too_many(table: Path, tmp_path: Path) -> None:

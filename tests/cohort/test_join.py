@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from fedmammo.cohort.join import join
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.errors import InputError
@@ -18,7 +19,7 @@ def hospital(folder: Path, name: str, gray: int, column: str = "ward", size: int
     Image.fromarray(np.full((8, 8), gray, np.uint8)).save(folder / name / "a.png")
     table = folder / name / "table.csv"
     table.write_text(f"image,patient,label,split,{column}\na.png,1,1,test,x\nb.png,2,0,train,y\n")
-    return prepare(table, folder / f"{name}-cohort", size=size).folder
+    return prepare(table, folder / f"{name}-cohort", Options(size=size)).folder
 
 
 def test_patients_of_two_hospitals_stay_apart(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 from fedmammo.errors import InputError
 
@@ -39,7 +40,7 @@ def test_an_empty_out_is_used(source, tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_size_must_be_positive(source, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="size 0"):
-        prepare(source.folder, tmp_path / "out", size=0)
+        prepare(source.folder, tmp_path / "out", Options(size=0))
 
 
 def test_two_preparations_hold_the_same_images_under_other_pseudonyms(source, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pydicom
 import pytest
 from pydicom.uid import RLELossless
 
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 
@@ -43,7 +44,7 @@ def form(request: pytest.FixtureRequest) -> str:
 
 
 def prepared(source, form: str, **options) -> Cohort:
-    cohort = prepare(source.as_form(form), source.folder.parent / "out", **options)
+    cohort = prepare(source.as_form(form), source.folder.parent / "out", Options(**options))
     assert_nothing_lost(cohort)
     return cohort
 
@@ -240,7 +241,7 @@ def test_a_descriptive_tree_named_by_its_inner_folder(source, tmp_path: Path, me
     tree = source.as_form("descriptive")
     if not metadata:
         (tree / "metadata.csv").unlink()
-    cohort = prepare(tree / "CBIS-DDSM", tmp_path / "out", csv=tree)
+    cohort = prepare(tree / "CBIS-DDSM", tmp_path / "out", Options(csv=tree))
     assert_nothing_lost(cohort)
     for patch in cohort.patches:
         assert_cut_at(patch, 46, 31, "descriptive")

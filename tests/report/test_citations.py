@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fedmammo.cohort.listing import CITATION
+from fedmammo.cohort.readers.listing import CITATION
 from fedmammo.config.study import parse
 from fedmammo.report.citations import cited
 from fedmammo.strategies.registry import STRATEGIES

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from fedmammo.cohort.listing import CITATION
+from fedmammo.cohort.readers.listing import CITATION
 from fedmammo.config.about import About
 from fedmammo.config.study import StudyConfig, dump
 from fedmammo.run.results import Run

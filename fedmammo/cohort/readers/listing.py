@@ -2,19 +2,29 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 
-from fedmammo.cohort.fields import FIELDS
 from fedmammo.cohort.quarantine import Quarantined, Row
-from fedmammo.cohort.tables import Table
+from fedmammo.cohort.readers.fields import FIELDS
+from fedmammo.cohort.readers.tables import Table
 
-LICENCE = "CC BY 3.0"
+
+class Origin(NamedTuple):
+    """What the card of a cohort says of its images; None where nobody knows."""
+
+    licence: str | None
+    citation: str | None
+
+
+UNKNOWN = Origin(None, None)
 CITATION = (
     "Sawyer-Lee R, Gimenez F, Hoogi A, Rubin D (2016): Curated Breast Imaging Subset of Digital Database for Screening "
     "Mammography (CBIS-DDSM). The Cancer Imaging Archive. doi:10.7937/K9/TCIA.2016.7O02S9CY. Lee RS et al. (2017): A "
     "curated mammography data set for use in computer-aided detection and diagnosis research. Scientific Data 4:170177."
 )
+CBIS = Origin("CC BY 3.0", CITATION)
 CBIS_UIDS = "1.3.6.1.4.1.9590.100.1.2."
 """The identifiers of CBIS-DDSM's series begin so; other trees of the same form do not."""
 
@@ -35,7 +45,7 @@ class Listing:
         attributes: columns of the plan that are the user's own.
         notes: image → what is not known of it, and why.
         remarks: what its user should know, for the screen.
-        is_cbis: whether it is CBIS-DDSM, which has a licence and a citation.
+        origin: licence and citation of a public data set.
     """
 
     kind: str
@@ -46,7 +56,7 @@ class Listing:
     attributes: list[str] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    is_cbis: bool = False
+    origin: Origin = UNKNOWN
 
 
 def as_plan(rows: Iterable[Row], attributes: Iterable[str] = ()) -> pd.DataFrame:

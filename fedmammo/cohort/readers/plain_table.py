@@ -8,13 +8,13 @@ the fields of CBIS-DDSM are read where they are there. Every other column is an 
 import os
 from pathlib import Path, PureWindowsPath
 
-from fedmammo.cohort.fields import FIELDS, Parser, name, optional, parse, whole_number
 from fedmammo.cohort.lesions import Lesion
-from fedmammo.cohort.listing import COLUMNS, Listing, as_plan
 from fedmammo.cohort.patch import Box
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
+from fedmammo.cohort.readers.fields import FIELDS, Parser, name, optional, parse, whole_number
+from fedmammo.cohort.readers.listing import COLUMNS, Listing, as_plan
+from fedmammo.cohort.readers.tables import read_table
 from fedmammo.cohort.store import MANIFEST_COLUMNS, PATIENT_COLUMNS, SPLITS
-from fedmammo.cohort.tables import read_table
 from fedmammo.errors import InputError
 
 _LABELS = {"benign": False, "0": False, "malignant": True, "1": True}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.errors import InputError
@@ -13,7 +14,7 @@ from fedmammo.errors import InputError
 @pytest.fixture(scope="module")
 def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     out = tmp_path_factory.mktemp("real") / "cohort"
-    return prepare(shared / "data" / "cbis-ddsm-masses", out, csv=shared / "data" / "tcia-csv")
+    return prepare(shared / "data" / "cbis-ddsm-masses", out, Options(csv=shared / "data" / "tcia-csv"))
 
 
 def test_real_patches_all_join(real: Cohort) -> None:
@@ -64,7 +65,7 @@ def test_other_sizes_are_resampled(source, tmp_path: Path) -> None:
     halves = np.zeros((256, 256), np.uint8)
     halves[:, :128] = 255
     source.patch(source.row(), 1, halves)
-    patch = prepare(source.folder, tmp_path / "out", size=64).patches[0]
+    patch = prepare(source.folder, tmp_path / "out", Options(size=64)).patches[0]
     assert patch.shape == (64, 64) and (patch[:, :30] == 65535).all() and (patch[:, 34:] == 0).all()
 
 
@@ -168,7 +169,7 @@ def test_a_patient_in_two_splits_stays_in_the_later_one(source, tmp_path: Path, 
     source.patch(row, 1)
     source.patch(other_view, 2, split="val")
     source.patch(source.row("P_00002"), 3)
-    cohort = prepare(source.folder, tmp_path / "out", strict=strict)
+    cohort = prepare(source.folder, tmp_path / "out", Options(strict=strict))
     assert cohort.patients["split"].to_dict() == {"P_00001": "val", "P_00002": "train"}
     assert cohort.patients["images"].to_dict() == {"P_00001": 2 if strict else 1, "P_00002": 1}
     assert cohort.quarantine["reason"].tolist() == ["patient is in a later split too: P_00001"][strict:]
@@ -177,5 +178,5 @@ def test_a_patient_in_two_splits_stays_in_the_later_one(source, tmp_path: Path, 
 def test_csvs_are_needed(source, tmp_path: Path) -> None:
     source.patch(source.row(), 1)
     with pytest.raises(InputError, match="--csv DIR"):
-        prepare(source.folder, tmp_path / "out", csv=tmp_path)
+        prepare(source.folder, tmp_path / "out", Options(csv=tmp_path))
     assert not (tmp_path / "out").exists()

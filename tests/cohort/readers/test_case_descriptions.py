@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fedmammo.cohort.case_descriptions import read_case_descriptions
 from fedmammo.cohort.quarantine import Quarantined
+from fedmammo.cohort.readers.case_descriptions import read_case_descriptions
 from fedmammo.errors import InputError
 
 

@@ -10,10 +10,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from fedmammo.cohort.case_descriptions import CaseDescriptions
 from fedmammo.cohort.lesions import Lesion
-from fedmammo.cohort.listing import CBIS_UIDS, Listing, as_plan
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
+from fedmammo.cohort.readers.case_descriptions import descriptions_of
+from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
 from fedmammo.cohort.store import SPLITS
 
 _NAME = re.compile(r"patientcbis-ddsm__(P_\d+)_image(\d+)_mass(\d+)_is_benign_([01])\.png")
@@ -27,8 +28,12 @@ def recognises_patches(source: Path) -> bool:
     return any((source / folder).is_dir() for folder in _FOLDERS)
 
 
-def list_patches(source: Path, descriptions: CaseDescriptions) -> Listing:
-    """List every file below the folders of splits, each with the case description's row of its lesion."""
+def list_patches(source: Path, options: Options) -> Listing:
+    """List every file below the folders of splits, each with the case description's row of its lesion.
+
+    Raises InputError where a case description is missing or cannot be read.
+    """
+    descriptions = descriptions_of(source, options.csv)
     paths = sorted(path for split in SPLITS for path in (source / split).rglob("*") if not path.is_dir())
     patches: dict[tuple[str, str, str], list[_Patch]] = defaultdict(list)
     quarantine = list(descriptions.quarantine)
@@ -70,7 +75,7 @@ def list_patches(source: Path, descriptions: CaseDescriptions) -> Listing:
         quarantine=quarantine,
         tables=descriptions.tables,
         notes=notes,
-        is_cbis=any(f"/{CBIS_UIDS}" in row["image_path"] for row in descriptions.rows),
+        origin=CBIS if any(f"/{CBIS_UIDS}" in row["image_path"] for row in descriptions.rows) else UNKNOWN,
     )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.errors import InputError
@@ -235,6 +236,6 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
 
 def test_licence_and_citation_are_those_that_are_given(folder: Path) -> None:
     table = write(folder, image=["images/a.png"], patient=["1"], label=["1"])
-    prepare(table, folder / "out", licence="by agreement", citation="Nobody 2026")
+    prepare(table, folder / "out", Options(licence="by agreement", citation="Nobody 2026"))
     page = (folder / "out/cohort.md").read_text()
     assert "Licence: by agreement\n" in page and "Citation: Nobody 2026\n" in page

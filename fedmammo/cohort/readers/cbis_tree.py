@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from fedmammo.cohort.case_descriptions import CaseDescriptions
 from fedmammo.cohort.lesions import Lesion
-from fedmammo.cohort.listing import CBIS_UIDS, Listing, as_plan
+from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
-from fedmammo.cohort.tables import read_table
+from fedmammo.cohort.readers.case_descriptions import CaseDescriptions, descriptions_of
+from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
+from fedmammo.cohort.readers.tables import read_table
 from fedmammo.errors import InputError
 
 _FOLDERS = ("Mass-Training_P_*", "Mass-Test_P_*", "Calc-Training_P_*", "Calc-Test_P_*")
@@ -58,6 +59,16 @@ def recognises_kaggle(source: Path) -> bool:
     return (source / KAGGLE_INFO).is_file()
 
 
+def list_tree(source: Path, options: Options) -> Listing:
+    """List a classic or descriptive tree; raises InputError where one of its tables cannot be read."""
+    return _list("TCIA tree", index_tree(source), descriptions_of(source, options.csv))
+
+
+def list_kaggle(source: Path, options: Options) -> Listing:
+    """List Kaggle's mirror; raises InputError where one of its tables cannot be read."""
+    return _list("Kaggle mirror", index_kaggle(source), descriptions_of(source, options.csv))
+
+
 def index_tree(source: Path) -> SeriesIndex:
     """Index a classic or descriptive tree.
 
@@ -89,7 +100,7 @@ def index_kaggle(source: Path) -> SeriesIndex:
     return SeriesIndex.of((uid, patient, path) for uid, patient, path in listed if path.is_file())
 
 
-def list_cbis(kind: str, source: Path, index: SeriesIndex, descriptions: CaseDescriptions) -> Listing:
+def _list(kind: str, index: SeriesIndex, descriptions: CaseDescriptions) -> Listing:
     """List the lesions that the case descriptions know, with the files that `index` has of them."""
     planned: list[Row] = []
     quarantine = list(descriptions.quarantine)
@@ -98,14 +109,15 @@ def list_cbis(kind: str, source: Path, index: SeriesIndex, descriptions: CaseDes
             planned.append({**row, **_find(index, row)})
         except Unusable as reason:
             quarantine.append(Quarantined(row["listed_in"], row["listed_row"], str(reason)))
+    is_cbis = any(uid.startswith(CBIS_UIDS) for uid in index.series)
+    is_cbis = is_cbis or any(f"/{CBIS_UIDS}" in row["image_path"] for row in descriptions.rows)
     return Listing(
         kind,
         as_plan(planned),
         rows={table.path.name: table.count for table in descriptions.tables},
         quarantine=quarantine,
         tables=descriptions.tables,
-        is_cbis=any(uid.startswith(CBIS_UIDS) for uid in index.series)
-        or any(f"/{CBIS_UIDS}" in row["image_path"] for row in descriptions.rows),
+        origin=CBIS if is_cbis else UNKNOWN,
     )
 
 

@@ -8,9 +8,9 @@ line ends, and end one of their path columns with a quoted newline. Older revisi
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedmammo.cohort.fields import FIELDS, Parser, parse
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
-from fedmammo.cohort.tables import Table, read_table
+from fedmammo.cohort.readers.fields import FIELDS, Parser, parse
+from fedmammo.cohort.readers.tables import Table, read_table
 from fedmammo.errors import InputError
 
 TABLES = {
@@ -56,6 +56,13 @@ class CaseDescriptions:
     rows: list[Row]
     quarantine: list[Quarantined]
     tables: list[Table]
+
+
+def descriptions_of(source: Path, csv: Path | None) -> CaseDescriptions:
+    """Read the case descriptions in `csv`, or else those in `source` or its folder `csv`; raises as reading does."""
+    folders = [source, source / "csv"] if csv is None else [csv]
+    found = (folder for folder in folders if any((folder / name).is_file() for name in TABLES))
+    return read_case_descriptions(next(found, folders[0]))
 
 
 def read_case_descriptions(folder: Path) -> CaseDescriptions:

@@ -1,0 +1,1 @@
+"""One file for each kind of source: recognise it, list its images, say what cannot be used."""
