@@ -126,6 +126,7 @@ def simulate(
             run(config, folder, lambda _: None)
         elif spread is not None and how == "deployments":
             report(event_of(waiting[0], "begin") | {"message": f"deployments run side by side: {why}"})
+            _study_of(config.model_dump_json(), out, nodes).ask_first(waiting)
             deploy = partial(deploy_alone, config.model_dump_json(), out, nodes)
             run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report))
         else:
@@ -232,12 +233,22 @@ class Study:
 
     def deploy_all(self, deployments: list[Deployment]) -> Failure | None:
         """Run deployments one after the other; returns the first that failed, and why, where it ends."""
+        self.ask_first(deployments)
         for number, deployment in enumerate(deployments):
             try:
                 self.deploy(deployment)
             except StudyError as error:
                 return number, error
         return None
+
+    def ask_first(self, deployments: list[Deployment]) -> None:
+        """Let hospitals read one deployment of each arm and setting, so that nothing is computed that one refuses.
+
+        Raises StudyError where one does.
+        """
+        asked = {(one.arm_name, one.setting_name): one for one in reversed(deployments)}
+        for deployment in asked.values():
+            self.hospitals.declare(deployment)
 
     def deploy(self, deployment: Deployment) -> None:
         """Run one deployment: what hospitals agree to, what they learn, what the models score."""

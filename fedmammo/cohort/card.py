@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Any
 
+from fedmammo.cohort.alike import sentences
+
 CARD = "cohort.md"
 
 
@@ -38,12 +40,12 @@ def page(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def remarks(facts: dict[str, Any]) -> list[str]:
-    """What the user of a cohort should know of it, in sentences."""
+def remarks(facts: dict[str, Any], named: bool = False) -> list[str]:
+    """What the user of a cohort should know of it, in sentences; `named`: patients too, for their hospital's eyes."""
     found = list(facts.get("remarks", []))
     crossing = facts.get("crossing", {"patients": 0})
     if crossing["patients"]:
         done = "moved to" if facts["options"]["strict"] else "are in quarantine, not in"
         patients, images = crossing["patients"], crossing["images"]
         found.append(f"{patients} patients were in several splits: {images} of their images {done} the last of these.")
-    return found
+    return found + sentences(facts.get("alike", {}), shown=3 if named else 0)

@@ -1,11 +1,13 @@
 """Reads the gray values of one image file: DICOM, PNG, TIFF or JPEG."""
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from fedmammo.cohort.dicom import is_dicom, read_dicom
 from fedmammo.cohort.quarantine import Unusable
@@ -15,10 +17,21 @@ MAXIMUM_PIXELS = 100_000_000
 MAXIMUM_BYTES = 2**30
 
 _FORMATS = ("PNG", "TIFF", "JPEG")
+_MARKS = {
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"\x89PNG": "PNG",
+    b"\xff\xd8": "JPEG",
+}
+_BITS, _PHOTOMETRIC = 258, 262  # TIFF 6.0, sections 3 and 4; photometric interpretation 0: white is zero
 
 
-def read_gray(path: Path) -> NDArray[np.uint16]:
+def read_gray(path: Path, tell: Callable[[str], None] = lambda text: None) -> NDArray[np.uint16]:
     """Read an image as (height, width), 0-65535, bright = dense; its format is told by its content.
+
+    `tell` hears what was mended or ignored.
 
     Raises:
         Unusable: no readable gray image of at most 16 bits, one frame and `MAXIMUM_PIXELS`.
@@ -29,19 +42,31 @@ def read_gray(path: Path) -> NDArray[np.uint16]:
         dicom = is_dicom(path)
     except OSError as error:
         raise Unusable(f"file cannot be opened: {path.name} ({error.strerror})") from error
-    return read_dicom(path, MAXIMUM_PIXELS) if dicom else _read_picture(path)
+    return read_dicom(path, MAXIMUM_PIXELS, tell) if dicom else _read_picture(path)
 
 
 def _read_picture(path: Path) -> NDArray[np.uint16]:
-    """Read a PNG, TIFF or JPEG: the 8-bit value v becomes 257 v, so that 255 is 65535."""
+    """Read a PNG, TIFF or JPEG: the 8-bit value v becomes 257 v, so that 255 is 65535.
+
+    It is turned as its Exif orientation says (CIPA DC-008, 4.6.4), as viewers show it.
+    """
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+        # An open file, not its name: Pillow maps a named TIFF into memory, and turns it wrongly (13.0.0).
+        with warnings.catch_warnings(action="ignore"), path.open("rb") as file:
+            image: Any = Image.open(file, formats=_FORMATS)
             if image.width * image.height > MAXIMUM_PIXELS:
                 raise Unusable(f"image is too large: {path.name} ({image.width}x{image.height} pixels)")
             if (frames := getattr(image, "n_frames", 1)) != 1:
                 raise Unusable(f"not one image: {path.name} ({frames} frames)")
+            tags = image.tag_v2 if image.format == "TIFF" else {}
+            white_is_zero, (bits, *_) = tags.get(_PHOTOMETRIC) == 0, tags.get(_BITS, (16,))
             image.load()
+            image = ImageOps.exif_transpose(image)
     except Image.UnidentifiedImageError as error:
+        with path.open("rb") as file:
+            kind = next((kind for mark, kind in _MARKS.items() if file.peek(8).startswith(mark)), None)
+        if kind is not None:
+            raise Unusable(f"{kind} of a kind that cannot be read: {path.name}; save it anew as PNG") from error
         raise Unusable(f"neither DICOM, PNG, TIFF nor JPEG: {path.name}") from error
     except Image.DecompressionBombError as error:
         raise Unusable(f"image is too large: {path.name}") from error
@@ -55,5 +80,8 @@ def _read_picture(path: Path) -> NDArray[np.uint16]:
     if pixels.ndim == 2 and pixels.dtype in (np.bool_, np.uint8) and image.mode in ("1", "L", "RGB"):
         return pixels.astype(np.uint16) * np.uint16(65535 if pixels.dtype == np.bool_ else 257)
     if image.mode.startswith("I;16"):
-        return pixels.astype(np.uint16)
+        values = pixels.astype(np.uint16)
+        if bits == 12:
+            values = np.rint(values * (65535 / 4095)).astype(np.uint16)
+        return 65535 - values if white_is_zero else values  # Pillow inverts those of 8 bits and fewer
     raise Unusable(f"not a gray image of 8 or 16 bits: {path.name} (mode {image.mode})")

@@ -45,22 +45,29 @@ class Outcome(NamedTuple):
 
 def read_lesions(lesions: list[Lesion], size: int, margin: float) -> list[Outcome]:
     """Read the patches of lesions that share one file, which is opened once."""
+    notes: list[str] = []
     try:
-        image = read_gray(lesions[0].file)
+        image = read_gray(lesions[0].file, notes.append)
     except Unusable as reason:
         return [Outcome(None, str(reason))] * len(lesions)
-    return [_read_lesion(lesion, image, size, margin) for lesion in lesions]
+    return [_read_lesion(lesion, image, size, margin, notes) for lesion in lesions]
 
 
-def _read_lesion(lesion: Lesion, image: NDArray[np.uint16], size: int, margin: float) -> Outcome:
+def _read_lesion(lesion: Lesion, image: NDArray[np.uint16], size: int, margin: float, notes: list[str]) -> Outcome:
+    told = list(notes)
     try:
         if lesion.box is not None:
-            return Outcome(cut_patch(image, lesion.box, size, margin), None)
-        if not lesion.candidates:
-            return Outcome(whole_patch(image, size), None)
-        mask = choose_mask(lesion.candidates, image.shape)
-        note = None if mask.shape == image.shape else f"mask resized from {_size(mask.shape)} to {_size(image.shape)}"
-        return Outcome(cut_patch(image, bounding_box(mask, image.shape), size, margin), note)
+            patch = cut_patch(image, lesion.box, size, margin)
+        elif not lesion.candidates:
+            patch = whole_patch(image, size)
+        else:
+            mask = choose_mask(lesion.candidates, image.shape)
+            if mask.shape != image.shape:
+                told.append(f"mask resized from {_size(mask.shape)} to {_size(image.shape)}")
+            patch = cut_patch(image, bounding_box(mask, image.shape), size, margin)
+        if patch.min() == patch.max():
+            raise Unusable(f"patch has no contrast: {lesion.file.name} (a box beside the breast, or a window far off)")
+        return Outcome(patch, "; ".join(told) or None)
     except Unusable as reason:
         return Outcome(None, str(reason))
 

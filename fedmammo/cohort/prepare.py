@@ -1,6 +1,7 @@
 """Prepares a cohort: finds out what a source is, reads it, and leaves the rest of the house one form to work with."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from fedmammo.cohort.alike import alike_names, identical_patches
 from fedmammo.cohort.lesions import Lesion, Outcome, read_lesions
 from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, quarantined
@@ -81,6 +83,10 @@ def prepare(
             "tables": {table.path.name: table.digest for table in listing.tables},
             **origin,
             "notes": notes,
+            "alike": {
+                "names": alike_names(kept["patient"]),
+                "patches": identical_patches(kept, work.patches()),
+            },
             "preparation": work.preparation,
         }
         finish_cohort(folder, kept, listing.attributes, quarantine, options.size, facts)
@@ -89,12 +95,19 @@ def prepare(
 
 
 def _without_repeats(listing: Listing) -> tuple[pd.DataFrame, list[Quarantined]]:
-    """Read an image once, however often it is listed."""
-    twice = listing.plan["image"].duplicated()
+    """Read an image once, however often it is listed, and not at all where its labels contradict each other."""
+    plan = listing.plan
+    place = plan["work"].map(lambda lesion: (os.path.realpath(lesion.file), lesion.candidates, lesion.box))
+    same = plan["image"].groupby(place, sort=False).transform("first").groupby(plan["image"]).transform("first")
+    unclear = plan["malignant"].astype(bool).groupby(same).transform("nunique") > 1
+    twice = same.duplicated() & ~unclear
     repeated = [
-        quarantined(row, f"image is listed twice: {row['image']}") for row in listing.plan[twice].to_dict("records")
+        quarantined(row, f"image is listed twice: {row['image']}") for row in plan[twice].to_dict("records")
+    ] + [
+        quarantined(row, f"labels contradict: {row['image']} is listed benign and malignant")
+        for row in plan[unclear].to_dict("records")
     ]
-    return listing.plan[~twice].reset_index(drop=True), [*listing.quarantine, *repeated]
+    return plan[~twice & ~unclear].reset_index(drop=True), [*listing.quarantine, *repeated]
 
 
 def _one_split_a_patient(

@@ -7,6 +7,9 @@ import os
 import zlib
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fedmammo.cohort.lesions import Outcome
 from fedmammo.cohort.store import KEY, PATCHES, write_header, write_key
 from fedmammo.errors import InputError
@@ -38,7 +41,7 @@ class Unfinished:
         """
         self.texts: list[tuple[bool, str | None]] = []
         self._folder = folder
-        self._bytes = 2 * size * size
+        self._size, self._bytes = size, 2 * size * size
         for name in (PATCHES, _JOURNAL, _PREPARATION):
             (folder / name).touch()
         mark = folder / _PREPARATION
@@ -47,7 +50,7 @@ class Unfinished:
         self.preparation = preparation(folder, description)
         self._patches = (folder / PATCHES).open("r+b", buffering=0)
         self._journal = (folder / _JOURNAL).open("r+b", buffering=0)
-        start = write_header(self._patches, 0, size)
+        self._start = write_header(self._patches, 0, size)
         journaled = self._journal.read().splitlines(keepends=True)
         if journaled and mark.read_text() != self.preparation:
             raise InputError(
@@ -56,7 +59,7 @@ class Unfinished:
             )
         whole = sum(len(line) for line in journaled[: self._go_on(journaled)])
         patches = sum(has_patch for has_patch, _ in self.texts)
-        for file, end in ((self._journal, whole), (self._patches, start + patches * self._bytes)):
+        for file, end in ((self._journal, whole), (self._patches, self._start + patches * self._bytes)):
             file.truncate(end)
             file.seek(end)
         mark.write_text(self.preparation)
@@ -85,6 +88,14 @@ class Unfinished:
             crc = zlib.crc32(patch)
         self._journal.write(json.dumps([crc, outcome.text]).encode() + b"\n")
         self.texts.append((crc is not None, outcome.text))
+
+    def patches(self) -> NDArray[np.uint16]:
+        """What was kept so far, (images, size, size), from the disk."""
+        count = sum(has_patch for has_patch, _ in self.texts)
+        if not count:
+            return np.zeros((0, self._size, self._size), np.uint16)
+        shape = (count, self._size, self._size)
+        return np.memmap(self._folder / PATCHES, "<u2", "r", self._start, shape)
 
     def end(self) -> None:
         """Take away what a finished cohort does not have."""

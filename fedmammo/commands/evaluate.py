@@ -17,6 +17,7 @@ from fedmammo.evaluation.evaluate import evaluate
 from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.hospitals.dealing import Dealt, deal
+from fedmammo.hospitals.holder import TRAIN
 from fedmammo.hospitals.records import records_of
 from fedmammo.privacy.answer import Answer
 from fedmammo.run.folder import RunFolder, read_config
@@ -49,6 +50,8 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
     )
     other = Cohort.open(cohort)
     there = Path(config.cohort.path).is_dir()
+    if there:
+        _refuse_trained(Cohort.open(Path(config.cohort.path)), other, config, split)
     dealt, public = deal(other, study), Public(config if there else study, run)  # nothing is drawn again that is there
     opened = lru_cache(partial(_open, other, study, public, dealt))
     torch.set_num_threads(public.threads)
@@ -73,6 +76,22 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
         tables.append(tabulate(deployment, answers))
     found = evaluate(pd.concat(tables), split, study.evaluation)
     return mark(found.results, guarantees(run, config, config.deployments))
+
+
+def _refuse_trained(own: Cohort, other: Cohort, config: StudyConfig, split: str) -> None:
+    """Raise InputError where patches to be scored are those that the run's models were trained on.
+
+    They are told by their pixels: the same images may have been prepared twice, under other names.
+    """
+    trained = (own.manifest["split"] == TRAIN) & (config.evaluation.test != TRAIN)
+    seen = {own.patches[row].tobytes() for row in np.flatnonzero(trained)}
+    asked = np.flatnonzero(other.manifest["split"] == split)
+    again = sum(other.patches[row].tobytes() in seen for row in asked)
+    if again:
+        raise InputError(
+            f"--split {split}: the run's models were trained on {again} of the {len(asked)} images in {other.folder}; "
+            "name a cohort and a split that they have not seen"
+        )
 
 
 def _open(

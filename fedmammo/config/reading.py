@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from fedmammo.disk.yaml import load_yaml
 from fedmammo.errors import InputError
 from fedmammo.hospitals.rules import RULES
 from fedmammo.strategies.registry import OWN, STRATEGIES
@@ -26,7 +27,7 @@ def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> Any:
     Raises OSError, UnicodeDecodeError, ValueError or yaml.YAMLError as reading `path` does; InputError for a base that
     cannot be read, is no mapping, or has itself as a base (`above` are the files that led here).
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = load_yaml(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or "base" not in content:
         return content
     name, chain = content.pop("base"), (*above, path.resolve())

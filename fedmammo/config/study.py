@@ -28,6 +28,7 @@ from fedmammo.config.sections import (
 )
 from fedmammo.config.setting import Setting, SettingName
 from fedmammo.config.weights import NO_FILE, name_of_weights
+from fedmammo.disk.yaml import value_of
 from fedmammo.errors import InputError
 from fedmammo.synthesis.sources import SOURCES, FromFolder, FromGan, Synthesis
 
@@ -270,7 +271,7 @@ def load(path: Path, overrides: list[str] | None = None) -> StudyConfig:
                 raise InputError(f"--set {override}: expected key=value, such as federation.rounds=3")
             source = f"--set {override}"
             if isinstance(content, dict):
-                set_key(content, key.strip(), yaml.safe_load(value))
+                set_key(content, key.strip(), value_of(value))
         return parse(content, f"{path} with --set" if overrides else str(path))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

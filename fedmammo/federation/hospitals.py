@@ -33,22 +33,28 @@ class Hospitals:
         self._secret = secret
         self._device = device
 
+    def declare(self, deployment: Deployment) -> dict[str, int]:
+        """Let everybody who trains or tests read the deployment; returns the declared patients of those who train.
+
+        Raises StudyError where a hospital refuses.
+        """
+        members = [name for group in deployment.arm.groups(self.names) for name in group.members]
+        everybody = list(dict.fromkeys([*self.names, *members]))
+        job = Job("declare", deployment.digest)
+        declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
+        return {name: int(declared[name].numbers["num-examples"]) for name in members}
+
     def agree(self, deployment: Deployment) -> Deployed:
         """Let everybody who trains or tests read the deployment, and everybody who trains agree to its plan.
 
         Raises StudyError where a hospital refuses.
         """
-        groups = deployment.arm.groups(self.names)
-        members = [name for group in groups for name in group.members]
-        everybody = list(dict.fromkeys([*self.names, *members]))
-        job = Job("declare", deployment.digest)
-        declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
-        sizes = {name: int(declared[name].numbers["num-examples"]) for name in members}
+        sizes = self.declare(deployment)
         plan = plan_of(deployment, sizes)
         if plan is not None:
             job = Job("agree", deployment.digest, plan=plan.digest)
-            self.server.ask_each(deployment, job, members, agreement=json.dumps(sizes))
-        return Deployed(deployment, groups, sizes, plan, self._secret, self._device)
+            self.server.ask_each(deployment, job, list(sizes), agreement=json.dumps(sizes))
+        return Deployed(deployment, deployment.arm.groups(self.names), sizes, plan, self._secret, self._device)
 
     def features(self, deployed: Deployed) -> None:
         """Let every hospital compute the frozen prefix of its images, some at a time."""

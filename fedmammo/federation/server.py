@@ -150,10 +150,9 @@ class Server:
 
     def nobody_refuses(self, answers: Mapping[str, "Reply"], where: str) -> None:
         """Raise StudyError where a hospital refused what it was asked: others do not go on without it."""
-        refused = [name for name, answer in answers.items() if isinstance(answer, str) and REFUSED in answer]
-        if refused:
-            first = sorted(answers, key=lambda name: name not in refused)
-            self.enough({name: answers[name] for name in first}, len(answers), where)
+        for name, answer in answers.items():
+            if isinstance(answer, str) and REFUSED in answer:
+                raise StudyError(f"{where}: {name} {answer}; ask for what its site file allows, or have it changed")
 
     def enough(self, answers: Mapping[str, "Reply"], needed: int, where: str) -> None:
         """Raise StudyError where fewer hospitals than `needed` gave an answer."""

@@ -20,6 +20,9 @@ from fedmammo.errors import InputError
 logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # not a line for each of its attempts
 
 
+PICKLED = (".pth", ".pt", ".ckpt", ".bin", ".pkl", ".tar")
+
+
 class Chain(nn.Module):
     """A transformer in parts. `embed`: images → tokens; `blocks`: tokens → tokens; `pool`: tokens → (images, width).
 
@@ -141,14 +144,20 @@ def load_transformer(name: str, weights: str, image_size: int) -> Chain:
     if weights not in ("hub", "none"):
         _load_weights(network, Path(weights))
     chain = next(chain for kind, chain in CHAINS if isinstance(network, kind))
-    return chain(network)
+    return chain(network.eval())  # else a first image would move the statistics of batch normalisation
 
 
 def _load_weights(network: nn.Module, path: Path) -> None:
+    if path.suffix in PICKLED:
+        raise InputError(
+            f"diagnosis.weights: {path} is no safetensors file, and a {path.suffix} file may run code when it is read; "
+            "where you trust it, convert it: safetensors.torch.save_file(torch.load(PATH), NEW_PATH)"
+        )
     try:
         state = load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"diagnosis.weights: {path} cannot be read as safetensors: {_flat(error)}") from error
+    _check_prefix(state, network, path)
     module = __import__(type(network).__module__, fromlist=["checkpoint_filter_fn"])
     if hasattr(module, "checkpoint_filter_fn"):
         try:
@@ -163,7 +172,25 @@ def _load_weights(network: nn.Module, path: Path) -> None:
             f"diagnosis.weights: {path} does not fit the network: {len(missing)} tensors are missing and "
             f"{len(wrong)} have another shape, the first is {(missing + wrong)[0]}"
         )
+    broken = next((name for name in sorted(wanted) if not state[name].isfinite().all()), None)
+    if broken is not None:
+        raise InputError(f"diagnosis.weights: {path} has values in {broken} that are no numbers; restore the file")
     network.load_state_dict({name: state[name].float() for name in wanted})
+
+
+def _check_prefix(state: dict[str, Tensor], network: nn.Module, path: Path) -> None:
+    """Raise InputError where all names would fit but for what stands before them, as `module.` of a parallel module."""
+    wanted = network.state_dict().keys()
+    first = next(iter(wanted))
+    found = next((name for name in state if name.endswith(f".{first}")), None)
+    if first in state or found is None:
+        return
+    prefix = found.removesuffix(first)
+    if all(f"{prefix}{name}" in state for name in wanted):
+        raise InputError(
+            f"diagnosis.weights: {path}: names of its tensors begin with {prefix!r}; save them without: save_file("
+            f"{{k.removeprefix({prefix!r}): v for k, v in load_file(PATH).items()}}, NEW_PATH), of safetensors.torch"
+        )
 
 
 def _flat(error: Exception) -> str:

@@ -83,7 +83,7 @@ def cohort(shown: Cohort) -> None:
     if not tables["quarantine"].empty:
         table(tables["quarantine"], "quarantine (quarantine.csv has every row)")
     out.print(f"{len(shown.quarantine)} rows in quarantine")
-    for remark in remarks(shown.facts):
+    for remark in remarks(shown.facts, named=True):
         out.print(remark, soft_wrap=True)
 
 

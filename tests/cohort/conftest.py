@@ -170,7 +170,10 @@ class Source:
         name = f"patientcbis-ddsm__{row['patient_id']}_image{digits}_mass{k}_is_benign_{int(benign)}.png"
         path = self.folder / split / f"is_benign_{str(benign).lower()}" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((128, 128), k, np.uint8) if pixels is None else pixels).save(path)
+        if pixels is None:  # no two are alike, and none is without contrast
+            pixels = np.full((128, 128), k, np.uint8)
+            pixels[-1, -1] = 255 - len(list(self.folder.rglob("*.png"))) % 100
+        Image.fromarray(pixels).save(path)
         return path
 
 

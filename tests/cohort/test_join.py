@@ -16,7 +16,9 @@ from fedmammo.errors import InputError
 def hospital(folder: Path, name: str, gray: int, column: str = "ward", size: int = 8) -> Path:
     """A cohort of one image of patient 1, and a row in quarantine."""
     (folder / name).mkdir()
-    Image.fromarray(np.full((8, 8), gray, np.uint8)).save(folder / name / "a.png")
+    pixels = np.full((8, 8), gray, np.uint8)
+    pixels[-1, -1] = 255
+    Image.fromarray(pixels).save(folder / name / "a.png")
     table = folder / name / "table.csv"
     table.write_text(f"image,patient,label,split,{column}\na.png,1,1,test,x\nb.png,2,0,train,y\n")
     return prepare(table, folder / f"{name}-cohort", Options(size=size)).folder

@@ -5,11 +5,12 @@ Lee et al. 2017, Scientific Data 4:170177, "Data Records". The four files differ
 line ends, and end one of their path columns with a quoted newline. Older revisions have other orders and no paths.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.fields import FIELDS, Parser, parse
+from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import Table, read_table
 from fedmammo.errors import InputError
 
@@ -51,11 +52,13 @@ class CaseDescriptions:
             `mask_path` (as the file says, stripped; '' where it has none), `listed_in` (file name) and `listed_row`.
         quarantine: rows that cannot be read.
         tables: the files.
+        remarks: what looks like one, and was not read.
     """
 
     rows: list[Row]
     quarantine: list[Quarantined]
     tables: list[Table]
+    remarks: list[str] = field(default_factory=list)
 
 
 def descriptions_of(source: Path, csv: Path | None) -> CaseDescriptions:
@@ -79,6 +82,9 @@ def read_case_descriptions(folder: Path) -> CaseDescriptions:
     found = CaseDescriptions([], [], [read_table(path) for path in paths])
     for table in found.tables:
         _read(table, found)
+    for path in sorted(folder.iterdir()):
+        if "case_description" in path.name and path.name not in TABLES and not is_stray(path) and path.is_file():
+            found.remarks.append(f"{path.name} was not read: its name is none of {', '.join(TABLES)}. Rename it.")
     return found
 
 

@@ -1,15 +1,16 @@
 """Lists the lesions of CBIS-DDSM as it lies on disk after a download, in any of its forms.
 
-Classic: <PatientID>/<StudyUID>/<SeriesUID>/1-1.dcm. Descriptive: <PatientID>/<date and description>/<number and
-description>/1-1.dcm beside the `metadata.csv` that NBIA Data Retriever writes (Series UID → File Location). Kaggle's
-mirror: jpeg/<SeriesUID>/1-249.jpg and csv/dicom_info.csv. They differ in how the files of a series are found, and in
-nothing else: that is a SeriesIndex.
+Classic: <PatientID>/<StudyUID>/<SeriesUID>/1-1.dcm; flat: <SeriesUID>/1-1.dcm, perhaps below its study. Descriptive:
+<PatientID>/<date and description>/<number and description>/1-1.dcm beside the `metadata.csv` that NBIA Data Retriever
+writes (Series UID → File Location). Kaggle's mirror: jpeg/<SeriesUID>/1-249.jpg and csv/dicom_info.csv. They differ in
+how the files of a series are found, and in nothing else: that is a SeriesIndex.
 
 PatientID is `Mass-Training_P_00001_LEFT_CC` for a full image, and ends with the abnormality's number for its crop and
 mask. The case descriptions' folders hold, their file names do not; they swap mask and crop in places, so all files of
 both series are candidates for the mask. Where they give no paths, or not this tree's, files are found by PatientID.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.case_descriptions import CaseDescriptions, descriptions_of
 from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
+from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import read_table
 from fedmammo.errors import InputError
 
 _FOLDERS = ("Mass-Training_P_*", "Mass-Test_P_*", "Calc-Training_P_*", "Calc-Test_P_*")
 _METADATA = "metadata.csv"
+_UID = re.compile(r"\d+(\.\d+)+")  # PS3.5, 9.1
 KAGGLE_INFO = Path("csv", "dicom_info.csv")
 
 
@@ -50,8 +53,10 @@ class SeriesIndex:
 
 
 def recognises_tree(source: Path) -> bool:
-    """Whether `source` is a tree of DICOM files, or the folder that holds one beside its metadata.csv."""
-    return (source / _METADATA).is_file() or any(path.is_dir() for pattern in _FOLDERS for path in source.glob(pattern))
+    """Whether `source` is a tree of DICOM files, a flat one, or the folder that holds one beside its metadata.csv."""
+    if (source / _METADATA).is_file() or any(path.is_dir() for pattern in _FOLDERS for path in source.glob(pattern)):
+        return True
+    return any(path.is_dir() and _UID.fullmatch(path.name) for path in source.iterdir())
 
 
 def recognises_kaggle(source: Path) -> bool:
@@ -75,15 +80,22 @@ def index_tree(source: Path) -> SeriesIndex:
     Raises:
         InputError: its metadata.csv cannot be read.
     """
-    files = {path: (path.parent.name, path.parts[-4], path) for path in sorted(source.glob("*/*/*/*.dcm"))}
+    files = {path: (path.parent.name, path.parts[-4], path) for path in _files(source, "*/*/*/*")}
+    flat = {path: (path.parent.name, "", path) for depth in ("*/*", "*/*/*") for path in _files(source, depth)}
+    files |= {path: found for path, found in flat.items() if _UID.fullmatch(path.parent.name)}
     metadata = next((folder / _METADATA for folder in (source, source.parent) if (folder / _METADATA).is_file()), None)
     if metadata is not None:
         columns = ("Series UID", "Subject ID", "File Location")
         for uid, patient, location in _columns(metadata, columns):
             folder = metadata.parent.joinpath(*PureWindowsPath(location).parts)  # which reads / and \ alike
-            for path in sorted(folder.glob("*.dcm")):
+            for path in _files(folder, "*"):
                 files[path] = (uid, patient, path)
     return SeriesIndex.of(files.values())
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """List DICOM files, but for those that an operating system left there."""
+    return [path for path in sorted(folder.glob(f"{pattern}.dcm")) if not is_stray(path.relative_to(folder))]
 
 
 def index_kaggle(source: Path) -> SeriesIndex:
@@ -117,6 +129,7 @@ def _list(kind: str, index: SeriesIndex, descriptions: CaseDescriptions) -> List
         rows={table.path.name: table.count for table in descriptions.tables},
         quarantine=quarantine,
         tables=descriptions.tables,
+        remarks=descriptions.remarks,
         origin=CBIS if is_cbis else UNKNOWN,
     )
 

@@ -1,6 +1,9 @@
 """The fields of a lesion: what each may say, and how a table's cell becomes one."""
 
+import re
+import unicodedata
 from collections.abc import Callable
+from decimal import Decimal
 
 from fedmammo.cohort.quarantine import Row, Unusable
 
@@ -8,6 +11,7 @@ Value = str | int | bool | None
 Parser = Callable[[str], Value]
 """One stripped cell → its value; raises Unusable where it says something else than it may."""
 
+_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _NO_NAMES = ("", "nan", "null", "none", "<na>", "n/a", "#n/a")
 
 
@@ -26,10 +30,10 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     """A whole number from `low` to `high`."""
 
     def parse(text: str) -> int:
-        whole = text.removesuffix(".0")  # as programs write whole numbers beside a gap
-        if not (whole.isascii() and whole.isdigit() and low <= int(whole) <= high):
+        number = Decimal(text) if _NUMBER.fullmatch(text) else None  # 30, 30.00 or 3e1, as programs write them
+        if number is None or not low <= number <= high or number != int(number):
             raise Unusable(f"{text!r} is no whole number from {low} to {high}")
-        return int(whole)
+        return int(number)
 
     return parse
 
@@ -46,12 +50,22 @@ def name(text: str) -> str:
     return text
 
 
+def patient(text: str) -> str:
+    """A patient's name without what people do not see or mean: so `123` and `123.0` are one patient.
+
+    Signs that look alike (Unicode's NFKC, dashes, spaces), signs without width, and a whole number's decimals.
+    """
+    seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+    seen = " ".join(re.sub("[\u2010-\u2015\u2212]", "-", seen).split())
+    return name(re.sub(r"^(\d+)\.0*$", r"\1", seen, flags=re.ASCII))
+
+
 def _density(text: str) -> int | None:
     return whole_number(0, 4)(text) or None  # 0 stands for "not recorded"
 
 
 FIELDS: dict[str, Parser] = {
-    "patient": name,
+    "patient": patient,
     "abnormality": whole_number(1, 99),
     "pathology": word("BENIGN", "BENIGN_WITHOUT_CALLBACK", "MALIGNANT"),
     "side": word("LEFT", "RIGHT"),

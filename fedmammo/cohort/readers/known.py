@@ -32,7 +32,11 @@ class Reader(NamedTuple):
 READERS = (
     Reader("a folder of patches (train|val|test/is_benign_true|false/)", recognises_patches, list_patches),
     Reader("Kaggle's mirror of CBIS-DDSM (csv/dicom_info.csv)", recognises_kaggle, list_kaggle),
-    Reader("a TCIA tree (folders Mass-Training_P_..., Calc-Test_P_..., or metadata.csv)", recognises_tree, list_tree),
+    Reader(
+        "a TCIA tree (folders Mass-Training_P_..., Calc-Test_P_... or <SeriesUID>, or metadata.csv)",
+        recognises_tree,
+        list_tree,
+    ),
 )
 """In the order in which they are asked."""
 

@@ -15,6 +15,7 @@ from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.case_descriptions import descriptions_of
 from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
+from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.store import SPLITS
 
 _NAME = re.compile(r"patientcbis-ddsm__(P_\d+)_image(\d+)_mass(\d+)_is_benign_([01])\.png")
@@ -34,7 +35,12 @@ def list_patches(source: Path, options: Options) -> Listing:
     Raises InputError where a case description is missing or cannot be read.
     """
     descriptions = descriptions_of(source, options.csv)
-    paths = sorted(path for split in SPLITS for path in (source / split).rglob("*") if not path.is_dir())
+    paths = sorted(
+        path
+        for split in SPLITS
+        for path in (source / split).rglob("*")
+        if not path.is_dir() and not is_stray(path.relative_to(source))
+    )
     patches: dict[tuple[str, str, str], list[_Patch]] = defaultdict(list)
     quarantine = list(descriptions.quarantine)
     planned: list[Row] = []
@@ -74,6 +80,7 @@ def list_patches(source: Path, options: Options) -> Listing:
         rows={_FILES: len(paths), **{name: count for name, count in unreadable.items() if count}},
         quarantine=quarantine,
         tables=descriptions.tables,
+        remarks=descriptions.remarks,
         notes=notes,
         origin=CBIS if any(f"/{CBIS_UIDS}" in row["image_path"] for row in descriptions.rows) else UNKNOWN,
     )

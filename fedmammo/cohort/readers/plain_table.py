@@ -11,21 +11,23 @@ from pathlib import Path, PureWindowsPath
 from fedmammo.cohort.lesions import Lesion
 from fedmammo.cohort.patch import Box
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
-from fedmammo.cohort.readers.fields import FIELDS, Parser, name, optional, parse, whole_number
+from fedmammo.cohort.readers.fields import FIELDS, Parser, name, optional, parse, patient, whole_number
 from fedmammo.cohort.readers.listing import COLUMNS, Listing, as_plan
 from fedmammo.cohort.readers.tables import read_table
 from fedmammo.cohort.store import MANIFEST_COLUMNS, PATIENT_COLUMNS, SPLITS
 from fedmammo.errors import InputError
 
-_LABELS = {"benign": False, "0": False, "malignant": True, "1": True}
+_LABELS = {"benign": False, "malignant": True}
 _BOX = Box._fields
 
 
 def _label(text: str) -> bool:
-    label = text.lower().removesuffix(".0")
-    if label not in _LABELS:
-        raise Unusable(f"{text!r} is none of benign, malignant, 0, 1")
-    return _LABELS[label]
+    if text.lower() in _LABELS:
+        return _LABELS[text.lower()]
+    try:
+        return bool(whole_number(0, 1)(text))
+    except Unusable:
+        raise Unusable(f"{text!r} is none of benign, malignant, 0, 1") from None
 
 
 def _split(text: str) -> str:
@@ -34,7 +36,7 @@ def _split(text: str) -> str:
     return text.lower()
 
 
-_NEEDED: dict[str, Parser] = {"image": name, "patient": name, "label": _label}
+_NEEDED: dict[str, Parser] = {"image": name, "patient": patient, "label": _label}
 _KNOWN: dict[str, Parser] = {
     **{field: optional(parser) for field, parser in FIELDS.items()},
     "lesion": optional(str),
@@ -69,8 +71,8 @@ def list_plain_table(path: Path) -> Listing:
     for number, cells in table.rows:
         try:
             row = _plan(path.parent, parse(parsers, cells))
-            patient, first = holders.setdefault(os.path.realpath(row["work"].file), (row["patient"], number))
-            if patient != row["patient"]:  # they might be in different splits
+            holder, first = holders.setdefault(os.path.realpath(row["work"].file), (row["patient"], number))
+            if holder != row["patient"]:  # they might be in different splits
                 raise Unusable(f"image is another patient's: that of row {first}")
         except Unusable as reason:
             quarantine.append(Quarantined(path.name, number, str(reason)))

@@ -38,7 +38,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a CSV (UTF-8, any line ends) or a Parquet file (`.parquet`).
+    """Read a CSV (UTF-8, any line ends, perhaps with a first line `sep=;`) or a Parquet file (`.parquet`).
 
     Raises:
         InputError: it is neither, or its columns have not each a name of their own.
@@ -73,7 +73,11 @@ def read_table(path: Path) -> Table:
 
 def _csv(path: Path) -> list[list[str]]:
     with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file, strict=True)  # else a quote that is not closed swallows rows
+        start = file.tell()
+        named = re.fullmatch(r'"?sep=([,;\t|])"?\s*', file.readline(64))  # how a spreadsheet names its separator
+        if named is None:
+            file.seek(start)
+        reader = csv.reader(file, strict=True, delimiter=named[1] if named else ",")  # strict: quotes are closed
         try:
             return list(reader)
         except csv.Error as error:
@@ -81,6 +85,9 @@ def _csv(path: Path) -> list[list[str]]:
 
 
 def _parquet(path: Path) -> list[list[str]]:
-    frame = pd.read_parquet(path).convert_dtypes()  # a whole number beside a gap is no 2.0
+    frame = pd.read_parquet(path)
+    if any(frame.index.names):  # a column that was made the index
+        frame = frame.reset_index()
+    frame = frame.convert_dtypes()  # a whole number beside a gap is no 2.0
     text = frame.astype("string").fillna("")
     return [[str(column) for column in frame.columns], *text.to_numpy(dtype=object).tolist()]

@@ -92,7 +92,6 @@ def test_every_fault_is_quarantined_and_the_rest_prepared(source, tmp_path: Path
     stray.write_bytes(b"")
     expected[stray] = "name does not parse"
     for extra, reason in {
-        "train/is_benign_false/.DS_Store": "name does not parse",
         "train/README": "file is in no folder of patches",
         "val/deep/er/x.png": "file is in no folder of patches",
     }.items():
