@@ -127,7 +127,7 @@ def simulate(
         elif spread is not None and how == "deployments":
             report(event_of(waiting[0], "begin") | {"message": f"deployments run side by side: {why}"})
             _study_of(config.model_dump_json(), out, nodes).ask_first(waiting)
-            deploy = partial(deploy_alone, config.model_dump_json(), out, nodes)
+            deploy = partial(deploy_alone, config.model_dump_json(), out.resolve(), nodes)
             run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report))
         else:
             on_grid(

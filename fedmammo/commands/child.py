@@ -53,7 +53,7 @@ def simulate(study: str, out: Path, report: Report, log_to: Callable[[Path], Non
 
     def logged_spread(deployments: "Sequence[str]", deploy: "Deploy", report: Report) -> "Failure | None":
         log_to(out / "run.log")
-        return side_by_side(config.engine, deployments, deploy, report)
+        return side_by_side(config.engine, out, deployments, deploy, report)
 
     simulate_study(config, out, report, on_logged_grid, logged_spread if config.engine.name == "ray" else None)
 

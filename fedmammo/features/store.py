@@ -10,6 +10,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from fedmammo.disk.files import alone
+
 Rows = NDArray[np.int64]
 
 
@@ -81,11 +83,8 @@ def _put(array: np.memmap, row: int, values: np.ndarray | np.generic) -> None:
 
 def _make_array(path: Path, shape: tuple[int, ...], dtype: type) -> None:
     """Make a file of zeros, unless another process was first."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    open_memmap(beside, mode="w+", shape=shape, dtype=dtype).flush()
-    try:
-        os.link(beside, path)  # refuses to replace
-    except FileExistsError:
-        pass
-    finally:
-        beside.unlink()
+    with alone(path.parent):
+        if not path.exists():
+            beside = path.with_name(f".{path.name}.{os.getpid()}")
+            open_memmap(beside, mode="w+", shape=shape, dtype=dtype).flush()
+            beside.replace(path)

@@ -13,6 +13,7 @@ from fedmammo.config.sections import EngineConfig
 from fedmammo.errors import InputError
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
+from fedmammo.federation.ray import python_path, start_ray
 
 PULL_SECONDS = 0.01  # between looks for replies; Flower's own is a tenth of a second, longer than a round of heads
 
@@ -65,12 +66,12 @@ def _simulate(engine: EngineConfig, hospitals: Path, nodes: int, run: Callable[[
             grid.pull_interval = PULL_SECONDS
         run(grid)
 
+    start_ray(engine, hospitals, runtime_env=python_path())
     run_simulation(
         server_app=server_app,
-        client_app=app_of(hospitals),
+        client_app=app_of(hospitals.resolve()),
         num_supernodes=nodes,
         backend_config={
-            "init_args": {"address": engine.address or "local"},  # else Ray joins whatever cluster runs here
             "client_resources": {
                 "num_cpus": engine.threads_per_hospital,
                 "num_gpus": engine.gpus_per_hospital,

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from fedmammo.config.sections import EngineConfig
 from fedmammo.errors import StudyError
+from fedmammo.federation.ray import start_ray
 
 Report = Callable[[dict[str, Any]], None]
 Deploy = Callable[[str, Report], None]
@@ -32,11 +34,15 @@ class Board:
         return taken
 
 
-def side_by_side(engine: EngineConfig, deployments: Sequence[str], deploy: Deploy, report: Report) -> Failure | None:
+def side_by_side(
+    engine: EngineConfig, folder: Path, deployments: Sequence[str], deploy: Deploy, report: Report
+) -> Failure | None:
     """Run deployments, given as JSON, as many at a time as the machine or the cluster has processors for.
 
     A worker that is killed is replaced, and its deployment goes on from its last checkpoint. Where deployments fail,
     those before the first of them are still finished, as if they ran one after the other; others are not begun.
+
+    `folder`: as in `start_ray`.
 
     Returns:
         The first failure, if there is one: a deployment whose processes are killed again and again fails, too. Raises
@@ -45,7 +51,7 @@ def side_by_side(engine: EngineConfig, deployments: Sequence[str], deploy: Deplo
     import ray
     from ray.exceptions import RayError, RayTaskError
 
-    ray.init(address=engine.address or "local", include_dashboard=False, log_to_driver=False)
+    start_ray(engine, folder)
     board: Any = ray.remote(num_cpus=0)(Board).remote()
     task = ray.remote(num_cpus=engine.threads_per_hospital, max_retries=2)(_deploy)
     running = {task.remote(deploy, one, board): number for number, one in enumerate(deployments)}
