@@ -12,7 +12,7 @@ from fedmammo.cohort.lesions import Lesion
 from fedmammo.cohort.patch import Box
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.fields import FIELDS, Parser, name, optional, parse, whole_number
-from fedmammo.cohort.readers.listing import COLUMNS, Listing, as_plan
+from fedmammo.cohort.readers.listing import COLUMNS, NO_SPLIT, Listing, as_plan
 from fedmammo.cohort.readers.tables import read_table
 from fedmammo.cohort.store import MANIFEST_COLUMNS, PATIENT_COLUMNS, SPLITS
 from fedmammo.errors import InputError
@@ -78,7 +78,7 @@ def list_plain_table(path: Path) -> Listing:
             planned.append({**row, "listed_in": path.name, "listed_row": number})
     plan, rows, remarks = as_plan(planned, attributes), {path.name: table.count}, []
     if "split" not in table.headings:
-        remarks.append("The table has no split: all patients are in train; use evaluation.folds.")
+        remarks.append(NO_SPLIT)
     return Listing("table", plan, rows, quarantine, [table], attributes, remarks=remarks)
 
 

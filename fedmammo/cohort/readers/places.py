@@ -1,0 +1,22 @@
+"""Where a file is that a table names."""
+
+from pathlib import Path, PureWindowsPath
+
+from fedmammo.cohort.quarantine import Unusable
+
+
+def below(folder: Path, text: str) -> Path:
+    """The file at a path, with `/` or `\\`, that lies below `folder`.
+
+    Raises:
+        Unusable: the path is absolute, leads upwards, or is none.
+    """
+    path = PureWindowsPath(text.strip())  # which reads / and \ alike
+    if not path.parts or path.drive or path.root or ".." in path.parts or "\0" in text:
+        raise Unusable(f"path does not stay below the source: {text.strip()!r}")
+    return folder.joinpath(*path.parts)
+
+
+def printable(path: Path, folder: Path) -> str:
+    """The path of a file relative to `folder`, for a table; bytes that are no UTF-8 are written as \\x.."""
+    return path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()
