@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from fedmammo.cohort.quarantine import Row, Unusable
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | list[float] | None
 Parser = Callable[[str], Value]
 """One stripped cell → its value; raises Unusable where it says something else than it may."""
 
@@ -28,7 +28,7 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         whole = text.removesuffix(".0")  # as programs write whole numbers beside a gap
-        if not (whole.isascii() and whole.isdigit() and low <= int(whole) <= high):
+        if not (whole.isascii() and whole.isdigit() and len(whole) < 20 and low <= int(whole) <= high):
             raise Unusable(f"{text!r} is no whole number from {low} to {high}")
         return int(whole)
 

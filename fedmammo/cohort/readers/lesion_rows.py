@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fedmammo.cohort.lesions import Lesion
 from fedmammo.cohort.patch import Box
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
-from fedmammo.cohort.readers.fields import Parser, parse
+from fedmammo.cohort.readers.fields import Parser, Value, parse
 from fedmammo.cohort.readers.tables import Table
 from fedmammo.errors import InputError
 
@@ -22,12 +22,15 @@ class Walked(NamedTuple):
     Attributes:
         planned: one row per lesion.
         quarantine: the rows that list none that can be used.
-        count: how many they are together: a row that lists several lesions counts once for each.
     """
 
     planned: list[Row]
     quarantine: list[Quarantined]
-    count: int
+
+    @property
+    def listed(self) -> int:
+        """How many they are together: a row that lists several lesions counts once for each."""
+        return len(self.planned) + len(self.quarantine)
 
 
 def find_columns(table: Table, wanted: Columns, may_be_missing: Iterable[str] = ()) -> Columns:
@@ -48,7 +51,7 @@ def find_columns(table: Table, wanted: Columns, may_be_missing: Iterable[str] = 
 
 def walk(table: Table, columns: Columns, describe: Callable[[Row], list[Row]]) -> Walked:
     """Read each row and describe the lesions that it lists, at least one; what raises Unusable is quarantined."""
-    walked = Walked([], list(table.quarantine), 0)
+    walked = Walked([], list(table.quarantine))
     holders: dict[Path, str] = {}
     for number, cells in table.rows:
         try:
@@ -59,30 +62,32 @@ def walk(table: Table, columns: Columns, describe: Callable[[Row], list[Row]]) -
         except Unusable as reason:
             walked.quarantine.append(Quarantined(table.path.name, number, str(reason)))
         else:
-            listed = {"listed_in": table.path.name, "listed_row": number}
-            walked.planned.extend({**lesion, **listed} for lesion in lesions)
-    return walked._replace(count=len(walked.planned) + len(walked.quarantine))
+            listed: Row = {"listed_in": table.path.name, "listed_row": number}
+            walked.planned.extend(lesion | listed for lesion in lesions)
+    return walked
 
 
-def lesion_row(place: str, file: Path, malignant: bool, box: Box | None = None, **fields: Any) -> Row:
+def lesion_row(place: str, file: Path, malignant: bool, box: Box | None = None, **fields: Value) -> Row:
     """One lesion: its name is the path of its image, and the box where it has one."""
-    return {
+    row: Row = {
         "image": place if box is None else f"{place}@{','.join(map(str, box))}",
         "source": place,
         "work": Lesion(file, box=box),
         "malignant": malignant,
         "pathology": "MALIGNANT" if malignant else "BENIGN",
         "split": "train",
-        **fields,
     }
+    return row | dict(fields)
 
 
 def box_around(xs: Sequence[float], ys: Sequence[float]) -> Box:
     """The box around the points of an outline; the pixels that they are in belong to it.
 
     Raises:
-        Unusable: they are fewer than three, or not as many across as down.
+        Unusable: they are fewer than three, not as many across as down, or not finite.
     """
     if len(xs) != len(ys) or len(xs) < 3:
         raise Unusable(f"no outline: {len(xs)} x and {len(ys)} y")
+    if not all(map(math.isfinite, (*xs, *ys))):
+        raise Unusable("no outline: a point is not finite")
     return Box(*(math.floor(min(axis)) for axis in (xs, ys)), *(math.floor(max(axis)) + 1 for axis in (xs, ys)))

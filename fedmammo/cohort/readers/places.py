@@ -6,7 +6,7 @@ from fedmammo.cohort.quarantine import Unusable
 
 
 def below(folder: Path, text: str) -> Path:
-    """The file at a path, with `/` or `\\`, that lies below `folder`.
+    """The file at a path, as any system writes it, that lies below `folder`.
 
     Raises:
         Unusable: the path is absolute, leads upwards, or is none.
@@ -18,5 +18,5 @@ def below(folder: Path, text: str) -> Path:
 
 
 def printable(path: Path, folder: Path) -> str:
-    """The path of a file relative to `folder`, for a table; bytes that are no UTF-8 are written as \\x.."""
+    """The path of a file relative to `folder`, for a table; bytes that are no UTF-8 are written as numbers."""
     return path.relative_to(folder).as_posix().encode(errors="backslashreplace").decode()

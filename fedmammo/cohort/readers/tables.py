@@ -80,7 +80,9 @@ def _check(path: Path, headings: list[str], delimiter: str) -> None:
         raise InputError(f"{path}: the header has no {between}; save the table with {between}s between its columns")
 
 
-def _read(path: Path, headings: list[str], lines: Iterator[list[str]], digest: str, only: Container[str] | None) -> Table:
+def _read(
+    path: Path, headings: list[str], lines: Iterator[list[str]], digest: str, only: Container[str] | None
+) -> Table:
     kept = [at for at, heading in enumerate(headings) if only is None or heading.lower() in only]
     rows: list[tuple[int, dict[str, str]]] = []
     quarantine: list[Quarantined] = []
