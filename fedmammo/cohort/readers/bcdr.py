@@ -19,7 +19,7 @@ from fedmammo.cohort.readers.places import below, printable
 from fedmammo.cohort.readers.tables import read_table
 
 ORIGIN = Origin(
-    "BCDR's terms of use: research, after registration",
+    "not published; research, given on registration",
     "Guevara Lopez MA, Posada N, Moura DC, Ramos Pollan R, Franco Valiente JM, Suarez Ortega C, et al. (2012): BCDR: A "
     "breast cancer digital repository. 15th International Conference on Experimental Mechanics, Porto.",
 )

@@ -30,9 +30,9 @@ NO_PATIENTS = (
 
 def recognises_class_folders(source: Path) -> bool:
     """Whether `source`, or a split's folder in it, has a folder of a class."""
-    folders = [folder for folder in source.iterdir() if folder.is_dir()]
+    folders = [folder for folder in source.glob("*") if folder.is_dir()]
     splits = [folder for folder in folders if folder.name.lower() in _SPLITS]
-    folders += [folder for split in splits for folder in split.iterdir() if folder.is_dir()]
+    folders += [folder for split in splits for folder in split.glob("*") if folder.is_dir()]
     return any(folder.name.lower() in _CLASSES for folder in folders)
 
 

@@ -4,18 +4,14 @@ manifest-*/CMMD/<D1-0001>/<study>/<series>/1-1.dcm, and CMMD_clinicaldata_revisi
 beside the manifest or in it, one row per breast. File names do not tell the breast or the view: the header does.
 """
 
-import warnings
 from pathlib import Path
-from typing import Any
-
-import pydicom
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.fields import name, parse, side, word
 from fedmammo.cohort.readers.lesion_rows import Columns, find_columns, lesion_row
 from fedmammo.cohort.readers.listing import NO_SPLIT, Listing, Origin, as_plan
+from fedmammo.cohort.readers.mammogram_header import side_and_view
 from fedmammo.cohort.readers.places import printable
 from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import Table, read_table
@@ -30,12 +26,6 @@ ORIGIN = Origin(
 WHOLE = "CMMD has no boxes: each patch is a whole image, and its label is that of the breast's biopsy."
 _CLINICAL = "CMMD_clinicaldata*"
 _FILES = "images"
-_TAGS = ["ImageLaterality", "Laterality", "ViewPosition", "ViewCodeSequence"]
-_VIEWS = {
-    **dict.fromkeys(("CC", "CRANIO-CAUDAL", "R-10242", "399162004"), "CC"),
-    **dict.fromkeys(("MLO", "MEDIO-LATERAL OBLIQUE", "R-10226", "399368009"), "MLO"),
-}
-"""Names and codes (SNOMED) of views: DICOM PS3.16, CID 4014."""
 _ABNORMALITIES = {"BOTH": "mass, calcification", "MASS": "mass", "CALCIFICATION": "calcification"}
 _COLUMNS: Columns = {
     "patient": ("ID1", name),
@@ -122,7 +112,7 @@ def _lesion(path: Path, place: str, clinical: Clinical) -> Row:
     patient = next((part for part in place.split("/")[:-1] if part in clinical), None)
     if patient is None:
         raise Unusable("no clinical data: no folder of the path is a patient of the table")
-    side, view = _side_and_view(path)
+    side, view = side_and_view(path)
     rows = [row for _, row in clinical[patient].get(side, [])]
     if not rows:
         raise Unusable(f"no clinical data: the table has no row for the patient's {side.lower()} breast")
@@ -132,25 +122,3 @@ def _lesion(path: Path, place: str, clinical: Clinical) -> Row:
     lesion = ", ".join(sorted(set(kinds), reverse=True))
     malignant = rows[0]["classification"] == "MALIGNANT"
     return lesion_row(place, path, malignant, patient=patient, side=side, view=view, lesion=lesion)
-
-
-def _side_and_view(path: Path) -> tuple[str, str | None]:
-    """What the header says, without reading the image; the view is None where it is none of the manifest's."""
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-            if syntax == DeflatedExplicitVRLittleEndian:  # a small file may inflate to any size
-                raise Unusable(f"DICOM is deflated as a whole: {path.name}; write it anew without")
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-            said = str(header.get("ImageLaterality") or header.get("Laterality") or "")
-            codes: Any = header.get("ViewCodeSequence") or []
-            views = [header.get("ViewPosition")]
-            views += [code.get(key) for code in codes for key in ("CodeValue", "CodeMeaning")]
-    except Unusable:
-        raise
-    except Exception as error:  # a damaged file makes pydicom raise almost anything
-        raise Unusable(f"unreadable DICOM: {path.name} ({type(error).__name__})") from error
-    if said not in ("L", "R"):
-        raise Unusable(f"no breast in the header: ImageLaterality and Laterality say {said!r}")
-    known = (_VIEWS.get(str(view).strip().upper()) for view in views)
-    return side(said), next((view for view in known if view is not None), None)

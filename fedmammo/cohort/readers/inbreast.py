@@ -1,7 +1,8 @@
 """Lists the lesions of INbreast, release 1.0: outlines drawn in OsiriX, and BI-RADS of each image.
 
 INbreast.csv (semicolons), AllDICOMs/<file name>_<patient>_MG_<L|R>_<CC|ML>_ANON.dcm and AllXML/<file name>.xml, a
-property list. The patient's number is in the name of the image alone. File names say ML for the oblique view, which the
+property list. The patient's number is in the name of the image alone, and as far as is
+known the same in all exams of a patient. File names say ML for the oblique view, which the
 publication calls MLO: both are read as MLO. Points are (x, y) in pixels, as far as is known from the top left.
 
 A region with three points or more is a lesion; single points (calcifications) and the pectoral muscle are not.
@@ -25,9 +26,13 @@ from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import read_table
 
 ORIGIN = Origin(
-    "as agreed with INbreast's authors: research",
+    "not published; research, by agreement with its authors",
     "Moreira IC, Amaral I, Domingues I, Cardoso A, Cardoso MJ, Cardoso JS (2012): INbreast: Toward a full-field "
     "digital mammographic database. Academic Radiology 19(2):236-248. doi:10.1016/j.acra.2011.09.014",
+)
+POINTS = (
+    "INbreast assesses images: all lesions of an image have its label. Single points, which mark calcifications, are "
+    "no lesions: they have no box."
 )
 MAXIMUM_BYTES = 2**25
 """Of a file of outlines; the largest of INbreast have a few MiB."""
@@ -81,7 +86,7 @@ def list_inbreast(source: Path, options: Options) -> Listing:
         ({_UNLISTED: len(unlisted)} if unlisted else {}) | {_TABLE: walked.listed},
         [*walked.quarantine, *unlisted],
         [table],
-        remarks=[REMARK, "INbreast assesses images: all lesions of an image have its label.", NO_SPLIT],
+        remarks=[REMARK, POINTS, NO_SPLIT],
         origin=ORIGIN,
     )
 
