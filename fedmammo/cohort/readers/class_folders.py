@@ -14,6 +14,7 @@ from fedmammo.cohort.readers.lesion_rows import lesion_row
 from fedmammo.cohort.readers.listing import NO_SPLIT, Listing, as_plan
 from fedmammo.cohort.readers.places import printable
 from fedmammo.cohort.readers.stray import is_stray
+from fedmammo.cohort.store import FACTS
 
 _CLASSES = {"benign": False, "0": False, "malignant": True, "1": True}
 _SPLITS = {
@@ -38,7 +39,7 @@ def recognises_class_folders(source: Path) -> bool:
 
 def list_class_folders(source: Path, options: Options) -> Listing:
     """List every file below `source`; `options.patient` finds the patient in its path below the class folder."""
-    paths = [path for path in sorted(source.rglob("*")) if not path.is_dir() and not is_stray(path.relative_to(source))]
+    paths = _files(source)
     planned: list[Row] = []
     quarantine: list[Quarantined] = []
     has_split = True
@@ -56,6 +57,16 @@ def list_class_folders(source: Path, options: Options) -> Listing:
     remarks = [NO_PATIENTS] if options.patient is None else []
     remarks += [] if has_split else [NO_SPLIT]
     return Listing("folder of classes", as_plan(planned), {_FILES: len(paths)}, quarantine, [], remarks=remarks)
+
+
+def _files(source: Path) -> list[Path]:
+    """All files, but those of systems and of cohorts that were made here."""
+    cohorts = {path.parent for path in source.rglob(FACTS)} | set(source.rglob("*.unfinished"))
+    return [
+        path
+        for path in sorted(source.rglob("*"))
+        if not (path.is_dir() or is_stray(path.relative_to(source)) or cohorts.intersection(path.parents))
+    ]
 
 
 def _parse(place: str) -> tuple[str | None, bool, str]:

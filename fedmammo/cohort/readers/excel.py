@@ -24,8 +24,11 @@ def read_excel(path: Path) -> list[list[str]]:
     try:
         with ZipFile(path) as archive:
             size = sum(part.file_size for part in archive.infolist())
-        if size > MAXIMUM_BYTES:
-            raise ValueError(f"more than {MAXIMUM_BYTES >> 20} MiB once it is unpacked")
+    except BadZipFile as error:
+        raise ValueError("no workbook") from error
+    if size > MAXIMUM_BYTES:
+        raise ValueError(f"more than {MAXIMUM_BYTES >> 20} MiB once it is unpacked")
+    try:
         workbook = load_workbook(path, read_only=True, data_only=True)
         try:
             sheet = workbook.worksheets[0]
@@ -33,7 +36,7 @@ def read_excel(path: Path) -> list[list[str]]:
             rows = [[_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
         finally:
             workbook.close()
-    except (BadZipFile, KeyError, IndexError, TypeError, AttributeError, SyntaxError) as error:  # a damaged workbook
+    except Exception as error:  # a damaged workbook makes openpyxl raise almost anything
         raise ValueError(f"no workbook: {type(error).__name__}") from error
     return _even(rows)
 

@@ -37,7 +37,7 @@ POINTS = (
 MAXIMUM_BYTES = 2**25
 """Of a file of outlines; the largest of INbreast have a few MiB."""
 _TABLE, _IMAGES, _OUTLINES = "INbreast.csv", "AllDICOMs", "AllXML"
-_UNLISTED = "images without a row"
+_UNLISTED = "images that no row lists"
 _NAME = re.compile(r"([^_]+)_([^_]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)
 _LESIONS = {
     **dict.fromkeys(("calcification", "calcifications", "cluster"), "calcification"),
@@ -61,11 +61,9 @@ def recognises_inbreast(source: Path) -> bool:
 def list_inbreast(source: Path, options: Options) -> Listing:
     """List every lesion; raises InputError where the table cannot be read or lacks a column."""
     table = read_table(source / _TABLE, delimiter=";")
-    files = {
-        path.name.partition("_")[0]: path
-        for path in sorted((source / _IMAGES).iterdir())
-        if path.suffix.lower() == ".dcm" and not is_stray(path)
-    }
+    paths = [path for path in sorted((source / _IMAGES).glob("*.dcm")) if not is_stray(path)]
+    paths.sort(key=lambda path: _NAME.fullmatch(path.name) is not None)  # of two files of an image the last is taken
+    files = {_image(path): path for path in paths}
 
     def describe(row: Row) -> list[Row]:
         if row["image"] not in files:
@@ -75,11 +73,10 @@ def list_inbreast(source: Path, options: Options) -> Listing:
     columns = find_columns(table, _COLUMNS)
     walked = walk(table, columns, describe)
     listed = {cells[columns["image"][0]].strip() for _, cells in table.rows}
-    unlisted = [
-        Quarantined(printable(path, source), None, f"no row in {_TABLE}: {path.name.partition('_')[0]}")
-        for image, path in files.items()
-        if image not in listed
-    ]
+    faults = {path: f"image has no row: {_TABLE} does not know it" for path in paths if _image(path) not in listed}
+    twice = [path for path in paths if files[_image(path)] != path]
+    faults |= {path: f"image is there twice: {files[_image(path)].name}" for path in twice}
+    unlisted = [Quarantined(printable(path, source), None, reason) for path, reason in sorted(faults.items())]
     return Listing(
         "INbreast folder",
         as_plan(walked.planned),
@@ -89,6 +86,11 @@ def list_inbreast(source: Path, options: Options) -> Listing:
         remarks=[REMARK, POINTS, NO_SPLIT],
         origin=ORIGIN,
     )
+
+
+def _image(path: Path) -> str:
+    """What the table calls an image."""
+    return path.name.partition("_")[0]
 
 
 def _lesions(source: Path, file: Path, row: Row) -> list[Row]:

@@ -91,3 +91,9 @@ def test_what_is_no_name_is_no_patient(tmp_path: Path, pattern: str) -> None:
     cohort = prepared(tmp_path / "source", pattern)
     assert cohort.manifest["patient"].tolist() == ["P1"]
     assert all(reason.startswith("no patient in the path: ") for reason in cohort.quarantine["reason"])
+
+
+def test_a_cohort_that_was_made_in_the_folder_is_no_image(tmp_path: Path) -> None:
+    put(tmp_path, "benign/1.png", "malignant/2.png")
+    first, again = (prepare(tmp_path, tmp_path / "cohort") for _ in range(2))
+    assert again.facts == first.facts and again.quarantine.empty

@@ -96,6 +96,8 @@ def test_every_row_and_every_image_ends_in_the_manifest_or_in_quarantine(
     source.row("../AllXML/1", "2")
     source.row(13, "2")
     source.image(99, TWO)
+    source.image(1, ONE, "L_CC")
+    source.dicom(source.folder / f"AllDICOMs/1_{ONE}_MG_L_CC_ANON (1).dcm", PIXELS)
     (source.folder / f"AllDICOMs/._1_{ONE}_MG_L_CC_ANON.dcm").write_text("")
     source.outlines(2, ("Calcification", [(5.0, 5.0)]))
     (source.folder / "AllXML/3.xml").unlink()
@@ -123,9 +125,13 @@ def test_every_row_and_every_image_ends_in_the_manifest_or_in_quarantine(
         14: "image is missing",
     }
     unlisted = cohort.quarantine[cohort.quarantine["row"].isna()]
-    assert unlisted["source"].tolist() == [f"AllDICOMs/99_{TWO}_MG_L_CC_ANON.dcm"]
+    assert unlisted["source"].tolist() == [
+        f"AllDICOMs/1_{ONE}_MG_L_CC_ANON (1).dcm",
+        f"AllDICOMs/99_{TWO}_MG_L_CC_ANON.dcm",
+    ]
+    assert [reason.split(":")[0] for reason in unlisted["reason"]] == ["image is there twice", "image has no row"]
     assert cohort.facts["counts"] == {
-        "images without a row": {"rows": 1, "prepared": 0, "quarantined": 1},
+        "images that no row lists": {"rows": 2, "prepared": 0, "quarantined": 2},
         "INbreast.csv": {"rows": 13, "prepared": 1, "quarantined": 12},
     }
 
