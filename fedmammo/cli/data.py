@@ -18,7 +18,7 @@ data = typer.Typer(
 @data.command(epilog="Example: fedmammo data prepare /data/CBIS-DDSM cohort --csv /data/CBIS-DDSM/csv")
 def prepare(
     source: Annotated[
-        Path, typer.Argument(help="A TCIA tree, Kaggle's mirror, a folder of patches, or a table (.csv, .parquet).")
+        Path, typer.Argument(help="A public data set, a folder of patches or of classes, or a table (.csv, .parquet).")
     ],
     out: Annotated[Path, typer.Argument(help="Folder of the prepared cohort; new or empty.")],
     csv: Annotated[Path | None, typer.Option(help="Folder of the case descriptions, if not in SOURCE.")] = None,

@@ -49,7 +49,9 @@ def _begins_a_data_set(start: bytes) -> bool:
     """Whether these are a first element of group 2 or 8: with a value representation, or with a short length."""
     if start[:2] not in (b"\2\0", b"\x08\0") or start[3:4] != b"\0":
         return False
-    return start[4:6] in (b"UL", b"UI", b"CS", b"OB", b"DA", b"SH", b"LO") or (start[5:8] == b"\0\0\0" and 0 < start[4] < 128)
+    return start[4:6] in (b"UL", b"UI", b"CS", b"OB", b"DA", b"SH", b"LO") or (
+        start[5:8] == b"\0\0\0" and 0 < start[4] < 128
+    )
 
 
 def read_dicom(path: Path, maximum_pixels: int, tell: Tell) -> NDArray[np.uint16]:

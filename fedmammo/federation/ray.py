@@ -37,7 +37,7 @@ def python_path() -> dict[str, Any]:
 def _remedy(engine: EngineConfig) -> str:
     if engine.address:
         return f"see that the cluster at {engine.address} runs the same Ray and Python"
-    temporary = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # noqa: S108  (what Ray takes)
+    temporary = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
     if len(os.fsencode(temporary)) > LONGEST:
         return f"the temporary folder's path is too long; set RAY_TMPDIR to one of at most {LONGEST} bytes"
     return "set HOME and RAY_TMPDIR to folders that can be written, or take --set engine.name=inline"

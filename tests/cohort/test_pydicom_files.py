@@ -20,9 +20,13 @@ NEEDS_EXTRA = pytest.mark.skipif(find_spec("gdcm") is None, reason="the extra fe
 
 def test_each_ends_as_a_patch_or_a_reason(tmp_path: Path) -> None:
     paths = sorted(path for path in DATA.rglob("*") if path.is_file())
+    (tmp_path / "data").symlink_to(DATA)
     with (tmp_path / "table.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
-            [("image", "patient", "label"), *((path, number, 1) for number, path in enumerate(paths))]
+            [
+                ("image", "patient", "label"),
+                *((path.relative_to(DATA.parent), number, 1) for number, path in enumerate(paths)),
+            ]
         )
     cohort = prepare(tmp_path / "table.csv", tmp_path / "out")
     assert len(paths) > 150 and len(cohort.manifest) + len(cohort.quarantine) == len(paths)

@@ -21,6 +21,7 @@ from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.case_descriptions import CaseDescriptions, descriptions_of
 from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
+from fedmammo.cohort.readers.places import below
 from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import read_table
 from fedmammo.errors import InputError
@@ -87,7 +88,10 @@ def index_tree(source: Path) -> SeriesIndex:
     if metadata is not None:
         columns = ("Series UID", "Subject ID", "File Location")
         for uid, patient, location in _columns(metadata, columns):
-            folder = metadata.parent.joinpath(*PureWindowsPath(location).parts)  # which reads / and \ alike
+            try:
+                folder = below(metadata.parent, location)
+            except Unusable:  # as if the folder were missing
+                continue
             for path in _files(folder, "*"):
                 files[path] = (uid, patient, path)
     return SeriesIndex.of(files.values())
@@ -106,8 +110,9 @@ def index_kaggle(source: Path) -> SeriesIndex:
     """
     columns = ("SeriesInstanceUID", "PatientID", "image_path")
     listed = (
-        (uid, patient, source.joinpath(*PureWindowsPath(image).parts[-3:]))
+        (uid, patient, source.joinpath(*PureWindowsPath(image).parts[-3:]))  # which reads / and \ alike
         for uid, patient, image in _columns(source / KAGGLE_INFO, columns)
+        if ".." not in PureWindowsPath(image).parts
     )
     return SeriesIndex.of((uid, patient, path) for uid, patient, path in listed if path.is_file())
 

@@ -1,5 +1,6 @@
 """The fields of a lesion: what each may say, and how a table's cell becomes one."""
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from decimal import Decimal
 
 from fedmammo.cohort.quarantine import Row, Unusable
 
-Value = str | int | bool | None
+Value = str | int | float | bool | list[float] | None
 Parser = Callable[[str], Value]
 """One stripped cell → its value; raises Unusable where it says something else than it may."""
 
@@ -15,7 +16,7 @@ _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _NO_NAMES = ("", "nan", "null", "none", "<na>", "n/a", "#n/a")
 
 
-def word(*allowed: str) -> Parser:
+def word(*allowed: str) -> Callable[[str], str]:
     """One of these words, which are upper case, in any case."""
 
     def parse(text: str) -> str:
@@ -38,9 +39,30 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def number(text: str) -> float:
+    """A finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise Unusable(f"{text!r} is no number")
+    return value
+
+
+def side(text: str) -> str:
+    """A breast, by its name or its first letter."""
+    return {"L": "LEFT", "R": "RIGHT"}[word("L", "R", "LEFT", "RIGHT")(text)[0]]
+
+
 def optional(parser: Parser) -> Parser:
     """What `parser` reads, or None where the cell is empty."""
     return lambda text: parser(text) if text else None
+
+
+def gap(parser: Parser) -> Parser:
+    """What `parser` reads, or None where the cell is empty or holds a word for it, such as NaN."""
+    return lambda text: None if text.lower() in _NO_NAMES else parser(text)
 
 
 def name(text: str) -> str:

@@ -28,6 +28,9 @@ CBIS = Origin("CC BY 3.0", CITATION)
 CBIS_UIDS = "1.3.6.1.4.1.9590.100.1.2."
 """The identifiers of CBIS-DDSM's series begin so; other trees of the same form do not."""
 
+NO_SPLIT = "The source has no split: all patients are in train; use evaluation.folds."
+"""A remark."""
+
 COLUMNS = ("lesion", *FIELDS, "malignant", "split", "image", "source", "work", "listed_in", "listed_row")
 
 

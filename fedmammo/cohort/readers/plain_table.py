@@ -1,18 +1,19 @@
 """Lists the images of a plain table, CSV or Parquet: how users bring their own data.
 
-Columns: `image` (a file, its path relative to the table), `patient` and `label` (benign | malignant, or 0 | 1) are
-needed. `split` (train | val | test), the box of the lesion (`left`, `top`, `right`, `bottom`, in pixels), `lesion` and
-the fields of CBIS-DDSM are read where they are there. Every other column is an attribute, kept as text.
+Columns: `image` (a file below the table's folder, its path relative to it), `patient` and `label` (benign | malignant,
+or 0 | 1) are needed. `split` (train | val | test), the box of the lesion (`left`, `top`, `right`, `bottom`, in pixels),
+`lesion` and the fields of CBIS-DDSM are read where they are there. Every other column is an attribute, kept as text.
 """
 
 import os
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from fedmammo.cohort.lesions import Lesion
 from fedmammo.cohort.patch import Box
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.fields import FIELDS, Parser, name, optional, parse, patient, whole_number
-from fedmammo.cohort.readers.listing import COLUMNS, Listing, as_plan
+from fedmammo.cohort.readers.listing import COLUMNS, NO_SPLIT, Listing, as_plan
+from fedmammo.cohort.readers.places import below
 from fedmammo.cohort.readers.tables import read_table
 from fedmammo.cohort.store import MANIFEST_COLUMNS, PATIENT_COLUMNS, SPLITS
 from fedmammo.errors import InputError
@@ -80,13 +81,14 @@ def list_plain_table(path: Path) -> Listing:
             planned.append({**row, "listed_in": path.name, "listed_row": number})
     plan, rows, remarks = as_plan(planned, attributes), {path.name: table.count}, []
     if "split" not in table.headings:
-        remarks.append("The table has no split: all patients are in train; use evaluation.folds.")
+        remarks.append(NO_SPLIT)
     return Listing("table", plan, rows, quarantine, [table], attributes, remarks=remarks)
 
 
 def _plan(folder: Path, row: Row) -> Row:
     """Plan one image: its name is its path, and the box where it has one."""
-    file, malignant = PureWindowsPath(row["image"]).as_posix(), row["label"]  # which reads / and \ alike
+    path, malignant = below(folder, row["image"]), row["label"]
+    file = path.relative_to(folder).as_posix()
     pathology = row.get("pathology") or ("MALIGNANT" if malignant else "BENIGN")
     if (pathology == "MALIGNANT") != malignant:
         raise Unusable("label and pathology disagree")
@@ -100,5 +102,5 @@ def _plan(folder: Path, row: Row) -> Row:
         "malignant": malignant,
         "split": row.get("split", "train"),
         "source": file,
-        "work": Lesion(folder / file, box=box),
+        "work": Lesion(path, box=box),
     }

@@ -49,7 +49,7 @@ def test_the_least_that_is_needed(folder: Path) -> None:
 def test_without_a_split_all_are_in_train_and_the_screen_says_so(folder: Path) -> None:
     cohort = whole(folder)
     assert set(cohort.manifest["split"]) == {"train"}
-    assert cohort.facts["remarks"] == ["The table has no split: all patients are in train; use evaluation.folds."]
+    assert cohort.facts["remarks"] == ["The source has no split: all patients are in train; use evaluation.folds."]
     assert cohort.facts["remarks"][0] in (cohort.folder / "cohort.md").read_text()
 
 
