@@ -21,6 +21,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; an earlier run of the study goes on there.")
     ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="Folder for what networks make of images, if not the cohort's own.")
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Serve the report to this machine's browser while it grows.")
     ] = False,
@@ -35,7 +38,8 @@ def run(
     from fedmammo.report import terminal
     from fedmammo.report.summary import summary
 
-    study = fedmammo.load_study(config, overrides or ())
+    elsewhere = [f"engine.features={json.dumps(str(features))}"] if features else []
+    study = fedmammo.load_study(config, [*(overrides or ()), *elsewhere])
     folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         with ExitStack() as stack:
@@ -54,6 +58,7 @@ def run(
             done = fedmammo.run_study(study, folder, tell)
     except KeyboardInterrupt:
         settings = [word for override in overrides or [] for word in ("--set", override)]
+        settings += ["--features", str(features)] if features else []
         command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
         raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
     summary(done)

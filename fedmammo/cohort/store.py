@@ -43,6 +43,7 @@ MANIFEST_COLUMNS = tuple(_TYPES)
 """Row i of the manifest describes patch i. All but `patient`, `image`, `pathology`, `malignant`, `split` and `source`
 may be empty. Behind them come the user's own columns, if any: attributes, as text."""
 PATIENT_COLUMNS = ("malignant", "images", "split")
+FEATURES = "features"
 PATCHES, _MANIFEST, _QUARANTINE, FACTS, KEY = (
     "patches.npy",
     "manifest.parquet",
@@ -61,16 +62,18 @@ class Cohort:
         manifest: one row per image (`MANIFEST_COLUMNS`, then attributes), index 0..n-1.
         patches: (images, size, size), uint16, 0-65535, memory-mapped read-only; row i belongs to manifest row i.
         key: 32 random bytes that make pseudonyms and digests; never leaves the folder.
+        features: folder in which what networks make of the patches is kept.
     """
 
     folder: Path
     manifest: pd.DataFrame
     patches: np.memmap
     key: bytes
+    features: Path
 
     @classmethod
-    def open(cls, folder: Path) -> "Cohort":
-        """Open the prepared cohort at `folder`.
+    def open(cls, folder: Path, features: Path | None = None) -> "Cohort":
+        """Open the prepared cohort at `folder`; its features are in its own folder, if not told.
 
         Raises:
             InputError: it is not a prepared cohort, or its parts disagree.
@@ -99,7 +102,7 @@ class Cohort:
             raise InputError(
                 f"{folder}: the parts of this cohort disagree; prepare it anew with `fedmammo data prepare`"
             )
-        return cls(folder, manifest, patches, key)
+        return cls(folder, manifest, patches, key, features or folder / FEATURES)
 
     def pseudonym(self, kind: str, identity: str) -> str:
         """16 hexadecimal characters that stand for a `kind` ('patient', 'image') of this name outside the cohort.
@@ -231,6 +234,17 @@ def finish_cohort(
     record = {"size": size, **counts, **facts, "digest": _digest(folder, key)}
     (folder / FACTS).write_text(json.dumps(record, indent=2) + "\n")
     (folder / CARD).write_text(page(record))
+
+
+def folder_of_features(cohort: Path, wanted: str | None, run: Path) -> Path:
+    """Say where features of a cohort are kept: where the user wants them, else with the cohort.
+
+    Where the cohort cannot be written, as on a read-only disk, they are kept with the run.
+    """
+    if wanted is not None:
+        return Path(wanted).resolve()
+    own = cohort / FEATURES
+    return own if os.access(own if own.exists() else cohort, os.W_OK) else run / FEATURES
 
 
 def write_key(folder: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fedmammo.cohort.store import Cohort
+from fedmammo.cohort.store import Cohort, folder_of_features
 from fedmammo.commands.canaries import Audited, as_audited
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
@@ -45,7 +45,8 @@ def audit(run: Path, canaries: int, models: int, seed: int, report: Callable[[st
     first = {one.setting_name: one for one in reversed(list(config.deployments))}
     if all(one.privacy is None for one in first.values()):
         raise InputError(f"{run}: none of its settings has a budget of privacy: there is nothing to audit")
-    cohort = open_cohort(Path(config.cohort.path))
+    path = Path(config.cohort.path)
+    cohort = open_cohort(path, folder_of_features(path, config.engine.features, run.resolve()))
     auditor = Auditor(config, cohort, Public(config, run), canaries, models // 2 * 2, seed)
     rows: list[dict[str, object]] = []
     for setting in config.settings:

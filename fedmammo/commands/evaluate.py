@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fedmammo.cohort.store import Cohort
+from fedmammo.cohort.store import Cohort, folder_of_features
 from fedmammo.config.arm import ArmName
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import read_tensors
@@ -48,7 +48,7 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
             "evaluation": config.evaluation.model_copy(update={"test": split}),
         }
     )
-    other = Cohort.open(cohort)
+    other = Cohort.open(cohort, folder_of_features(cohort, config.engine.features, run.resolve()))
     there = Path(config.cohort.path).is_dir()
     if there:
         _refuse_trained(Cohort.open(Path(config.cohort.path)), other, config, split)

@@ -192,7 +192,7 @@ class TrackConfig(Section):
 class EngineConfig(Section):
     """Where hospitals compute, and where that can be watched.
 
-    Results do not depend on name, address, spread and track, nor on timeout while all answer in time.
+    Results do not depend on name, address, spread, features and track, nor on timeout while all answer in time.
     """
 
     name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
@@ -207,6 +207,11 @@ class EngineConfig(Section):
         default=1, ge=1, le=1024, description="Processor threads (and Ray CPUs) of a hospital."
     )
     gpus_per_hospital: float = Field(default=0.0, ge=0, description="Share of a GPU that Ray reserves for a hospital.")
+    features: str | None = Field(
+        default=None,
+        description="Folder for what frozen networks make of images, for this study and others; if not given it is the "
+        "cohort's own, or the run's where the cohort cannot be written.",
+    )
     checkpoint_seconds: float = Field(
         default=3.0,
         ge=0,

@@ -45,9 +45,7 @@ class ImageSet:
 def images_of_cohort(cohort: Cohort, records: Records) -> ImageSet:
     """The images of a cohort as its hospitals have them on record."""
     names = cohort.manifest["image"].to_numpy(dtype=object)
-    return ImageSet(
-        cohort.folder / "features", cohort.digest, cohort.patches, names, records.malignant, records.digitisers
-    )
+    return ImageSet(cohort.features, cohort.digest, cohort.patches, names, records.malignant, records.digitisers)
 
 
 def images_of_pool(pool: Pool, public: Path | None) -> ImageSet:

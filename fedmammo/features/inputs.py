@@ -50,7 +50,7 @@ class Inputs:
         `public`: see `open_classifier`; the cohort's folder of features, if not told.
         """
         if public is None:
-            public = cohort.folder / "features" if cohort is not None else Path()
+            public = cohort.features if cohort is not None else Path()
         self.device, self.public = device, public
         self.weights = {} if config.weights in NO_FILE else {name_of_weights(config.weights): Path(config.weights)}
         self.harmonisation = config.harmonisation

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from fedmammo.cohort.store import Cohort
+from fedmammo.cohort.store import FEATURES, Cohort, folder_of_features
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.sections import HospitalsConfig
@@ -99,7 +99,8 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
     """
     tables = [table.assign(draw=draw, patient=table["pseudonym"]) for draw, table in dealt.draws.items()]
     table = pd.concat(tables, ignore_index=True)[list(COLUMNS)].sort_values(["draw", "patient"])
-    engine, privacy = config.engine, config.privacy
+    engine, privacy, cohort = config.engine, config.privacy, Path(config.cohort.path).resolve()
+    features = folder_of_features(cohort, engine.features, folder.resolve().parent)
     strategies = (deployment.federation.strategy.name for deployment in config.deployments)
     algorithms = sorted({name for name in strategies if ":" in name})
     holders: list[tuple[Profile, pd.DataFrame]] = [
@@ -114,10 +115,11 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
         file = SiteFile(
             name=profile.name,
             kind="simulated",
-            cohort=Path(config.cohort.path).resolve(),
+            cohort=cohort,
             state=Path(),
             pools=Path("../../synthetic"),
             patients=Path("patients.csv"),
+            features=None if features == cohort / FEATURES else features,
             digitisers={name: dealt.digitisers[name] for name in digitisers},
             limits=profile.privacy,
             scores=profile.scores,

@@ -56,7 +56,7 @@ class Site:
     @property
     def cohort(self) -> Cohort:
         """Its patients and, in a simulation, others' too."""
-        return open_cohort(self.file.cohort)
+        return open_cohort(self.file.cohort, self.file.features)
 
     @property
     def pools(self) -> Path:
@@ -172,9 +172,9 @@ def _open(node: Path, _: int) -> Site:
 
 
 @lru_cache(maxsize=8)
-def open_cohort(path: Path) -> Cohort:
-    """Open a prepared cohort; a process opens each once."""
-    return Cohort.open(path)
+def open_cohort(path: Path, features: Path | None = None) -> Cohort:
+    """Open a prepared cohort, with its features in a folder of their own if told; a process opens each once."""
+    return Cohort.open(path, features)
 
 
 @lru_cache(maxsize=256)

@@ -38,6 +38,11 @@ class SiteFile(Section):
         description="Simulation alone: table of the cohort's patients whom the hospital holds, by pseudonym; without "
         "it the hospital holds the whole cohort.",
     )
+    features: Path | None = Field(
+        default=None,
+        description="Folder for what frozen networks make of images; the cohort's own if not given. It is as secret as "
+        "the images.",
+    )
     digitisers: dict[str, Digitiser] = Field(
         default_factory=dict, description="Simulation alone: the film digitisers that the table of patients names."
     )
@@ -96,7 +101,11 @@ def read_site_file(path: Path) -> SiteFile:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     here = path.resolve().parent
-    paths = {name: here / value for name in ("cohort", "state", "pools", "patients") if (value := getattr(file, name))}
+    paths = {
+        name: here / value
+        for name in ("cohort", "state", "pools", "patients", "features")
+        if (value := getattr(file, name))
+    }
     return file.model_copy(update=paths)
 
 

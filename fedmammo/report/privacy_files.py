@@ -23,6 +23,7 @@ ALWAYS = (
     ("deployments/*/scores-*.csv", "the same, between rounds", KEEP),
     ("hospitals/*/secret", "what noise is drawn from: whoever has it can take the noise away", "never, to nobody"),
     ("server/secret", "the same, of a trusted server", "never, to nobody"),
+    ("features", "what networks make of patients' images, where the cohort's own folder does not keep it", KEEP),
     ("hospitals/*/patients.csv", "which pseudonym is in which hospital, and whose label is wrong", KEEP),
     ("hospitals/*/ledger/*.jsonl", "what was released and what it cost, declared numbers of patients, keyed digests",
      "for auditors, as a whole"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from fedmammo.cohort.store import folder_of_features
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.study import StudyConfig
@@ -25,8 +26,8 @@ class Public:
         self._weights = config.weights
         self.threads = config.engine.threads_per_hospital
         self.device: torch.device = pick_device(config.engine.device)
-        cohort = Path(config.cohort.path)  # a simulation keeps there what is worked out from drawn patches
-        self.folder = (cohort if cohort.is_dir() else run) / "features"
+        # Where there are features of patients, there a simulation keeps what is worked out from drawn patches.
+        self.folder = folder_of_features(Path(config.cohort.path), config.engine.features, run)
 
     def diagnosis(self, deployment: Deployment) -> DiagnosisConfig:
         """Return a deployment's classifier, with the file of its weights."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from fedmammo.cohort.store import Cohort
+from fedmammo.cohort.store import Cohort, folder_of_features
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig
@@ -32,7 +32,9 @@ def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
     Returns:
         The rows: arm, seed, draw, fold, holder of the pool, then `fedmammo.synthesis.quality.Quality`.
     """
-    root, dealt = run / POOLS, deal(open_cohort(Path(config.cohort.path)), config)
+    path = Path(config.cohort.path)
+    cohort = open_cohort(path, folder_of_features(path, config.engine.features, run.resolve()))
+    root, dealt = run / POOLS, deal(cohort, config)
     known: dict[tuple[str, ...], pd.DataFrame] = {}
     tables = []
     rows = pd.read_csv(root / POOLS_TABLE, dtype=str, na_filter=False)
@@ -45,7 +47,7 @@ def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
         key = (row["digest"], diagnosis, str(deployment.seed), row["draw"], row["fold"])
         if key not in known:
             pool = Pool.open(root, row["digest"])
-            known[key] = _measure(config, dealt, deployment, pool, radiomic=row["digest"] in of_all)
+            known[key] = _measure(config, cohort, dealt, deployment, pool, radiomic=row["digest"] in of_all)
         place = {name: row[name] for name in ("arm", "seed", "draw", "fold", "holder")}
         tables.append(known[key].assign(**place)[[*place, *known[key].columns]])
     table = pd.concat(tables, ignore_index=True)
@@ -53,8 +55,9 @@ def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
     return table
 
 
-def _measure(config: StudyConfig, dealt: Dealt, deployment: Deployment, pool: Pool, radiomic: bool) -> pd.DataFrame:
-    cohort = open_cohort(Path(config.cohort.path))
+def _measure(
+    config: StudyConfig, cohort: Cohort, dealt: Dealt, deployment: Deployment, pool: Pool, radiomic: bool
+) -> pd.DataFrame:
     everybody = dealt.held(cohort, deployment)[ALL]
     records = records_of(cohort, dealt.draws[deployment.draw], dealt.digitisers)
     diagnosis, device = with_weights(deployment.diagnosis, config.weights), pick_device(config.engine.device)

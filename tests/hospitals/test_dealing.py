@@ -34,7 +34,7 @@ def cohort(patients: list[Row], shuffle: int = 0) -> Cohort:
         for image in range(images)
     ]
     manifest = pd.DataFrame(rows).sample(frac=1, random_state=shuffle).reset_index(drop=True)
-    return Cohort(Path("nowhere"), manifest, np.empty(0), b"")  # type: ignore[arg-type]
+    return Cohort(Path("nowhere"), manifest, np.empty(0), b"", Path())  # type: ignore[arg-type]
 
 
 def study(count: int = 3, settings: list[str] | None = None, **evaluation: Any) -> StudyConfig:
