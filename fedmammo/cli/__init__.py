@@ -18,6 +18,7 @@ from fedmammo.cli.hospitals import site, sites
 from fedmammo.cli.phantom import phantom
 from fedmammo.cli.privacy import privacy
 from fedmammo.cli.reports import reports
+from fedmammo.cli.streams import mend_streams
 from fedmammo.cli.studies import studies
 from fedmammo.cli.synthesis import synthesis
 from fedmammo.errors import FedmammoError, InputError
@@ -58,6 +59,7 @@ def options(
 
 def main() -> None:
     """Run a command; a foreseen fault is one line on standard error and an exit code."""
+    mend_streams()
     os.umask(0o077)  # what a run or a hospital writes is its owner's alone to read
     try:
         raise SystemExit(app(prog_name="fedmammo", standalone_mode=False))

@@ -1,0 +1,23 @@
+"""Standard streams as a command needs them, whatever it was started with."""
+
+import io
+import os
+import sys
+
+
+def mend_streams() -> None:
+    """Open standard streams that are closed, and replace signs that a stream's encoding does not have.
+
+    Else the next file that is opened becomes standard output, and a finished study ends in an error because a terminal
+    knows no accents.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
