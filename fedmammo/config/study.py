@@ -14,6 +14,7 @@ from fedmammo.config.about import About
 from fedmammo.config.arm import ARMS, ArmName
 from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.config.faults import Fault
 from fedmammo.config.privacy import Privacy
 from fedmammo.config.reading import add_to_schema, fill_in, first_fault, read_yaml, set_key
 from fedmammo.config.schema import Section
@@ -67,6 +68,9 @@ class StudyConfig(Section):
         default_factory=lambda: [0],
         min_length=1,
         description="Seeds of the classifier and of the order of patients: a list, or a range such as 0..19.",
+    )
+    faults: list[Fault] = Field(
+        default_factory=list, description="What goes wrong at hospitals, to see whether the study bears it."
     )
     about: About = Field(default_factory=About, description="What only people know, for the report.")
 
@@ -222,6 +226,16 @@ class StudyConfig(Section):
             validation_fraction=self.hospitals.validation_fraction,
             stratified=not self.has_budget,
         )
+
+    def faults_of(self, hospital: str) -> list[Fault]:
+        """List what goes wrong at a hospital."""
+        return [fault for fault in self.faults if fault.hospital == hospital]
+
+    def check_faults(self, hospitals: list[str]) -> None:
+        """Raise InputError where a fault names a hospital that the study does not have."""
+        for fault in self.faults:
+            if fault.hospital not in hospitals:
+                raise InputError(f"faults: the study has no hospital {fault.hospital}; it has {', '.join(hospitals)}")
 
     @property
     def weights(self) -> dict[str, Path]:

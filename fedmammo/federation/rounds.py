@@ -20,6 +20,7 @@ from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.plan import Plan
 from fedmammo.privacy.secret import Secret
 from fedmammo.stages.stage import Job, Rounds, Tensors, Turn
+from fedmammo.stages.tensors import unlike
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.state import restore, state_of
@@ -149,6 +150,7 @@ class RoundsOf:
             contents = self._contents(checkpoint, number, keep)
             answers = self._ask(contents, number, rounds)
             self.server.nobody_refuses(answers, where)
+            answers = {name: self._checked(checkpoint, name, answer) for name, answer in answers.items()}
             for group in self.deployed.groups:
                 for name in group.members:
                     job = self._job(group, number)
@@ -206,6 +208,20 @@ class RoundsOf:
         if averaged == 1 or count < 1:
             return before
         return {name: (before or model)[name].lerp(tensor, 1 / count) for name, tensor in model.items()}
+
+    def _checked(self, checkpoint: Checkpoint, name: str, answer: Reply) -> Reply:
+        """Return an answer, or why it is none: tensors and numbers are looked at before anything is made of them."""
+        if not isinstance(answer, Answer):
+            return answer
+        group = next(group for group in self.deployed.groups if name in group.members)
+        model, plan = checkpoint.models[group.name], self.deployed.plan
+        why = unlike(answer.tensors, model, sums=plan is not None and plan.trust == "central")
+        beside = {key: tensor for key, tensor in answer.beside.items() if key in model}
+        why = why or unlike(beside, {key: model[key] for key in beside})
+        declared = float(self.deployed.sizes[name])
+        if why is None and answer.numbers.get("num-examples", declared) != declared:
+            why = f"it declared {declared:g} patients and answers for {answer.numbers['num-examples']:g}"
+        return answer if why is None else f"failed: {why}"
 
     def _needed(self) -> int:
         """How many answers a round needs: all, or in a federation `federation.min_hospitals`, or what a strategy needs.

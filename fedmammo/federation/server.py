@@ -194,12 +194,11 @@ def _reply_of(reply: Message | None, timeout: float) -> Reply:
         return f"failed: no answer in {timeout:g} s"
     if reply.has_error():
         return "failed: " + " ".join((reply.error.reason or "it raised").split())[:300]
-    records = {name: unpack(record) for name, record in reply.content.array_records.items()}
+    try:
+        records = {name: unpack(record) for name, record in reply.content.array_records.items()}
+        numbers = {name: float(value) for name, value in reply.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
+    except Exception as error:  # whatever a node puts into a message
+        return f"failed: its answer cannot be read: {type(error).__name__}"
     if not all(torch.isfinite(tensor).all() for record in records.values() for tensor in record.values()):
         return "failed: its model is not finite"
-    numbers = reply.content.metric_records["metrics"]
-    return Answer(
-        records.get("arrays", {}),
-        {name: float(value) for name, value in numbers.items()},  # type: ignore[arg-type]
-        records.get("beside", {}),
-    )
+    return Answer(records.get("arrays", {}), numbers, records.get("beside", {}))

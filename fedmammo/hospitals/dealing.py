@@ -9,6 +9,7 @@ import pandas as pd
 from fedmammo.cohort.store import FEATURES, Cohort, folder_of_features
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.faults import FLIPPED
 from fedmammo.config.sections import HospitalsConfig
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import write_text
@@ -61,12 +62,14 @@ def deal(cohort: Cohort, config: StudyConfig) -> Dealt:
     """Deal a cohort's patients to the hospitals of a study, once for each draw.
 
     Of the patients whom a hospital may train on, `label_noise` of its profile (a fraction, rounded to the nearest
-    whole number of patients) have their labels exchanged, benign for malignant, in all their images.
+    whole number of patients), or what a fault of the study flips, have their labels exchanged, benign for malignant, in
+    all their images.
 
     Raises InputError for profiles or digitisers that cannot be loaded or that ask for what these patients cannot give,
     and where a hospital would have no training patient.
     """
     check_demands(cohort.patients, config.hospitals)
+    config.check_faults(hospital_names(config.hospitals, cohort.patients))
     patients = cohort.patients.sort_index()
     profiles = profiles_of(config.hospitals, hospital_names(config.hospitals, patients))
     digitiser_of = {one.name: load_digitiser(one.digitiser) for one in profiles if one.digitiser}
@@ -78,7 +81,9 @@ def deal(cohort: Cohort, config: StudyConfig) -> Dealt:
         for profile in profiles:
             own = patients.index[may_train & (hospital == profile.name)]
             generator = generator_of(draw, "hospitals", "label noise", profile.name)
-            exchanged[generator.permutation(own)[: round(profile.label_noise * len(own))]] = True
+            flipped = [fault.share for fault in config.faults_of(profile.name) if fault.kind == FLIPPED]
+            noise = max([profile.label_noise, *flipped])
+            exchanged[generator.permutation(own)[: round(noise * len(own))]] = True
         shown = hospital.map({name: one.digest for name, one in digitiser_of.items()}).fillna("").astype(str)
         draws[draw] = patients.drop(columns="hospital", errors="ignore").assign(
             pseudonym=cohort.pseudonyms, hospital=hospital, digitiser=shown, exchanged=exchanged
@@ -123,6 +128,8 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
             digitisers={name: dealt.digitisers[name] for name in digitisers},
             limits=profile.privacy,
             scores=profile.scores,
+            availability=profile.availability,
+            faults=config.faults_of(profile.name),
             columns=[*config.evaluation.columns],
             weights=config.weights,
             algorithms=algorithms,

@@ -47,6 +47,12 @@ class Profile(Section):
         default=0.0,
         description="Fraction of the hospital's training patients whose labels are exchanged, benign for malignant.",
     )
+    availability: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Fraction of the rounds of a federation in which the hospital takes part, drawn at random.",
+    )
     uplink_megabits_per_second: float = Field(
         default=20.0,
         gt=0,

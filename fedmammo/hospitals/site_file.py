@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from fedmammo.config.arm import ALL
+from fedmammo.config.faults import Fault
 from fedmammo.config.reading import fill_in, first_fault
 from fedmammo.config.schema import Section
 from fedmammo.disk.yaml import load_yaml
@@ -68,6 +69,10 @@ class SiteFile(Section):
     threads: int = Field(default=1, ge=1, le=1024, description="Processor threads; sums depend on their number.")
     uplink_megabits_per_second: float = Field(default=20.0, gt=0, description="Speed of the line, for simulated times.")
     images_per_second: float = Field(default=20.0, gt=0, description="Speed of the computer, for simulated times.")
+    availability: float = Field(
+        default=1.0, gt=0, le=1, description="Simulation alone: fraction of rounds in which the hospital takes part."
+    )
+    faults: list[Fault] = Field(default_factory=list, description="Simulation alone: what it does wrong.")
     secret_seed: int | None = Field(
         default=None, description="For tests alone: the secret comes from this number, and nothing is private."
     )

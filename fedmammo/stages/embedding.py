@@ -15,6 +15,7 @@ from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.embedding import ClassMeans, cut, vectors_of_patients
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.steps import PrivateSteps
+from fedmammo.stages.faults import crash_if_ordered
 from fedmammo.stages.opened import with_weights
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.strategies.base import BaseStrategy
@@ -53,6 +54,7 @@ class Embedding:
         features = cut(features, classifier.typical_length)
 
         def draw(private: PrivateSteps | None) -> Answer:
+            crash_if_ordered(work)
             norm = private.mechanism.clipping_norm if private else 1.0
             vectors = vectors_of_patients(features, malignant, patient, len(holder.training), norm)
             if private is None:

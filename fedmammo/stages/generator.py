@@ -17,7 +17,9 @@ from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
+from fedmammo.stages.faults import crash_if_ordered
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
+from fedmammo.stages.tensors import check_arrived
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.synthesis.grid import grid_of
 from fedmammo.training.gan import TRAVELS, Patients, gan_name, patients_from, steps_of, train_gan
@@ -63,6 +65,8 @@ class Generator:
             of_kind(before, "gan"),
             *sent,
         ):  # what is sent replaces what is kept
+            known = {key: tensor for key, tensor in gan.state_dict().items() if key in tensors}
+            check_arrived(tensors, known)
             gan.load(tensors)
         inputs = work.inputs_alone
         gan.to(inputs.device)
@@ -71,6 +75,7 @@ class Generator:
 
         def draw(private: PrivateSteps | None) -> Answer:
             numbers: dict[str, float] = {}
+            crash_if_ordered(work)
             if private is None:
                 parts = ["discriminator"] if source.combine == "discriminator" else ["discriminator", "generator"]
                 numbers, state = train_gan(gan, parts, patients, source.batch, steps, generator, moments)

@@ -9,6 +9,7 @@ from fedmammo.privacy.plan import RefusalError
 from fedmammo.stages.agree import Agree, Declare, check_deployment, guard_of, read_deployment
 from fedmammo.stages.count import Count
 from fedmammo.stages.embedding import Embedding
+from fedmammo.stages.faults import with_faults
 from fedmammo.stages.features import Features
 from fedmammo.stages.generator import Generator
 from fedmammo.stages.score import Score
@@ -46,10 +47,14 @@ def work(site: Site, job: Job, incoming: Incoming, text: str = "") -> Answer:
     )
     asked = Work(site, deployment, job, text)
     check_deployment(asked)
-    guard = _guard(asked)
-    answer = stage.at_hospital(asked, incoming, guard)
-    guard.check(stage.name, stage.fields, answer)
-    return answer
+
+    def answer() -> Answer:
+        guard = _guard(asked)
+        found = stage.at_hospital(asked, incoming, guard)
+        guard.check(stage.name, stage.fields, found)
+        return found
+
+    return with_faults(asked, incoming, answer)
 
 
 def _guard(asked: Work) -> Guard:

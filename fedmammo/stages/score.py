@@ -17,6 +17,7 @@ from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.plan import RefusalError
 from fedmammo.stages.stage import Incoming, Tensors, Work
+from fedmammo.stages.tensors import check_arrived
 from fedmammo.training import steps
 
 MODEL, SCORE, ABOUT = "model/", "score/", "about/"
@@ -45,6 +46,8 @@ class Score:
         site, holder = work.site, work.holder
         if any(name in CONSTANTS for model in incoming.values() for name in model):
             raise RefusalError("refused: how features are centred and scaled is the hospital's own, no model says it")
+        for model in incoming.values():
+            check_arrived(model, work.inputs_alone.model.trained())
         site.odometer.expose(holder.shown)
         rows = np.concatenate([holder.test, holder.validation])
         tested = np.arange(len(rows)) < len(holder.test)

@@ -11,7 +11,9 @@ from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
+from fedmammo.stages.faults import crash_if_ordered
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
+from fedmammo.stages.tensors import check_arrived
 from fedmammo.strategies.base import BaseStrategy, LocalRound
 from fedmammo.training import steps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
@@ -45,7 +47,8 @@ class Train:
         the grid, and beside it the gradient of images of nobody; commits the optimiser's state.
         """
         deployment, number, name = work.deployment, work.job.round, work.site.name
-        model, beside = incoming["arrays"], incoming.get("beside", {})
+        model, beside = incoming.get("arrays", {}), incoming.get("beside", {})
+        check_arrived(model, work.inputs_alone.model.trained())
         before, patients, public = load_state(work.folder, before=number), work.holder.training, 0
         optimizer, kept = of_kind(before, "optimizer"), of_kind(before, "strategy")
         if work.job.pool is not None:
@@ -54,6 +57,10 @@ class Train:
             chosen = generator.choice(work.of_pool, public, replace=public > len(work.of_pool))
             patients = (*patients, *chosen.reshape(-1, 1))
         local = LocalRound(deployment, model, beside, kept)
+
+        def correct(parameters: dict[str, nn.Parameter]) -> None:
+            crash_if_ordered(work)
+            deployment.strategy.correct(local, parameters)
 
         def draw(private: PrivateSteps | None) -> Answer:
             trained, numbers, state = steps.train(
@@ -64,7 +71,7 @@ class Train:
                 generator_of(*deployment.stream, self.name, number, name),
                 model,
                 optimizer,
-                lambda parameters: deployment.strategy.correct(local, parameters),
+                correct,
                 private,
             )
             if not all(tensor.isfinite().all() for tensor in (*trained.model.values(), *state.values())):
