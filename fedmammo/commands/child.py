@@ -96,9 +96,11 @@ def _failure(error: BaseException, see: str) -> dict[str, Any]:
     """Describe what was not foreseen by its first cause: Flower wraps what happens in a simulation."""
     while error.__cause__:
         error = error.__cause__
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}{see}"
-    machine = isinstance(error, OSError)  # a full disk, a cluster that went away
-    return {"failure": text, "exit_code": StudyError.exit_code if machine else FedmammoError.exit_code}
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if isinstance(error, OSError):  # a full disk, a cluster that went away
+        remedy = "; finished rounds are kept: mend that, and the same command with the same --out continues"
+        return {"failure": text + remedy + see, "exit_code": StudyError.exit_code}
+    return {"failure": text + see, "exit_code": FedmammoError.exit_code}
 
 
 def _send_output_to(log: Path) -> None:
