@@ -10,7 +10,7 @@ from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.descriptions import load_description
 from fedmammo.hospitals.digitiser import load_digitiser
-from fedmammo.hospitals.rules import ByProfiles
+from fedmammo.hospitals.rules import ByAttribute, ByProfiles
 from fedmammo.privacy.limits import Limits
 
 OPEN = Limits(without_budget="accepted", central_trust="accepted")  # of hospitals that nothing describes
@@ -119,9 +119,17 @@ def load_profiles(names_or_paths: list[str]) -> list[Profile]:
 
 def profiles_of(config: HospitalsConfig, names: list[str]) -> list[Profile]:
     """Return the hospitals' profiles in order; hospitals that no profile describes take part in everything."""
-    if isinstance(config.assignment, ByProfiles):
-        return load_profiles(config.assignment.profiles)
-    return [Profile(name=name, privacy=OPEN) for name in names]
+    rule = config.assignment
+    if isinstance(rule, ByProfiles):
+        return load_profiles(rule.profiles)
+    given = rule.profiles if isinstance(rule, ByAttribute) else {}
+    for name in given:
+        if name not in names:
+            raise InputError(
+                f"hospitals.assignment.profiles: the study has no hospital {name}; it has {', '.join(names)}"
+            )
+    described = {name: load_profile(profile).model_copy(update={"name": name}) for name, profile in given.items()}
+    return [described.get(name) or Profile(name=name, privacy=OPEN) for name in names]
 
 
 def digest_of_profiles(config: HospitalsConfig, names: list[str]) -> str:

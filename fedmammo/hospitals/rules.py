@@ -52,6 +52,11 @@ class ByAttribute(Section):
     minimum_patients: int = Field(
         default=1, ge=1, description="Values with fewer training patients share one hospital, `<attribute>-other`."
     )
+    profiles: dict[str, str] = Field(
+        default_factory=dict,
+        description="Profiles of some of these hospitals, by the hospital's name, such as `hospital-digital: "
+        "digital_centre`: of their devices, lines and limits; their patients are those with the value.",
+    )
 
 
 Assignment = Annotated[ByProfiles | ByChance | BySize | ByDirichlet | ByAttribute, Field(discriminator="by")]

@@ -44,9 +44,10 @@ def quiet(device: Digitiser) -> Digitiser:
     return device.model_copy(update={"density_noise": 0.0, "level_noise": 0.0})
 
 
-def test_there_are_six_presets_and_they_load() -> None:
-    assert NAMES == ["dba_m2100", "howtek_960", "howtek_multirad850", "lumisys_200", "office_flatbed", "video_camera"]
-    assert len({load_digitiser(name).digest for name in NAMES}) == 6
+def test_there_are_seven_presets_and_they_load() -> None:
+    films = ["howtek_960", "howtek_multirad850", "lumisys_200", "office_flatbed", "video_camera"]
+    assert NAMES == ["dba_m2100", "digital_detector", *films]
+    assert len({load_digitiser(name).digest for name in NAMES}) == 7
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,7 @@ def test_there_are_six_presets_and_they_load() -> None:
         ("dba_m2100", 3.60, 9),  # 10^(4.80662 - 3.871908) = 8.6
         ("office_flatbed", 2.4, 22),  # 10^(2.43 - 2.4 / 2.2) = 21.8, and no darker
         ("office_flatbed", 3.5, 22),
+        ("digital_detector", 1.0, 3243),  # 4949 - 1706 x 1.0
         ("video_camera", 0.06, 255),  # brighter than the device tells apart
     ],
 )

@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = [
     "cancer_centre",
     "community_hospital",
+    "digital_centre",
     "mobile_unit",
     "private_practice",
     "rural_clinic",
