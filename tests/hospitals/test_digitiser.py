@@ -46,7 +46,7 @@ def quiet(device: Digitiser) -> Digitiser:
 
 def test_there_are_seven_presets_and_they_load() -> None:
     films = ["howtek_960", "howtek_multirad850", "lumisys_200", "office_flatbed", "video_camera"]
-    assert NAMES == ["dba_m2100", "digital_detector", *films]
+    assert ["dba_m2100", "digital_detector", *films] == NAMES
     assert len({load_digitiser(name).digest for name in NAMES}) == 7
 
 
