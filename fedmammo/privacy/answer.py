@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from fedmammo.privacy.plan import RefusalError
 
-Tensors = dict[str, Tensor]
+if TYPE_CHECKING:  # whoever reads a ledger needs no torch
+    from torch import Tensor
+
 Mark = Literal["public", "local", "charged"]
 """`public` depends on no patient's data, `charged` is noised and in the ledger, `local` stays under a budget."""
 
@@ -23,9 +23,9 @@ class Answer:
         beside: tensors that are not averaged as a model is, such as a client-side algorithm's.
     """
 
-    tensors: Tensors = field(default_factory=dict)
+    tensors: "dict[str, Tensor]" = field(default_factory=dict)
     numbers: dict[str, float] = field(default_factory=dict)
-    beside: Tensors = field(default_factory=dict)
+    beside: "dict[str, Tensor]" = field(default_factory=dict)
 
     @property
     def fields(self) -> list[str]:

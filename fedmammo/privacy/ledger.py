@@ -11,9 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-from torch import Tensor
+from typing import IO, TYPE_CHECKING, Any
 
 from fedmammo.disk.files import read_tensors, sync_folder, write_tensors
 from fedmammo.errors import StudyError
@@ -21,6 +19,9 @@ from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import DELTAS, Plan, RefusalError, digest_of
+
+if TYPE_CHECKING:  # whoever reads a ledger needs no torch
+    from torch import Tensor
 
 BEGIN = "0" * 64  # stands before the first line
 

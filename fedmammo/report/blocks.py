@@ -19,6 +19,8 @@ from fedmammo.report.cells import cell_text
 
 MANY_ROWS = 60  # from which on a table scrolls within the page
 
+VALIDATED = False  # against the schema of Vega-Lite, which takes longer than the rest of a page: tests do it
+
 
 class Block(Protocol):
     """A part of a page."""
@@ -182,7 +184,7 @@ class Figure:
         """Return it as HTML."""
         chart = self.chart.copy(deep=False)
         chart.data = alt.NamedData("rows")  # which the page takes from the table
-        spec = chart.to_dict()
+        spec = chart.to_dict(validate=VALIDATED)
         spec.pop("datasets", None)
         for layer in spec.get("layer", ()):
             if layer.get("data", {}).get("name") not in self.beside:

@@ -6,7 +6,9 @@ Nothing is fetched. Without JavaScript every chart is a table.
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Drawing
 
+from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
 from fedmammo.report.blocks import Figure, Section, Side, Text
 
@@ -67,7 +70,19 @@ def _asset(name: str) -> Markup:
 
 @cache
 def _vega() -> Markup:
-    """Return the JavaScript of Vega, Vega-Lite and Vega-Embed."""
+    """Return the JavaScript of Vega, Vega-Lite and Vega-Embed: made once for each version, and kept for this user."""
+    name = f"vega-{version('vl-convert-python')}.js"
+    try:
+        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedmammo" / name
+        return Markup(kept.read_text(encoding="utf-8"))
+    except (OSError, RuntimeError, ValueError):  # not there, or there is no home
+        bundle = _bundle()
+    with suppress(OSError, RuntimeError, NameError):
+        write_text(kept, bundle)
+    return Markup(bundle)
+
+
+def _bundle() -> str:
     import vl_convert
 
     try:
@@ -75,7 +90,7 @@ def _vega() -> Markup:
     except OSError:
         os.open(os.devnull, os.O_RDONLY)  # takes its place: what bundles cannot start where standard input is closed
     bundle = vl_convert.javascript_bundle(None)  # type: ignore[arg-type] # the stubs forget that it may be left out
-    return Markup(bundle.replace("</script", "<\\/script"))
+    return bundle.replace("</script", "<\\/script")
 
 
 def png_of(figure: Drawing) -> bytes:

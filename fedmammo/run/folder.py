@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pandas as pd
 import yaml
-from torch import Tensor
 
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, dump, parse
@@ -24,7 +23,9 @@ from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run.dictionary import explained
 from fedmammo.run.results import FINISHED
 from fedmammo.synthesis.sources import POOLS
-from fedmammo.training.pretraining import PRETRAINING
+
+if TYPE_CHECKING:  # whoever reads a run needs no torch
+    from torch import Tensor
 
 ROUND_COLUMNS = (
     "arm", "setting", "seed", "draw", "fold", "stage", "round", "hospital", "status",
@@ -40,7 +41,7 @@ DEPLOYMENTS, HOSPITALS = "deployments", "hospitals"
 LEFT_OVER = (
     f"hospitals/*/{GANS}",
     f"{DEPLOYMENTS}/{GANS}/checkpoint.safetensors",
-    f"{DEPLOYMENTS}/{PRETRAINING}-*",
+    f"{DEPLOYMENTS}/pretraining-*",
     f"{DEPLOYMENTS}/{PHANTOM_GAN}",
     f"{POOLS}/*/features",
     f"{POOLS}/.*",
@@ -192,7 +193,7 @@ class RunFolder:
     def finish(
         self,
         deployment: Deployment,
-        models: dict[str, dict[str, Tensor]],
+        models: "dict[str, dict[str, Tensor]]",
         rounds: list[dict[str, Any]],
         predictions: pd.DataFrame,
         seconds: float,

@@ -16,7 +16,7 @@ from fedmammo.randomness import generator_of
 from fedmammo.training import steps
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
 
-PRETRAINING = "pretraining"  # in place of a deployment, where those that begin with it share it
+PRETRAINING = "pretraining"  # in place of a deployment, where those that begin with it share it; run.folder knows
 
 
 def pretrain(
