@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     JPEG2000,
@@ -109,7 +110,8 @@ def _open(path: Path) -> tuple[pydicom.Dataset, UID]:
     """Read a file and find its transfer syntax, which one without file meta information does not name."""
     with path.open("rb") as file:
         preamble = file.read(132)[128:] == b"DICM"
-    named = preamble and pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+        file.seek(132 if preamble else 0)
+        named = read_dataset(file, False, True, stop_when=lambda tag, _, __: tag.group != 2).get("TransferSyntaxUID")
     if named == DeflatedExplicitVRLittleEndian:  # a small file may inflate to any size
         raise Unusable(f"DICOM is deflated as a whole: {path.name}; write it anew without")
     dataset = pydicom.dcmread(path, force=not preamble)
@@ -120,8 +122,6 @@ def _open(path: Path) -> tuple[pydicom.Dataset, UID]:
         dataset.file_meta.TransferSyntaxUID = syntax
         if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
             raise Unusable(f"DICOM does not say how it is compressed: {path.name} (no transfer syntax)")
-    elif not preamble and syntax == DeflatedExplicitVRLittleEndian:
-        raise Unusable(f"DICOM is deflated as a whole: {path.name}; write it anew without")
     return dataset, syntax
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from fedmammo.config.arm import ALL
 from fedmammo.config.reading import fill_in, first_fault
 from fedmammo.config.schema import Section
-from fedmammo.disk.yaml import load_yaml
+from fedmammo.disk.yaml import read_yaml_file
 from fedmammo.errors import InputError
 from fedmammo.hospitals.digitiser import Digitiser
 from fedmammo.privacy.limits import Limits
@@ -86,7 +86,7 @@ def read_site_file(path: Path) -> SiteFile:
     Raises InputError, in one line, for a file that cannot be read, bad YAML, an unknown key or a wrong value.
     """
     try:
-        content = fill_in(load_yaml(path.read_text(encoding="utf-8")), str(path))
+        content = fill_in(read_yaml_file(path), str(path))
         file = SiteFile.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
