@@ -95,6 +95,8 @@ def _read(path: Path, maximum_pixels: int, tell: Tell) -> NDArray[np.uint16]:
         dataset.PixelData = encapsulate([stream])
         allocated = found.bits
     words, _ = get_decoder(syntax).as_array(dataset, raw=True, **_ALL_BITS)
+    if words.ndim != 2:  # more pixels than rows and columns say are taken for frames
+        raise Unusable(f"not one image: {path.name} (its pixels are those of {len(words)} frames)")
     high = int(dataset.HighBit) if dataset.get("HighBit") is not None else bits - 1
     shift = high + 1 - bits if allocated > bits else 0
     signed = int(dataset.PixelRepresentation) == 1

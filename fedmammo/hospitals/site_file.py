@@ -7,6 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from fedmammo.config.arm import ALL
+from fedmammo.config.evaluation import without_identities
 from fedmammo.config.reading import fill_in, first_fault
 from fedmammo.config.schema import Section
 from fedmammo.disk.yaml import read_yaml_file
@@ -73,6 +74,11 @@ class SiteFile(Section):
         if value in ("server", "nodes"):
             raise ValueError(f"{value!r} is taken, choose another name")
         return value
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_name_nobody(cls, value: list[str]) -> list[str]:
+        return without_identities(value)
 
     @property
     def pooled(self) -> bool:

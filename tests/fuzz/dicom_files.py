@@ -140,6 +140,7 @@ _BUILT: dict[str, tuple[str, Callable[[object], bytes]]] = {
     "frames of 100 GB": ("^not one image", lambda _: dicom(frames=b"23000000")),
     "no frame, less than none": ("^not one image", lambda _: dicom(frames=b"-5")),
     "frames that are no number": (_UNREADABLE, lambda _: dicom(frames=b"1e9\\x")),
+    "rows of 1, pixels of 48": ("^not one image", lambda _: dicom(rows=1)),
     "rows of 0": (_UNREADABLE, lambda _: dicom(rows=0)),
     "pixels of 4 GB": (
         _UNREADABLE, lambda _: dicom(content=body()[: -4 - GRAY.nbytes] + struct.pack("<I", 2**32 - 16) + b"\1\2"),
