@@ -196,7 +196,9 @@ def test_a_run_and_what_is_written_of_it_name_nobody(run: Path, cohort: Cohort, 
     assert leaks(tmp_path) == {}
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "methods.md", "privacy.html", "compared.csv"}
     flow = pd.read_csv(run / "flow.csv")
-    assert set(flow[flow["stage"] == "quarantined"]["name"]) >= REASONS, "reasons are in the run, without what they name"
+    assert set(flow[flow["stage"] == "quarantined"]["name"]) >= REASONS, (
+        "reasons are in the run, without what they name"
+    )
 
 
 def test_a_study_that_cannot_go_on_names_nobody(
@@ -213,7 +215,9 @@ def test_a_study_that_cannot_go_on_names_nobody(
 
 
 @pytest.mark.parametrize("words", [["sites", "show"], ["privacy", "plan"]], ids=" ".join)
-def test_what_is_told_before_a_study_runs_names_nobody(study: Path, told: Told, words: list[str], tmp_path: Path) -> None:
+def test_what_is_told_before_a_study_runs_names_nobody(
+    study: Path, told: Told, words: list[str], tmp_path: Path
+) -> None:
     text = told(*words, study, *(["--out", tmp_path / "plan.json"] if "plan" in words else []))
     assert text.startswith("exit 0") and not found_in(text.encode())
     assert leaks(tmp_path) == {}

@@ -24,7 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from fedmammo.cohort.code_stream import code_stream_of, frame_of
+from fedmammo.cohort.code_stream import code_stream_of, frame_of, too_many_parts
 from fedmammo.cohort.quarantine import Unusable
 from fedmammo.cohort.shown import shown_values
 
@@ -92,6 +92,8 @@ def _read(path: Path, maximum_pixels: int, tell: Tell) -> NDArray[np.uint16]:
         found = frame_of(stream)  # decoders take memory for what the code stream declares
         if found is None or (found.rows, found.columns, found.components) != (dataset.Rows, dataset.Columns, 1):
             raise Unusable(f"unreadable DICOM: {path.name} (its code stream and its header differ in size)")
+        if too_many_parts(stream):
+            raise Unusable(f"unreadable DICOM: {path.name} (its code stream has more parts than an image needs)")
         dataset.PixelData = encapsulate([stream])
         allocated = found.bits
     words, _ = get_decoder(syntax).as_array(dataset, raw=True, **_ALL_BITS)

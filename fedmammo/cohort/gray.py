@@ -57,7 +57,7 @@ def _frames(image: Any) -> int:
 
 
 def check_file(path: Path) -> None:
-    """Raise Unusable for a file that is too large, or a pipe or the like, which would be waited for; OSError for none."""
+    """Raise Unusable for a file that is too large, or a pipe, which would be waited for; OSError for a missing one."""
     state = path.stat()
     if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # a folder cannot be opened, and says so
         raise Unusable(f"not a file: {path.name} is a pipe, or a device")

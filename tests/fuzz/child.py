@@ -66,7 +66,7 @@ def main(folder: Path, names: list[str]) -> None:
             continue
         place = Place(folder / "corpus" / str(number) / "it", folder / "secret.png", folder / "canary")
         place.folder.mkdir(parents=True)
-        if entry.read == "cohort":
+        if entry.read in ("cohort", "hospital"):
             copied(cohort, place.folder)
         os.chdir(place.folder)
         print(json.dumps(_read(entry, _built(entry, place))), flush=True)

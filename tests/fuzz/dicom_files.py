@@ -17,16 +17,32 @@ SIDE = 48
 GRAY = (np.indices((SIDE, SIDE)).sum(0) * 600).astype("<u2")
 _LONG = (b"OB", b"OW", b"OF", b"OD", b"SQ", b"UN", b"UT")
 _TAGS = {
-    "charset": (0x0008, 0x0005, b"CS"), "patient": (0x0010, 0x0010, b"PN"), "samples": (0x0028, 0x0002, b"US"),
-    "interpretation": (0x0028, 0x0004, b"CS"), "frames": (0x0028, 0x0008, b"IS"), "rows": (0x0028, 0x0010, b"US"),
-    "columns": (0x0028, 0x0011, b"US"), "allocated": (0x0028, 0x0100, b"US"), "stored": (0x0028, 0x0101, b"US"),
-    "high": (0x0028, 0x0102, b"US"), "signed": (0x0028, 0x0103, b"US"), "center": (0x0028, 0x1050, b"DS"),
-    "width": (0x0028, 0x1051, b"DS"), "intercept": (0x0028, 0x1052, b"DS"), "slope": (0x0028, 0x1053, b"DS"),
-}  # fmt: skip
+    "charset": (0x0008, 0x0005, b"CS"),
+    "patient": (0x0010, 0x0010, b"PN"),
+    "samples": (0x0028, 0x0002, b"US"),
+    "interpretation": (0x0028, 0x0004, b"CS"),
+    "frames": (0x0028, 0x0008, b"IS"),
+    "rows": (0x0028, 0x0010, b"US"),
+    "columns": (0x0028, 0x0011, b"US"),
+    "allocated": (0x0028, 0x0100, b"US"),
+    "stored": (0x0028, 0x0101, b"US"),
+    "high": (0x0028, 0x0102, b"US"),
+    "signed": (0x0028, 0x0103, b"US"),
+    "center": (0x0028, 0x1050, b"DS"),
+    "width": (0x0028, 0x1051, b"DS"),
+    "intercept": (0x0028, 0x1052, b"DS"),
+    "slope": (0x0028, 0x1053, b"DS"),
+}
 _USUAL = {
-    "samples": 1, "interpretation": b"MONOCHROME2", "rows": SIDE, "columns": SIDE, "allocated": 16, "stored": 16,
-    "high": 15, "signed": 0,
-}  # fmt: skip
+    "samples": 1,
+    "interpretation": b"MONOCHROME2",
+    "rows": SIDE,
+    "columns": SIDE,
+    "allocated": 16,
+    "stored": 16,
+    "high": 15,
+    "signed": 0,
+}
 
 
 def element(group: int, number: int, kind: bytes, value: bytes, length: int | None = None) -> bytes:
@@ -49,7 +65,9 @@ def body(pixels: bytes | None = None, before: bytes = b"", **fields: int | bytes
     for place, (name, (group, number, kind)) in enumerate(_TAGS.items()):
         value = said.get(name)
         if value is not None:
-            parts[place] = element(group, number, kind, struct.pack("<H", value) if type(value) is int else bytes(value))
+            parts[place] = element(
+                group, number, kind, struct.pack("<H", value) if type(value) is int else bytes(value)
+            )
     return b"".join(parts) + before + element(0x7FE0, 0x10, b"OW", GRAY.tobytes() if pixels is None else pixels)
 
 
@@ -107,10 +125,36 @@ def deflated_bomb() -> bytes:
     return start + b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
 
 
-def sized(stream: bytes, rows: int, columns: int) -> bytes:
-    """The JPEG 2000 code stream with other sizes in its SIZ."""
+def sized(stream: bytes, rows: int, columns: int, tile: int = 0) -> bytes:
+    """The JPEG 2000 code stream with other sizes in its SIZ; of one tile, or of tiles of this side."""
     at = stream.index(b"\xff\x4f\xff\x51") + 8
-    return stream[:at] + struct.pack(">II", columns, rows) + stream[at + 8 :]
+    sizes = struct.pack(">6I", columns, rows, 0, 0, tile or columns, tile or rows)
+    return stream[:at] + sizes + stream[at + 24 :]
+
+
+def backwards(stream: bytes) -> bytes:
+    """The JPEG 2000 code stream whose tile-part is as long as its header."""
+    at = stream.index(b"\xff\x90") + 6
+    return stream[:at] + struct.pack(">I", 12) + stream[at + 4 :]
+
+
+def small_blocks(stream: bytes) -> bytes:
+    at = stream.index(b"\xff\x52")
+    return stream[: at + 10] + bytes(2) + stream[at + 12 :]
+
+
+def crowded(stream: bytes, in_tile: bool = False) -> bytes:
+    """The JPEG 2000 code stream with precincts of 2 x 2 in its COD, or in a COD of its tile."""
+    at = stream.index(b"\xff\x52")
+    length, levels = struct.unpack_from(">H", stream, at + 2)[0], stream[at + 9]
+    usual = stream[at : at + 2 + length]
+    said = struct.pack(">HHB", 0xFF52, length + levels + 1, usual[4] | 1) + usual[5:] + b"\x11" * (levels + 1)
+    if not in_tile:
+        return stream.replace(usual, said)
+    start, data = stream.index(b"\xff\x90"), stream.index(b"\xff\x93")
+    (size,) = struct.unpack_from(">I", stream, start + 6)
+    size += len(said) if size else 0
+    return stream[: start + 6] + struct.pack(">I", size) + stream[start + 10 : data] + said + stream[data:]
 
 
 def _jpeg(rows: int, columns: int) -> bytes:
@@ -143,26 +187,59 @@ _BUILT: dict[str, tuple[str, Callable[[object], bytes]]] = {
     "rows of 1, pixels of 48": ("^not one image", lambda _: dicom(rows=1)),
     "rows of 0": (_UNREADABLE, lambda _: dicom(rows=0)),
     "pixels of 4 GB": (
-        _UNREADABLE, lambda _: dicom(content=body()[: -4 - GRAY.nbytes] + struct.pack("<I", 2**32 - 16) + b"\1\2"),
+        _UNREADABLE,
+        lambda _: dicom(content=body()[: -4 - GRAY.nbytes] + struct.pack("<I", 2**32 - 16) + b"\1\2"),
     ),
     "a code stream of 4 GB": ("", lambda _: packed(J2K_STREAM, J2K, declared=2**32 - 16, **BYTE)),
     "a code stream of 100 GB by its size": ("differ in size", lambda _: packed(sized(J2K_STREAM, 2**18, 2**18), J2K)),
     "JPEG 2000 of 3000 x 3000 in a few bytes": (
-        "", lambda _: packed(sized(J2K_STREAM, 3000, 3000), J2K, rows=3000, columns=3000, **BYTE),
+        "",
+        lambda _: packed(sized(J2K_STREAM, 3000, 3000, SIDE), J2K, rows=3000, columns=3000, **BYTE),
+    ),
+    "JPEG 2000 with precincts of 2 x 2 in its header": (
+        "more parts than an image needs",
+        lambda _: packed(crowded(sized(J2K_STREAM, 4000, 4000)), J2K, rows=4000, columns=4000, **BYTE),
+    ),
+    "JPEG 2000 with precincts of 2 x 2 in a tile's header": (
+        "more parts than an image needs",
+        lambda _: packed(crowded(sized(J2K_STREAM, 4000, 4000), True), J2K, rows=4000, columns=4000, **BYTE),
+    ),
+    "JPEG 2000 with precincts of 128 x 128": (
+        "",
+        lambda _: packed(picture("JPEG2000", no_jp2=True, precinct_size=(128, 128)), J2K, **BYTE),
+    ),
+    "JPEG 2000 with code blocks of 4 x 4": (
+        "more parts than an image needs",
+        lambda _: packed(small_blocks(sized(J2K_STREAM, 9000, 9000)), J2K, rows=9000, columns=9000, **BYTE),
+    ),
+    "JPEG 2000 with 16 million tiles": (
+        "more parts than an image needs",
+        lambda _: packed(sized(J2K_STREAM, 4000, 4000, 1), J2K, rows=4000, columns=4000, **BYTE),
+    ),
+    "JPEG 2000 whose tile begins in its own header": (
+        _UNREADABLE,
+        lambda _: packed(backwards(J2K_STREAM), J2K, **BYTE),
+    ),
+    "a JPEG of 30 MB of filling": (
+        "differ in size",
+        lambda _: packed(b"\xff\xd8" + b"\xff" * 30_000_000, JPEG, **BYTE),
     ),
     "a JPEG of 65500 x 65500": ("differ in size", lambda _: packed(_jpeg(65500, 65500), JPEG, **BYTE)),
     "JP2 with a box of 100 GB": ("", lambda _: packed(_JP2_100_GB, J2K, **BYTE)),
     "JP2 with boxes of length 0 to 7": (
-        "differ in size", lambda _: packed(JP2_FILE[:12] + struct.pack(">I4s", 4, b"free") * 9, J2K, **BYTE),
+        "differ in size",
+        lambda _: packed(JP2_FILE[:12] + struct.pack(">I4s", 4, b"free") * 9, J2K, **BYTE),
     ),
     "frame offsets of nowhere": ("", lambda _: packed(rle(), RLE, struct.pack("<I", 2**31))),
     "RLE with segments of nowhere": (
-        _UNREADABLE, lambda _: packed(struct.pack("<16I", 2, 2**31, 2**32 - 1, *[0] * 13) + bytes(99), RLE),
+        _UNREADABLE,
+        lambda _: packed(struct.pack("<16I", 2, 2**31, 2**32 - 1, *[0] * 13) + bytes(99), RLE),
     ),
     "RLE with 4 billion segments": (_UNREADABLE, lambda _: packed(struct.pack("<16I", 2**32 - 1, *[64] * 15), RLE)),
     "sequences 5000 deep": (_UNREADABLE, lambda _: dicom(content=nested(5000) + body())),
     "sequences 3000 deep, lengths declared": (
-        "unreadable DICOM|^DICOM header", lambda _: dicom(before=nested_whole(3000)),
+        "unreadable DICOM|^DICOM header",
+        lambda _: dicom(before=nested_whole(3000)),
     ),
     "a private tag of 4 GB": (
         "^DICOM without an image|" + _UNREADABLE,
@@ -179,30 +256,37 @@ _BUILT: dict[str, tuple[str, Callable[[object], bytes]]] = {
         lambda _: dicom(content=body().replace(b"\xe0\x7f\x10\x00OW", b"\xe0\x7f\x08\x00OF")),
     ),
     **{
-        f"{bits} bits allocated": (_UNREADABLE, lambda _, bits=bits: dicom(allocated=bits)) for bits in (0, 1, 12, 24, 64)
+        f"{bits} bits allocated": (_UNREADABLE, lambda _, bits=bits: dicom(allocated=bits))
+        for bits in (0, 1, 12, 24, 64)
     },
     "0 bits stored": (_SEVERAL, lambda _: dicom(stored=0)),
     "two numbers of rows": (
-        _UNREADABLE, lambda _: dicom(rows=None, columns=None, frames=None, before=element(0x28, 0x10, b"US", bytes(4))),
+        _UNREADABLE,
+        lambda _: dicom(rows=None, columns=None, frames=None, before=element(0x28, 0x10, b"US", bytes(4))),
     ),
     "odd rescale and window": (
-        "", lambda _: dicom(slope=b"1e400", intercept=b"nan", center=b"-inf\\x", width=b"9" * 16),
+        "",
+        lambda _: dicom(slope=b"1e400", intercept=b"nan", center=b"-inf\\x", width=b"9" * 16),
     ),
     "slope of 1e308": ("shows all values alike|^unread", lambda _: dicom(slope=b"1e308", intercept=b"1e308")),
     "padding by numbers of nowhere": (
-        "", lambda _: dicom(before=element(0x28, 0x120, b"DS", b"1e300") + element(0x28, 0x121, b"DS", b"2e300")),
+        "",
+        lambda _: dicom(before=element(0x28, 0x120, b"DS", b"1e300") + element(0x28, 0x121, b"DS", b"2e300")),
     ),
     "a charset that nobody knows": (
-        "", lambda _: dicom(charset=b"ISO_IR 9999\\\\ISO 2022 IR 87", patient=b"\x1b$B\xff\xfe=\x1b(Z^=^"),
+        "",
+        lambda _: dicom(charset=b"ISO_IR 9999\\\\ISO 2022 IR 87", patient=b"\x1b$B\xff\xfe=\x1b(Z^=^"),
     ),
     "text for numbers": (_UNREADABLE, lambda _: dicom(signed=b"\xff\xfe\x00")),
     "no transfer syntax that is known": (_UNREADABLE, lambda _: dicom(b"1.2.3.4.5")),
     "big endian, and is not": ("unreadable|without an image", lambda _: dicom(BIG)),
     "implicit, and is not": ("", lambda _: dicom(IMPLICIT)),
     "called JPEG, and is not": (_UNREADABLE, lambda _: dicom(JPEG)),
-    **{f"cut after {at} bytes": ("^unreadable|without an image|^neither|^not", _cut(at)) for at in
-       (131, 132, 140, 150, 170, 200, 250, 300, 1000)},
+    **{
+        f"cut after {at} bytes": ("^unreadable|without an image|^neither|^not", _cut(at))
+        for at in (131, 132, 140, 150, 170, 200, 250, 300, 1000)
+    },
     "zeros": ("^neither DICOM", lambda _: bytes(10_000)),
     "nothing": ("^neither DICOM", lambda _: b""),
-}  # fmt: skip
+}
 ENTRIES = [Entry(f"DICOM: {name}", "image", says, build, "bad.dcm") for name, (says, build) in _BUILT.items()]

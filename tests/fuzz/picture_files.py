@@ -20,7 +20,9 @@ def chunk(kind: bytes, content: bytes, length: int | None = None) -> bytes:
     return struct.pack(">I", said) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(*extra: bytes, width: int = SIDE, height: int = SIDE, bits: int = 16, colour: int = 0, data: bytes = b"") -> bytes:
+def png(
+    *extra: bytes, width: int = SIDE, height: int = SIDE, bits: int = 16, colour: int = 0, data: bytes = b""
+) -> bytes:
     """A gray PNG; `extra`: chunks before its pixels, `data`: its packed pixels."""
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in GRAY)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
@@ -107,13 +109,25 @@ _BUILT: dict[str, tuple[str, str, Build]] = {
     "PNG of 10^9 x 10^9": ("png", "^image is too large", lambda _: png(width=10**9, height=10**9)),
     "PNG of 10000 x 10000 in a few bytes": ("png", "^unreadable image", lambda _: png(width=10_000, height=10_000)),
     "PNG of 300 MiB more than it declares": ("png", "has no contrast|^unreadable", lambda _: png(data=zeros(300))),
-    "PNG with a packed text of 200 MiB": ("png", "^unreadable image", lambda _: png(chunk(b"zTXt", b"a\0\0" + zeros(200)))),
-    "PNG with many packed texts": (
-        "png", "^unreadable image", lambda _: png(*[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000)))] * 200),
+    "PNG with a packed text of 200 MiB": (
+        "png",
+        "^unreadable image",
+        lambda _: png(chunk(b"zTXt", b"a\0\0" + zeros(200))),
     ),
-    "PNG with a packed profile of 200 MiB": ("png", "^unreadable image", lambda _: png(chunk(b"iCCP", b"a\0\0" + zeros(200)))),
+    "PNG with many packed texts": (
+        "png",
+        "^unreadable image",
+        lambda _: png(*[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000)))] * 200),
+    ),
+    "PNG with a packed profile of 200 MiB": (
+        "png",
+        "^unreadable image",
+        lambda _: png(chunk(b"iCCP", b"a\0\0" + zeros(200))),
+    ),
     "PNG with a packed iTXt of 200 MiB": (
-        "png", "^unreadable image", lambda _: png(chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(200))),
+        "png",
+        "^unreadable image",
+        lambda _: png(chunk(b"iTXt", b"a\0\1\0\0\0" + zeros(200))),
     ),
     "PNG whose chunk has 4 GB": ("png", _PICTURE, lambda _: png(chunk(b"tEXt", b"a\0b", 2**32 - 1))),
     "PNG that says it moves": ("png", "^not one image", lambda _: png(chunk(b"acTL", struct.pack(">II", 2**31, 0)))),
@@ -128,13 +142,19 @@ _BUILT: dict[str, tuple[str, str, Build]] = {
     "TIFF with a chain of 40000 images": ("tif", "^not one image", lambda _: chain(40_000)),
     "TIFF with 4 billion strips": ("tif", _PICTURE, lambda _: tiff(tag(273, 4, 2**30 - 1, 8))),
     "TIFF with tiles of 2^31": (
-        "tif", "", lambda _: tiff(tag(322, 4, 1, 2**31 - 1), tag(323, 4, 1, 2**31 - 1), tag(324, 4, 1, 8)),
+        "tif",
+        "",
+        lambda _: tiff(tag(322, 4, 1, 2**31 - 1), tag(323, 4, 1, 2**31 - 1), tag(324, 4, 1, 8)),
     ),
     "TIFF with tiles of one pixel": (
-        "tif", "", lambda _: tiff(tag(322, 4, 1, 1), tag(323, 4, 1, 1), tag(324, 4, 2304, 8)),
+        "tif",
+        "",
+        lambda _: tiff(tag(322, 4, 1, 1), tag(323, 4, 1, 1), tag(324, 4, 2304, 8)),
     ),
     "TIFF with tiles of none": (
-        "tif", "", lambda _: tiff(tag(322, 4, 1, 0), tag(323, 4, 1, 0), tag(324, 4, 1, 8)),
+        "tif",
+        "",
+        lambda _: tiff(tag(322, 4, 1, 0), tag(323, 4, 1, 0), tag(324, 4, 1, 8)),
     ),
     "TIFF with bits of nowhere": ("tif", "", lambda _: tiff(tag(258, 3, 2**31, 2**31))),
     "TIFF with 2^16 samples": ("tif", _PICTURE, lambda _: tiff(tag(277, 3, 1, 65535))),
@@ -142,11 +162,16 @@ _BUILT: dict[str, tuple[str, str, Build]] = {
     "TIFF in half": ("tif", _PICTURE, lambda _: tiff()[:900]),
     "TIFF whose directory is cut": ("tif", _PICTURE, lambda _: tiff()[:40]),
     "BigTIFF that declares 2^63": (
-        "tif", _PICTURE, lambda _: b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**63 - 1) + bytes(400),
+        "tif",
+        _PICTURE,
+        lambda _: b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 2**63 - 1) + bytes(400),
     ),
     "JPEG of 65500 x 65500": (
-        "jpg", "^image is too large",
-        lambda _: (whole := picture("JPEG"))[: (at := whole.index(b"\xff\xc0") + 5)] + b"\xff\xdc" * 2 + whole[at + 4 :],
+        "jpg",
+        "^image is too large",
+        lambda _: (
+            (whole := picture("JPEG"))[: (at := whole.index(b"\xff\xc0") + 5)] + b"\xff\xdc" * 2 + whole[at + 4 :]
+        ),
     ),
     "JPEG whose Exif is a circle": ("jpg", "", lambda _: oriented()),
     "JPEG with a profile that is none": ("jpg", "", lambda _: picture("JPEG", icc_profile=b"\xff" * 60_000)),
@@ -156,7 +181,7 @@ _BUILT: dict[str, tuple[str, str, Build]] = {
     "a pipe": ("png", "^not a file", pipe),
     "a folder": ("png", "^file cannot be opened|^not a file", folder),
     "a file of 2 GiB": ("png", "^file is larger", too_long),
-}  # fmt: skip
+}
 
 
 def code(place: Place) -> bytes:

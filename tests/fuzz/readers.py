@@ -8,7 +8,9 @@ import fedmammo
 from fedmammo.cohort.prepare import prepare
 from fedmammo.cohort.store import Cohort
 from fedmammo.errors import InputError
+from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.hospitals.profiles import load_profile
+from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.site_file import read_site_file
 from fedmammo.models.transformer import load_transformer
 from fedmammo.report import terminal
@@ -74,6 +76,20 @@ def read_run(path: Path) -> list[str]:
     return []
 
 
+def read_hospital(path: Path) -> list[str]:
+    """Open the site of a hospital whose state this file belongs to."""
+    patients = "patients: patients.csv\n" if path.name == "patients.csv" else ""
+    (path.parent / "site.yaml").write_text(f"name: north\ncohort: .\nstate: .\n{patients}")
+    site = Site.open(path.parent / "site.yaml")
+    assert len(site.approved) + len(site.patients(0)) > 0
+    return []
+
+
+def read_checkpoint(path: Path) -> list[str]:
+    Checkpoint.read(path)
+    return []
+
+
 READERS: dict[str, Callable[[Path], list[str]]] = {
     "image": read_image,
     "table": read_table,
@@ -84,6 +100,8 @@ READERS: dict[str, Callable[[Path], list[str]]] = {
     "weights": read_weights,
     "cohort": read_cohort,
     "run": read_run,
+    "hospital": read_hospital,
+    "checkpoint": read_checkpoint,
 }
 """Each returns the reasons of what it quarantined, or raises InputError."""
 

@@ -330,9 +330,7 @@ CHECKED = {"tensors: NaN", "tensors: infinity"}
         for name in LIES
     ],
 )
-def test_a_reply_that_is_none(
-    name: str, phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path
-) -> None:
+def test_a_reply_that_is_none(name: str, phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path) -> None:
     """The others go on, the hospital's status says why; or nobody does."""
     phantom_study["federation"] |= {"rounds": 1, "local_steps": 1, "min_hospitals": 2}
     federation = federation_of(phantom_study, tmp_path, lambda folder, count: Liar(folder, count, LIES[name]))

@@ -50,7 +50,7 @@ SEEDS: dict[str, tuple[str, bytes]] = {
     "TIFF": ("a.tif", picture_files.tiff()),
     "TIFF, packed": ("a.tif", gray_tiff()),
     "JPEG": ("a.jpg", picture_files.oriented()),
-    "CSV": ("a.csv", (table_files.HEAD.strip() + ",density,left,top,right,bottom\ngood.png,p1,benign,2,1,2,3,4\n").encode()),
+    "CSV": ("a.csv", b"image,patient,label,density,left,top,right,bottom\ngood.png,p1,benign,2,1,2,3,4\n"),
     "Parquet": ("a.parquet", table_files.parquet(density=[2], time=np.array([5], "M8[s]"))),
     "workbook": ("a.xlsx", table_files.workbook(table_files.GOOD_ROWS)),
     "outlines": ("AllXML/1.xml", outlines()),
@@ -150,8 +150,6 @@ def as_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "good.png").write_bytes(picture_files.png())
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
 
 
 @pytest.mark.parametrize("kind", SEEDS)

@@ -7,13 +7,12 @@ from tests.fuzz.table_files import sparse
 
 STUDY = (
     "name: a\ncohort: {path: c}\nhospitals: {assignment: {by: uniform, count: 3}}\n"
-    "diagnosis: {network: test_vit, weights: none, image_size: 32, optimizer: {learning_rate: .1}}\nfederation: {rounds: 2, local_steps: 2}\n"
+    "diagnosis: {network: test_vit, weights: none, image_size: 32, optimizer: {learning_rate: .1}}\n"
+    "federation: {rounds: 2, local_steps: 2}\n"
 )
 SITE = "name: north\ncohort: c\nstate: s\n"
 PROFILE = "name: north\nshare: 2\n"
-LAUGHS = "a0: &a0 [ha]\n" + "".join(
-    f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(12)
-)
+LAUGHS = "a0: &a0 [ha]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(12))
 MERGED = "a0: &a0 {k: 1}\n" + "".join(
     f"a{n + 1}: &a{n + 1}\n  <<: [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(12)
 )  # fmt: skip
@@ -85,12 +84,15 @@ _STUDY: dict[str, tuple[str, Build]] = {
     "a base of 5000 letters": ("base: .*cannot be read", lambda _: f"base: {'a' * 5000}\n{STUDY}".encode()),
     "a base with NUL": ("base|not valid YAML", lambda _: b'base: "a\\0b"\n' + STUDY.encode()),
     "a base that laughs": ("base|not valid YAML", lambda place: _beside(place, LAUGHS)),
-    "an environment's secret": ("environment has no", lambda _: STUDY.replace("path: c", "path: '${NOT_THERE}'").encode()),
+    "an environment's secret": (
+        "environment has no",
+        lambda _: STUDY.replace("path: c", "path: '${NOT_THERE}'").encode(),
+    ),
     "10^9 seeds": ("seeds", lambda _: (STUDY + "seeds: 0..1000000000\n").encode()),
     "10^18 seeds": ("seeds", lambda _: (STUDY + "seeds: 0..1000000000000000000\n").encode()),
     "10^9 hospitals": ("count", lambda _: STUDY.replace("count: 3", "count: 1000000000").encode()),
     "an algorithm of others": ("strategy", lambda place: _algorithm(place)),
-}  # fmt: skip
+}
 
 
 def _beside(place: Place, text: str) -> bytes:

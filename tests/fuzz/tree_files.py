@@ -1,6 +1,7 @@
 """Bad folders of public data sets: outlines, regions, names and places that attack their readers."""
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +41,9 @@ def embed(regions: str, path: str = "a/b.dcm") -> Build:
     """A data set whose second row says these regions, of an image at this path."""
 
     def build(place: Place) -> None:
-        head = "empi_anon,acc_anon,anon_dicom_path,FinalImageType,ImageLateralityFinal,ViewPosition,num_roi,ROI_coords\n"
+        head = (
+            "empi_anon,acc_anon,anon_dicom_path,FinalImageType,ImageLateralityFinal,ViewPosition,num_roi,ROI_coords\n"
+        )
         rows = f'p1,1,/x/a/b.dcm,2D,L,CC,1,"((4, 4, 40, 40),)"\np2,2,"{path}",2D,L,CC,1,"{regions}"\n'
         clinical = "empi_anon,acc_anon,side,asses,path_severity\np1,1,L,N,5\np2,2,L,N,0\n"
         write(
@@ -109,7 +112,7 @@ def kaggle(image: Callable[[Place], str]) -> Build:
         tree("./none")(place)
         (place.folder / "metadata.csv").unlink()
         rows = f'i,a,CBIS-DDSM/jpeg/i/1.png\nm,a,CBIS-DDSM/jpeg/m/1.png\nj,b,"{image(place)}"\n'
-        mask = png(data=__import__("zlib").compress(b"".join(b"\0" + bytes([255 * (row > 20)] * 96) for row in range(48))))
+        mask = png(data=zlib.compress(b"".join(b"\0" + bytes([255 * (row > 20)] * 96) for row in range(48))))
         write(
             place.folder,
             {
@@ -128,10 +131,9 @@ def classes(*names: bytes) -> Build:
     def build(place: Place) -> None:
         write(place.folder, {"benign/a.png": png()})
         for name in names:
-            path = os.fsencode(place.folder) + b"/malignant/" + name
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(b"none")
+            path = place.folder / "malignant" / os.fsdecode(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"none")
 
     return build
 
@@ -149,12 +151,22 @@ _BUILT: dict[str, tuple[str, Build]] = {
     "outlines of entities": (_OUTLINES, inbreast(_PLIST.format(LAUGHS, "<string>&a12;</string>"))),
     "outlines 300000 deep": (_OUTLINES, inbreast(_PLIST.format("", "<array>" * 300_000))),
     "outlines that close 100000 deep": (_OUTLINES, inbreast(_PLIST.format("", "<array>" * 10**5 + "</array>" * 10**5))),
-    "outlines of 10^300": ("^box is not inside", inbreast(_PLIST.format("", _ROI.format("M", _POINTS + "<string>(1e300, 1)</string>")))),
-    "outlines of no number": (
-        "^no outline|" + _OUTLINES, inbreast(_PLIST.format("", _ROI.format("M", _POINTS + "<string>(nan, 1e999)</string>"))),
+    "outlines of 10^300": (
+        "^box is not inside",
+        inbreast(_PLIST.format("", _ROI.format("M", _POINTS + "<string>(1e300, 1)</string>"))),
     ),
-    "outlines of numbers for texts": (_OUTLINES, inbreast(_PLIST.format("", _ROI.format("M", "<integer>9</integer>" * 3)))),
-    "outlines of a number of 10000 digits": (_OUTLINES, inbreast(_PLIST.format("", f"<integer>{'9' * 10_000}</integer>"))),
+    "outlines of no number": (
+        "^no outline|" + _OUTLINES,
+        inbreast(_PLIST.format("", _ROI.format("M", _POINTS + "<string>(nan, 1e999)</string>"))),
+    ),
+    "outlines of numbers for texts": (
+        _OUTLINES,
+        inbreast(_PLIST.format("", _ROI.format("M", "<integer>9</integer>" * 3))),
+    ),
+    "outlines of a number of 10000 digits": (
+        _OUTLINES,
+        inbreast(_PLIST.format("", f"<integer>{'9' * 10_000}</integer>")),
+    ),
     "outlines that are a binary list": (_OUTLINES, inbreast(b"bplist00" + b"\xaf\x14" + b"\xff" * 60)),
     "outlines of a name of a MB": ("", inbreast(_PLIST.format("", _ROI.format("M" * 10**6, _POINTS)))),
     "EMBED, good": ("", embed("((4, 4, 40, 40),)", "/x/a/c.dcm")),
@@ -183,5 +195,5 @@ _BUILT: dict[str, tuple[str, Build]] = {
     "names that are no UTF-8": ("^neither DICOM|^file cannot", classes(b"\xff\xfe.png", b"a\nb.png", b"\x1b[2J.png")),
     "names of 255 letters, 12 deep": ("^neither DICOM", classes(b"/".join([b"a" * 255] * 12))),
     "pipes for images": ("^not a file", pipes),
-}  # fmt: skip
+}
 ENTRIES = [Entry(f"folder: {name}", "folder", says, build) for name, (says, build) in _BUILT.items()]

@@ -115,7 +115,9 @@ def _csv(path: Path, delimiter: str) -> Iterator[list[str]]:
         named = re.fullmatch(r'"?sep=([,;\t|])"?\s*', file.readline(64))  # how a spreadsheet names its separator
         if named is None:
             file.seek(start)
-        reader = csv.reader(_lines(file), strict=True, delimiter=named[1] if named else delimiter)  # strict: quotes are closed
+        reader = csv.reader(
+            _lines(file), strict=True, delimiter=named[1] if named else delimiter
+        )  # strict: quotes are closed
         try:
             yield from reader
         except csv.Error as error:
