@@ -121,7 +121,7 @@ _BUILT: dict[str, tuple[str, str, Build]] = {
     "a path of a machine": ("t.csv", _OUT, leading(lambda place: f"//localhost{place.secret}")),
     "a path with spaces before ..": ("t.csv", _OUT, leading(lambda place: f" ../{place.secret.name} ")),
     "a path of 100000 letters": ("t.csv", "^file cannot be opened", leading(lambda _: "a" * 100_000)),
-    "a path of 60000 folders": ("t.csv", "^file cannot be opened", leading(lambda _: "a/" * 60_000 + "b")),
+    "a path of 9000 folders": ("t.csv", "^file cannot be opened", leading(lambda _: "a/" * 9000 + "b")),
     "a path of nothing but dots": ("t.csv", _OUT, leading(lambda _: "././.")),
     "an address": ("t.csv", "^file cannot be opened", leading(lambda _: "http://localhost/secret.png")),
     "NUL in cells": ("t.csv", "^unreadable", lambda _: (HEAD + ROW + "a\0.png,p\0,benign\n").encode()),
