@@ -20,7 +20,7 @@ from tests.fuzz.readers import copied, read, small_cohort
 
 ADDRESSES = 12 * 2**30
 """Bytes: what is imported maps some 6 GiB, and reserves what it never touches."""
-SECONDS = 10
+SECONDS = 20
 
 
 def _stop(*_: object) -> None:
