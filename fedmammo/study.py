@@ -34,6 +34,7 @@ from fedmammo.federation.rounds import Deployed, RoundsOf
 from fedmammo.federation.server import Report, Server, event_of
 from fedmammo.federation.spread import FINISHED, Deploy, Failure
 from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
+from fedmammo.hospitals.demands import check_columns
 from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
@@ -64,6 +65,7 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
     or cannot be.
     """
     cohort = Cohort.open(Path(config.cohort.path))
+    check_columns(cohort.patients, config.evaluation.subgroups)
     dealt = deal(cohort, config)
     networks, seen = {}, set()
     for deployment in config.deployments:

@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate, get_frame
+from pydicom.filereader import read_dataset
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     JPEG2000,
@@ -23,7 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from fedmammo.cohort.code_stream import code_stream_of, frame_of
+from fedmammo.cohort.code_stream import code_stream_of, frame_of, too_many_parts
 from fedmammo.cohort.quarantine import Unusable
 from fedmammo.cohort.shown import shown_values
 
@@ -91,9 +92,13 @@ def _read(path: Path, maximum_pixels: int, tell: Tell) -> NDArray[np.uint16]:
         found = frame_of(stream)  # decoders take memory for what the code stream declares
         if found is None or (found.rows, found.columns, found.components) != (dataset.Rows, dataset.Columns, 1):
             raise Unusable(f"unreadable DICOM: {path.name} (its code stream and its header differ in size)")
+        if too_many_parts(stream):
+            raise Unusable(f"unreadable DICOM: {path.name} (its code stream has more parts than an image needs)")
         dataset.PixelData = encapsulate([stream])
         allocated = found.bits
     words, _ = get_decoder(syntax).as_array(dataset, raw=True, **_ALL_BITS)
+    if words.ndim != 2:  # more pixels than rows and columns say are taken for frames
+        raise Unusable(f"not one image: {path.name} (its pixels are those of {len(words)} frames)")
     high = int(dataset.HighBit) if dataset.get("HighBit") is not None else bits - 1
     shift = high + 1 - bits if allocated > bits else 0
     signed = int(dataset.PixelRepresentation) == 1
@@ -109,7 +114,8 @@ def _open(path: Path) -> tuple[pydicom.Dataset, UID]:
     """Read a file and find its transfer syntax, which one without file meta information does not name."""
     with path.open("rb") as file:
         preamble = file.read(132)[128:] == b"DICM"
-    named = preamble and pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+        file.seek(132 if preamble else 0)
+        named = read_dataset(file, False, True, stop_when=lambda tag, _, __: tag.group != 2).get("TransferSyntaxUID")
     if named == DeflatedExplicitVRLittleEndian:  # a small file may inflate to any size
         raise Unusable(f"DICOM is deflated as a whole: {path.name}; write it anew without")
     dataset = pydicom.dcmread(path, force=not preamble)
@@ -120,8 +126,6 @@ def _open(path: Path) -> tuple[pydicom.Dataset, UID]:
         dataset.file_meta.TransferSyntaxUID = syntax
         if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
             raise Unusable(f"DICOM does not say how it is compressed: {path.name} (no transfer syntax)")
-    elif not preamble and syntax == DeflatedExplicitVRLittleEndian:
-        raise Unusable(f"DICOM is deflated as a whole: {path.name}; write it anew without")
     return dataset, syntax
 
 

@@ -1,5 +1,6 @@
 """Reads the gray values of one image file: DICOM, PNG, TIFF or JPEG."""
 
+import stat
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -37,12 +38,31 @@ def read_gray(path: Path, tell: Callable[[str], None] = lambda text: None) -> ND
         Unusable: no readable gray image of at most 16 bits, one frame and `MAXIMUM_PIXELS`.
     """
     try:
-        if path.stat().st_size > MAXIMUM_BYTES:
-            raise Unusable(f"file is larger than {MAXIMUM_BYTES >> 20} MiB: {path.name}")
+        check_file(path)
         dicom = is_dicom(path)
     except OSError as error:
         raise Unusable(f"file cannot be opened: {path.name} ({error.strerror})") from error
     return read_dicom(path, MAXIMUM_PIXELS, tell) if dicom else _read_picture(path)
+
+
+def _frames(image: Any) -> int:
+    """Count images of a file, but of a TIFF two at most: it may have millions, each of a few bytes."""
+    if image.format != "TIFF":
+        return getattr(image, "n_frames", 1)
+    try:
+        image.seek(1)
+    except EOFError:
+        return 1
+    return 2
+
+
+def check_file(path: Path) -> None:
+    """Raise Unusable for a file that is too large, or a pipe, which would be waited for; OSError for a missing one."""
+    state = path.stat()
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):  # a folder cannot be opened, and says so
+        raise Unusable(f"not a file: {path.name} is a pipe, or a device")
+    if state.st_size > MAXIMUM_BYTES:
+        raise Unusable(f"file is larger than {MAXIMUM_BYTES >> 20} MiB: {path.name}")
 
 
 def _read_picture(path: Path) -> NDArray[np.uint16]:
@@ -56,7 +76,7 @@ def _read_picture(path: Path) -> NDArray[np.uint16]:
             image: Any = Image.open(file, formats=_FORMATS)
             if image.width * image.height > MAXIMUM_PIXELS:
                 raise Unusable(f"image is too large: {path.name} ({image.width}x{image.height} pixels)")
-            if (frames := getattr(image, "n_frames", 1)) != 1:
+            if (frames := _frames(image)) != 1:
                 raise Unusable(f"not one image: {path.name} ({frames} frames)")
             tags = image.tag_v2 if image.format == "TIFF" else {}
             white_is_zero, (bits, *_) = tags.get(_PHOTOMETRIC) == 0, tags.get(_BITS, (16,))

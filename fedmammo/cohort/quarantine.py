@@ -3,6 +3,10 @@
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 
+from fedmammo.errors import one_line
+
+LONGEST = 500
+"""Signs of a reason."""
 Row = dict[Hashable, Any]
 """One row of a table, by column."""
 
@@ -11,8 +15,11 @@ class Unusable(Exception):
     """One image cannot be prepared.
 
     `str(error)` is the reason, as `what is wrong: detail`; the part before the colon is what reasons are
-    counted by.
+    counted by. It is one line, whatever it quotes from a file.
     """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(one_line(reason, LONGEST))
 
 
 class Quarantined(NamedTuple):
@@ -32,4 +39,4 @@ class Quarantined(NamedTuple):
 def quarantined(planned: Row, reason: str) -> Quarantined:
     """Quarantine a planned image where it is listed (columns `listed_in`, `listed_row`)."""
     row = planned["listed_row"]
-    return Quarantined(planned["listed_in"], None if row is None or row != row else int(row), reason)
+    return Quarantined(planned["listed_in"], None if row is None or row != row else int(row), one_line(reason, LONGEST))

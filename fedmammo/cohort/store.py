@@ -18,6 +18,7 @@ from fedmammo.cohort.card import CARD, page
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable, quarantined
 from fedmammo.config.splits import SPLITS
 from fedmammo.disk.folders import new_folder
+from fedmammo.disk.parquet import read_parquet
 from fedmammo.errors import InputError
 
 _TYPES = {
@@ -80,25 +81,26 @@ class Cohort:
         """
         try:
             facts = json.loads((folder / FACTS).read_text())
-            manifest = _typed(pd.read_parquet(folder / _MANIFEST))
+            manifest = _typed(read_parquet(folder / _MANIFEST))
             patches = np.load(folder / PATCHES, mmap_mode="r", allow_pickle=False)
             key = bytes.fromhex((folder / KEY).read_text())
             _read_quarantine(folder)
             expected = (int(facts["images"]), int(facts["size"]), int(facts["size"]))
-            complete = len(bytes.fromhex(facts["digest"])) == len(key) == 32
-        except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+            agree = (
+                patches.shape == expected
+                and patches.dtype == np.uint16
+                and len(manifest) == expected[0]
+                and manifest["image"].is_unique
+                and len(bytes.fromhex(facts["digest"])) == len(key) == 32
+                and {"source", "notes", "quarantined", "patients"} <= facts.keys()
+                and (last_split(manifest) == manifest["split"]).all()
+            )
+        except Exception as error:  # damaged files make numpy, pandas and pyarrow raise almost anything
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{folder}: not a prepared cohort ({reason}); make one with `fedmammo data prepare`"
             ) from error
-        agree = (
-            patches.shape == expected
-            and patches.dtype == np.uint16
-            and len(manifest) == expected[0]
-            and manifest["image"].is_unique
-            and complete
-        )
-        if not agree or (last_split(manifest) != manifest["split"]).any():
+        if not agree:
             raise InputError(
                 f"{folder}: the parts of this cohort disagree; prepare it anew with `fedmammo data prepare`"
             )

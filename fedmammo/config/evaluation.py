@@ -12,6 +12,15 @@ Unit = Literal["image", "lesion", "breast", "patient"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
 SUBGROUPS = ("density", "subtlety", "lesion_type", "view")
 ASSESSMENT = "assessment"  # the reader's, a column of the cohort
+IDENTITIES = ("patient", "image", "source")  # columns of the cohort that never leave it
+
+
+def without_identities(columns: list[str]) -> list[str]:
+    """Return columns as they are. Raises ValueError where one names patients, images or files."""
+    for column in columns:
+        if column in IDENTITIES:
+            raise ValueError(f"{column} names patients or their files, which stay in the cohort; leave it out")
+    return columns
 
 
 def scored_rounds(every: int, rounds: int) -> range:
@@ -77,6 +86,11 @@ class EvaluationConfig(Section):
         default=list(SUBGROUPS),
         description="Columns of the cohort by whose values lesions are told apart, or images by `view`.",
     )
+
+    @field_validator("subgroups")
+    @classmethod
+    def _name_nobody(cls, value: list[str]) -> list[str]:
+        return without_identities(value)
 
     @property
     def columns(self) -> tuple[str, ...]:

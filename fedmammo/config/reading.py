@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from fedmammo.disk.yaml import load_yaml
-from fedmammo.errors import InputError
+from fedmammo.disk.yaml import read_yaml_file
+from fedmammo.errors import InputError, one_line
 from fedmammo.hospitals.rules import RULES
 from fedmammo.strategies.registry import OWN, STRATEGIES
 from fedmammo.synthesis.sources import SOURCES
@@ -18,6 +18,7 @@ DESCRIPTION = (
     "Another study's file, its path relative to this one: it holds wherever this file says nothing. Sections are "
     "merged key by key; lists, values, and a rule, strategy or source of another kind are replaced."
 )
+LONGEST_CHAIN = 32
 _KINDS = {"assignment": "by", "strategy": "name", "synthesis": "source"}  # sections whose keys depend on one of them
 
 
@@ -27,10 +28,12 @@ def read_yaml(path: Path, above: tuple[Path, ...] = ()) -> Any:
     Raises OSError, UnicodeDecodeError, ValueError or yaml.YAMLError as reading `path` does; InputError for a base that
     cannot be read, is no mapping, or has itself as a base (`above` are the files that led here).
     """
-    content = load_yaml(path.read_text(encoding="utf-8"))
+    content = read_yaml_file(path)
     if not isinstance(content, dict) or "base" not in content:
         return content
     name, chain = content.pop("base"), (*above, path.resolve())
+    if len(chain) > LONGEST_CHAIN:
+        raise InputError(f"{path}: base: more than {LONGEST_CHAIN} files stand on one another; join some of them")
     if not isinstance(name, str):
         raise InputError(f"{path}: base: expected the path of a study's YAML file, not {name!r}")
     base = path.parent / name
@@ -116,6 +119,6 @@ def first_fault(error: ValidationError) -> str:
     else:
         text = fault["msg"].removeprefix("Value error, ")
         if not isinstance(fault["input"], dict | list):
-            text += f", not {fault['input']!r}"
+            text += f", not {one_line(repr(fault['input']), 200)}"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return " ".join((f"{where}: {text}" if where else text).split()) + more

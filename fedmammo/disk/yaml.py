@@ -1,8 +1,19 @@
-"""YAML as people mean it: nothing that is written twice, and no `#` that cuts a value given on the command line."""
+"""YAML as people mean it: nothing that is written twice, and no `#` that cuts a value given on the command line.
 
+Nor what only attackers mean: files without end, aliases that stand for more than a memory holds, endless numbers.
+"""
+
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+MAXIMUM_BYTES = 2**22
+"""Of a file: the largest that this software writes, of a study of a thousand hospitals, have some hundred KiB."""
+MAXIMUM_VALUES = 10**6
+"""Of a document, with aliases written out."""
+_LONGEST_NUMBER = 400
 
 
 class _Loader(yaml.SafeLoader):
@@ -20,6 +31,44 @@ class _Loader(yaml.SafeLoader):
                     )
                 lines[name] = line
         return node
+
+    def compose_document(self) -> yaml.Node | None:
+        document: yaml.Node | None = super().compose_document()
+        if document is not None:
+            _count(document, {})
+        return document
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if len(node.value) > _LONGEST_NUMBER:
+            raise yaml.YAMLError(f"a number of {len(node.value)} digits; write it shorter")
+        number: int = super().construct_yaml_int(node)
+        return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
+def _count(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """Count a node and all below it, as often as aliases name it; 0 stands for those that are being counted."""
+    if node in counts and not counts[node]:
+        raise yaml.YAMLError("an alias stands for what holds it; write out what is meant")
+    if node not in counts:
+        counts[node] = 0
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
+        counts[node] = 1 + sum(_count(part, counts) for part in parts)
+        if counts[node] > MAXIMUM_VALUES:
+            raise yaml.YAMLError(f"more than {MAXIMUM_VALUES} values, with aliases written out; take fewer aliases")
+    return counts[node]
+
+
+def read_yaml_file(path: Path | Traversable) -> Any:
+    """Read the document of a file. Raises OSError and UnicodeDecodeError, and what `load_yaml` raises."""
+    with path.open("rb") as file:
+        content = file.read(MAXIMUM_BYTES + 1)
+    if len(content) > MAXIMUM_BYTES:
+        raise yaml.YAMLError(f"the file is larger than {MAXIMUM_BYTES >> 20} MiB; that is none that was meant")
+    return load_yaml(content.decode("utf-8"))
 
 
 def load_yaml(text: str) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fedmammo.disk.files import read_tensors, write_tensors
+from fedmammo.errors import InputError
 
 
 @dataclass
@@ -45,14 +46,20 @@ class Checkpoint:
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":
-        """Read what `write` wrote, tensors in the same order: FedAvgM of Flower goes by it."""
+        """Read what `write` wrote, tensors in the same order: FedAvgM of Flower goes by it.
+
+        Raises InputError where the file is missing or damaged.
+        """
         tensors, metadata = read_tensors(path)
-        about = json.loads(metadata["checkpoint"])
-        found = cls({}, {}, about["round"], about["rows"])
-        for key in about["order"]:
-            kind, group, name = key.split("|")
-            if kind == "strategy":
-                found.strategies.setdefault(group, {})[name] = tensors[key].numpy()
-            else:
-                (found.models if kind == "model" else found.kept).setdefault(group, {})[name] = tensors[key]
+        try:
+            about = json.loads(metadata["checkpoint"])
+            found = cls({}, {}, int(about["round"]), list(about["rows"]))
+            for key in about["order"]:
+                kind, group, name = key.split("|")
+                if kind == "strategy":
+                    found.strategies.setdefault(group, {})[name] = tensors[key].numpy()
+                else:
+                    (found.models if kind == "model" else found.kept).setdefault(group, {})[name] = tensors[key]
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path}: is no checkpoint; delete it, and the deployment begins anew") from error
         return found

@@ -1,8 +1,11 @@
 """What profiles ask for and no dealing of these patients can give."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from fedmammo.cohort.store import MANIFEST_COLUMNS
 from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.assignment import case_mix, in_training
@@ -62,3 +65,17 @@ def ignored_demands(patients: pd.DataFrame, config: HospitalsConfig) -> list[str
         for mix, (what, asked) in asking.items()
         if mix not in used and asked != {None}
     ]
+
+
+def check_columns(patients: pd.DataFrame, columns: Sequence[str]) -> None:
+    """Raise InputError where one of the user's own columns is another for every patient: such a column names patients.
+
+    `columns`: those whose values leave the cohort beside scores; others than a cohort has are left out.
+    """
+    for column in (one for one in columns if one in patients and one not in MANIFEST_COLUMNS):
+        counts = patients[column].value_counts()
+        if len(counts) > 1 and (counts == 1).all():
+            raise InputError(
+                f"evaluation.subgroups: {column} is another for every patient, so tables of the run would tell who is "
+                "who; choose a column whose values patients share"
+            )

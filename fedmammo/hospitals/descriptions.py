@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fedmammo.config.reading import fill_in, first_fault
 from fedmammo.config.schema import Section
-from fedmammo.disk.yaml import load_yaml
+from fedmammo.disk.yaml import read_yaml_file
 from fedmammo.errors import InputError
 
 Description = TypeVar("Description", bound=Section)
@@ -36,7 +36,7 @@ def load_description(kind: type[Description], name_or_path: str, folder: str = "
             )
         source = known[name_or_path]
     try:
-        return kind.model_validate(fill_in(load_yaml(source.read_text(encoding="utf-8")), str(source)))
+        return kind.model_validate(fill_in(read_yaml_file(source), str(source)))
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise InputError(f"{source}: cannot be read ({reason}); give the path of a {what}") from error

@@ -155,7 +155,10 @@ class Site:
     def approved(self) -> list[str]:
         """Digests of the studies that its people agreed to."""
         path = self.folder / APPROVED
-        return list(json.loads(path.read_text())) if path.exists() else []
+        try:
+            return [str(digest) for digest in json.loads(path.read_text())] if path.exists() else []
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{path}: is damaged; delete it, and approve anew with fedmammo site approve") from error
 
     def approve(self, study: str) -> None:
         """Write down that the hospital's people agree to a study, by its digest."""
@@ -179,7 +182,9 @@ def open_cohort(path: Path, features: Path | None = None) -> Cohort:
 
 @lru_cache(maxsize=256)
 def _table(path: Path) -> pd.DataFrame:
+    types = {"draw": int, "patient": str, "hospital": str, "digitiser": str, "exchanged": bool}
     try:
-        return pd.read_csv(path, dtype={"patient": str, "hospital": str, "digitiser": str}, na_filter=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); the command that wrote it mends it") from error
+        return pd.read_csv(path, dtype=types, na_filter=False)[list(types)]
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({reason}); the command that wrote it mends it") from error

@@ -7,10 +7,11 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from fedmammo.config.arm import ALL
+from fedmammo.config.evaluation import without_identities
 from fedmammo.config.faults import Fault
 from fedmammo.config.reading import fill_in, first_fault
 from fedmammo.config.schema import Section
-from fedmammo.disk.yaml import load_yaml
+from fedmammo.disk.yaml import read_yaml_file
 from fedmammo.errors import InputError
 from fedmammo.hospitals.digitiser import Digitiser
 from fedmammo.privacy.limits import Limits
@@ -84,6 +85,11 @@ class SiteFile(Section):
             raise ValueError(f"{value!r} is taken, choose another name")
         return value
 
+    @field_validator("columns")
+    @classmethod
+    def _columns_name_nobody(cls, value: list[str]) -> list[str]:
+        return without_identities(value)
+
     @property
     def pooled(self) -> bool:
         """Whether it is the holder of every hospital's patients, in a simulation."""
@@ -96,7 +102,7 @@ def read_site_file(path: Path) -> SiteFile:
     Raises InputError, in one line, for a file that cannot be read, bad YAML, an unknown key or a wrong value.
     """
     try:
-        content = fill_in(load_yaml(path.read_text(encoding="utf-8")), str(path))
+        content = fill_in(read_yaml_file(path), str(path))
         file = SiteFile.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)

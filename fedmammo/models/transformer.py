@@ -155,7 +155,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
         )
     try:
         state = load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+    except (OSError, MemoryError, safetensors.SafetensorError) as error:
         raise InputError(f"diagnosis.weights: {path} cannot be read as safetensors: {_flat(error)}") from error
     _check_prefix(state, network, path)
     module = __import__(type(network).__module__, fromlist=["checkpoint_filter_fn"])
@@ -172,7 +172,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
             f"diagnosis.weights: {path} does not fit the network: {len(missing)} tensors are missing and "
             f"{len(wrong)} have another shape, the first is {(missing + wrong)[0]}"
         )
-    broken = next((name for name in sorted(wanted) if not state[name].isfinite().all()), None)
+    broken = next((name for name in sorted(wanted) if not state[name].float().isfinite().all()), None)
     if broken is not None:
         raise InputError(f"diagnosis.weights: {path} has values in {broken} that are no numbers; restore the file")
     network.load_state_dict({name: state[name].float() for name in wanted})

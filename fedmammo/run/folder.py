@@ -18,6 +18,7 @@ import yaml
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.disk.files import write_tensors, write_text
+from fedmammo.disk.yaml import read_yaml_file
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run.dictionary import explained
@@ -298,9 +299,9 @@ def read_config(folder: Path) -> tuple[StudyConfig, dict[str, str]]:
     """
     path = folder / "config.yaml"
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml_file(path)
         digests = dict(content.pop("digests"))
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: is not the configuration of a run; name the folder that fedmammo run made"
         ) from error

@@ -23,9 +23,10 @@ from fedmammo.stages.embedding import Embedding, means_of, public_classifier
 from fedmammo.stages.generator import Generator, show_progress
 from fedmammo.stages.stage import Job, Tensors
 from fedmammo.synthesis.embedding import loss_of_means
+from fedmammo.synthesis.names import gan_name
 from fedmammo.synthesis.pool import Synthetic
 from fedmammo.synthesis.sampling import sample_pool
-from fedmammo.training.gan import TRAVELS, gan_name, steps_of, train_gan
+from fedmammo.training.gan import TRAVELS, steps_of, train_gan
 from fedmammo.training.phantom_gan import phantom_gan
 from fedmammo.training.state import join_kinds, of_kind
 

@@ -17,8 +17,8 @@ from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.ledger import read_lines, spent_in
 from fedmammo.privacy.odometer import ledger_of
 from fedmammo.run.folder import HOSPITALS, RunFolder
+from fedmammo.synthesis.names import gan_name
 from fedmammo.synthesis.sources import NONE_NEEDED, POOLS, POOLS_TABLE
-from fedmammo.training.gan import gan_name
 
 NONE, PATIENT, NOBODY = "none", "patient", "no patient"  # end to end: no guarantee, one for patients, none needed
 

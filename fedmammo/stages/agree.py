@@ -11,7 +11,7 @@ from fedmammo.privacy.guard import Budget, Guard
 from fedmammo.privacy.plan import RefusalError
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.stage import Incoming, Work
-from fedmammo.training.gan import gan_name
+from fedmammo.synthesis.names import gan_name
 
 
 class Declare:

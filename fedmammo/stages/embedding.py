@@ -20,7 +20,7 @@ from fedmammo.stages.opened import with_weights
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
-from fedmammo.training.gan import gan_name
+from fedmammo.synthesis.names import gan_name
 
 EMBEDDED_AT_ONCE = 32  # images
 

@@ -22,7 +22,8 @@ from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.stages.tensors import check_arrived
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.synthesis.grid import grid_of
-from fedmammo.training.gan import TRAVELS, Patients, gan_name, patients_from, steps_of, train_gan
+from fedmammo.synthesis.names import gan_name
+from fedmammo.training.gan import TRAVELS, Patients, patients_from, steps_of, train_gan
 from fedmammo.training.private_gan import train_discriminator
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
 

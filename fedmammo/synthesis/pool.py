@@ -8,16 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fedmammo.disk.files import write_bytes
 from fedmammo.errors import StudyError
+
+if TYPE_CHECKING:  # whoever looks at images needs no torch
+    from torch import Tensor
 
 PATCHES, IMAGES, MANIFEST = "patches.npy", "images.csv", "manifest.json"
 CLASSES = ("benign", "malignant")
@@ -74,8 +75,10 @@ class Pool:
         return cls(folder, digest, images.astype({"malignant": bool}), patches)
 
     @property
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> "dict[str, Tensor]":
         """The pool as it travels: its files, as bytes."""
+        import torch
+
         contents = {name: (self.folder / name).read_bytes() for name in (PATCHES, IMAGES, MANIFEST)}
         return {name: torch.from_numpy(np.frombuffer(content, np.uint8).copy()) for name, content in contents.items()}
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedmammo.config.deployment import Deployment
 from fedmammo.models.mcgan import Mcgan
 from fedmammo.synthesis.sources import FromGan
 from fedmammo.training.augmentation import augment, mirror
@@ -33,25 +32,6 @@ def steps_of(source: FromGan, number: int) -> range:
     """Return the steps of a round (1 is the first) by number, counted from the first on drawn patches."""
     start = source.phantom_steps + (number - 1) * source.local_steps
     return range(start, start + source.local_steps)
-
-
-def gan_name(deployment: Deployment, holder: str) -> str:
-    """Name a generator, for files and streams of randomness.
-
-    Seeds of the study vary the classifier alone, and a hospital's own GAN is the same in the local and the federated
-    arm. Folds are dealt anew for each seed. A generator under a budget is its setting's own.
-
-    `holder`: who trains, of those that train alone.
-    """
-    source = deployment.gan
-    alone = source.method == "adversarial" and source.combine == "pool"
-    if deployment.arm.pooled:
-        who = "centralized"
-    else:
-        who = "federated" if deployment.arm.federated and not alone else f"alone-{holder}"
-    budget = f"-{deployment.setting_name}" if deployment.generator_share else ""
-    fold = f"-seed{deployment.seed}-fold{deployment.fold}" if deployment.dealing.folds else ""
-    return f"generator-{who}-{deployment.diagnosis.harmonisation}{budget}-draw{deployment.draw}{fold}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from fedmammo.privacy.odometer import ledger_of
 from fedmammo.run.guarantees import NOBODY, NONE, PATIENT, Guarantee
 from fedmammo.run.privacy import guarantee_table, privacy_table
 from fedmammo.stages.planning import plan_of
-from fedmammo.training.gan import gan_name
+from fedmammo.synthesis.names import gan_name
 
 BUDGET = "pretrained-epsilon-6"
 MU = mu_of(6, 1e-4)

@@ -10,8 +10,9 @@ from torch import Tensor
 from fedmammo.config.arm import ArmName
 from fedmammo.config.study import StudyConfig
 from fedmammo.models.mcgan import Mcgan, build_mcgan
+from fedmammo.synthesis.names import gan_name
 from fedmammo.synthesis.sources import FromGan
-from fedmammo.training.gan import AVERAGE, Patients, gan_name, train_gan
+from fedmammo.training.gan import AVERAGE, Patients, train_gan
 
 SOURCE = FromGan(source="gan", image_size=32, width=4)
 

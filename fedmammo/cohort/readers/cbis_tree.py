@@ -10,6 +10,7 @@ mask. The case descriptions' folders hold, their file names do not; they swap ma
 both series are candidates for the mask. Where they give no paths, or not this tree's, files are found by PatientID.
 """
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -99,6 +100,8 @@ def index_tree(source: Path) -> SeriesIndex:
 
 def _files(folder: Path, pattern: str) -> list[Path]:
     """List DICOM files, but for those that an operating system left there."""
+    if not os.path.isdir(folder):  # noqa: PTH112  which a name that is too long does not stop
+        return []
     return [path for path in sorted(folder.glob(f"{pattern}.dcm")) if not is_stray(path.relative_to(folder))]
 
 
@@ -114,7 +117,8 @@ def index_kaggle(source: Path) -> SeriesIndex:
         for uid, patient, image in _columns(source / KAGGLE_INFO, columns)
         if ".." not in PureWindowsPath(image).parts
     )
-    return SeriesIndex.of((uid, patient, path) for uid, patient, path in listed if path.is_file())
+    there = os.path.isfile  # which, other than a path's own, a name that is too long does not stop
+    return SeriesIndex.of((uid, patient, path) for uid, patient, path in listed if there(path))
 
 
 def _list(kind: str, index: SeriesIndex, descriptions: CaseDescriptions) -> Listing:

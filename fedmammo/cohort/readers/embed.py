@@ -33,7 +33,8 @@ JOINED = (
     "had no biopsy. A breast whose results disagree is in quarantine."
 )
 _METADATA, _CLINICAL = "EMBED_OpenData_metadata", "EMBED_OpenData_clinical"
-_REGION = r"[\[(]\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,?\s*[\])]"
+_REGION = r"[\[(]\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,\s*(\d{1,6})\s*,\s*(\d{1,6})\s*(?:,\s*)?[\])]"
+_DEEPEST = 32  # folders of a path
 _IMAGE: Columns = {
     "patient": ("empi_anon", name),
     "exam": ("acc_anon", name),
@@ -108,7 +109,7 @@ def _find(source: Path, text: str) -> Path:
     """The file below images/ whose path ends as that of the table does, which begins with a folder of Emory's disks."""
     path = PureWindowsPath(text)
     parts = path.parts[1:] if path.anchor else path.parts
-    for first in range(len(parts)):
+    for first in range(max(0, len(parts) - _DEEPEST), len(parts)):
         file = below(source / "images", "/".join(parts[first:]))
         if os.path.isfile(file):  # noqa: PTH113  which a name that is too long does not stop
             return file

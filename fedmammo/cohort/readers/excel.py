@@ -8,6 +8,15 @@ from fedmammo.errors import InputError
 
 MAXIMUM_BYTES = 2**28
 """Of a workbook once it is unpacked; the tables of public data sets have less than one MiB."""
+MAXIMUM_CELLS = 2 * 10**6
+"""Of a sheet: one that names its last column has as many in every row as there are columns."""
+
+_FEWEST = 4
+"""Cells that a row counts for: a sheet that names its last row has a million before it."""
+
+
+class _TooManyError(ValueError):
+    """A sheet has more cells than are read."""
 
 
 def read_excel(path: Path) -> list[list[str]]:
@@ -15,7 +24,7 @@ def read_excel(path: Path) -> list[list[str]]:
 
     Raises:
         InputError: openpyxl is not installed.
-        OSError, ValueError: it is no workbook, or a larger one than `MAXIMUM_BYTES`.
+        OSError, ValueError: it is no workbook, or one larger than `MAXIMUM_BYTES` or `MAXIMUM_CELLS`.
     """
     try:
         from openpyxl import load_workbook
@@ -33,9 +42,16 @@ def read_excel(path: Path) -> list[list[str]]:
         try:
             sheet = workbook.worksheets[0]
             sheet.reset_dimensions()  # which other programs write wrongly
-            rows = [[_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+            rows, cells = [], 0
+            for row in sheet.iter_rows(values_only=True):
+                rows.append([_text(value) for value in row])
+                cells += max(len(row), _FEWEST)
+                if cells > MAXIMUM_CELLS:
+                    raise _TooManyError(f"more than {MAXIMUM_CELLS} cells")
         finally:
             workbook.close()
+    except _TooManyError:
+        raise
     except Exception as error:  # a damaged workbook makes openpyxl raise almost anything
         raise ValueError(f"no workbook: {type(error).__name__}") from error
     return _even(rows)

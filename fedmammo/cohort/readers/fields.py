@@ -12,7 +12,7 @@ Value = str | int | float | bool | list[float] | None
 Parser = Callable[[str], Value]
 """One stripped cell → its value; raises Unusable where it says something else than it may."""
 
-_NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_NUMBER = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _NO_NAMES = ("", "nan", "null", "none", "<na>", "n/a", "#n/a")
 
 

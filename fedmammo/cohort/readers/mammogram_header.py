@@ -7,7 +7,7 @@ from typing import Any
 import pydicom
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from fedmammo.cohort.gray import MAXIMUM_BYTES
+from fedmammo.cohort.gray import check_file
 from fedmammo.cohort.quarantine import Unusable
 from fedmammo.cohort.readers.fields import side
 
@@ -26,8 +26,7 @@ def side_and_view(path: Path) -> tuple[str, str | None]:
         Unusable: the file is no readable DICOM, or its header names no breast, or both.
     """
     try:
-        if path.stat().st_size > MAXIMUM_BYTES:
-            raise Unusable(f"file is larger than {MAXIMUM_BYTES >> 20} MiB: {path.name}")
+        check_file(path)
         with warnings.catch_warnings(action="ignore"):
             syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
             if syntax == DeflatedExplicitVRLittleEndian:  # a small file may inflate to any size

@@ -3,16 +3,24 @@
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TextIO
 
 import pandas as pd
-import pyarrow as pa
 
 from fedmammo.cohort.quarantine import Quarantined
 from fedmammo.cohort.readers.excel import read_excel
+from fedmammo.disk.parquet import read_parquet
 from fedmammo.errors import InputError
+
+MAXIMUM_BYTES = 2**32
+"""The largest table of a public data set has about one GiB."""
+MAXIMUM_LINE = 2**20
+"""Signs of a line of a CSV."""
+MAXIMUM_COLUMNS = 10_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,8 @@ def read_table(path: Path, delimiter: str = ",", only: Container[str] | None = N
         InputError: it is none of these, or its columns have not each a name of their own.
     """
     try:
+        if path.stat().st_size > MAXIMUM_BYTES:
+            raise ValueError(f"larger than {MAXIMUM_BYTES >> 30} GiB")
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         suffix = path.suffix.lower()
@@ -61,16 +71,18 @@ def read_table(path: Path, delimiter: str = ",", only: Container[str] | None = N
         headings = [cell.strip() for cell in next(lines, ())]
         if not headings:
             raise ValueError("the file is empty")
+        if len(headings) > MAXIMUM_COLUMNS:
+            raise ValueError(f"{len(headings)} columns, at most {MAXIMUM_COLUMNS}")
         _check(path, headings, delimiter)
         return _read(path, headings, lines, digest, only)
-    except (OSError, ValueError, pa.ArrowException) as error:  # undecodable text is a ValueError
+    except (OSError, ValueError) as error:  # undecodable text is a ValueError
         raise InputError(
             f"{path}: expected a CSV or Parquet table with a header ({error}); save it anew, a CSV as UTF-8"
         ) from error
 
 
 def _check(path: Path, headings: list[str], delimiter: str) -> None:
-    twice = sorted({heading for heading in headings if headings.count(heading) > 1})
+    twice = sorted(heading for heading, count in Counter(headings).items() if count > 1)
     if "" in headings:
         raise InputError(f"{path}: column {headings.index('') + 1} has no heading; give it one, or remove it")
     if twice:
@@ -103,17 +115,33 @@ def _csv(path: Path, delimiter: str) -> Iterator[list[str]]:
         named = re.fullmatch(r'"?sep=([,;\t|])"?\s*', file.readline(64))  # how a spreadsheet names its separator
         if named is None:
             file.seek(start)
-        reader = csv.reader(file, strict=True, delimiter=named[1] if named else delimiter)  # strict: quotes are closed
+        reader = csv.reader(
+            _lines(file), strict=True, delimiter=named[1] if named else delimiter
+        )  # strict: quotes are closed
         try:
             yield from reader
         except csv.Error as error:
             raise ValueError(f"line {reader.line_num}: {error}") from error
 
 
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(MAXIMUM_LINE):
+        if len(line) == MAXIMUM_LINE:
+            raise ValueError(f"a line has more than {MAXIMUM_LINE} signs")
+        yield line
+
+
 def _parquet(path: Path) -> list[list[str]]:
-    frame = pd.read_parquet(path)
+    frame = read_parquet(path)
     if any(frame.index.names):  # a column that was made the index
         frame = frame.reset_index()
-    frame = frame.convert_dtypes()  # a whole number beside a gap is no 2.0
-    text = frame.astype("string").fillna("")
-    return [[str(column) for column in frame.columns], *text.to_numpy(dtype=object).tolist()]
+    columns = [_text(str(name), column) for name, column in frame.items()]
+    return [[str(name) for name in frame.columns], *map(list, zip(*columns, strict=True))]
+
+
+def _text(name: str, column: "pd.Series[Any]") -> list[str]:
+    try:
+        column = column.convert_dtypes()  # a whole number beside a gap is no 2.0
+        return column.astype("string").fillna("").tolist()
+    except Exception as error:  # bytes, or whatever else may be in a cell
+        raise ValueError(f"column {name!r} holds what is no text: {type(error).__name__}") from error
