@@ -219,8 +219,9 @@ class RoundsOf:
         beside = {key: tensor for key, tensor in answer.beside.items() if key in model}
         why = why or unlike(beside, {key: model[key] for key in beside})
         declared = float(self.deployed.sizes[name])
-        if why is None and answer.numbers.get("num-examples", declared) != declared:
-            why = f"it declared {declared:g} patients and answers for {answer.numbers['num-examples']:g}"
+        answers_for = answer.numbers.get("num-examples", 0.0)
+        if why is None and answers_for != declared:
+            why = f"it declared {declared:g} patients and answers for {answers_for:g}"
         return answer if why is None else f"failed: {why}"
 
     def _needed(self) -> int:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedmammo.disk.files import write_text
+from fedmammo.errors import StudyError
 from fedmammo.privacy.accounting import Spent, epsilon, spent_of
 from fedmammo.privacy.ledger import Ledger, spent_in
 from fedmammo.privacy.limits import Limits
@@ -88,7 +89,15 @@ class Odometer:
 
     def _noted(self, name: str) -> set[str]:
         path = self._folder / name
-        return set(json.loads(path.read_text())) if path.exists() else set()
+        if not path.exists():
+            return set()
+        try:
+            noted = json.loads(path.read_text())
+        except (ValueError, RecursionError):
+            noted = None
+        if not isinstance(noted, list) or not all(isinstance(patient, str) for patient in noted):
+            raise StudyError(f"{path}: does not say which patients were used; restore the file")
+        return set(noted)
 
     def _note(self, name: str, patients: Sequence[str], others: str, why: str) -> None:
         if not self.one_for_all:

@@ -37,7 +37,7 @@ def read_deployment(text: str, digest: str, algorithms: list[str]) -> Deployment
         if ":" in name and name not in algorithms:
             raise RefusalError(f"refused: algorithm {name} is not in algorithms of the site file")
         deployment = Deployment.model_validate_json(text)
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
+    except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RefusalError("refused: not a deployment that is understood here") from error
     if deployment.digest != digest:
         raise RefusalError("refused: the deployment is not the one that its digest names")
@@ -100,7 +100,7 @@ class Agree:
         site, deployment = work.site, work.deployment
         try:
             patients = {str(name): int(count) for name, count in json.loads(work.text).items()}
-        except (ValueError, AttributeError, TypeError) as error:
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise RefusalError("refused: the declared numbers of patients cannot be read") from error
         plan = plan_of(deployment, patients)
         if plan is None or plan.digest != work.job.plan:

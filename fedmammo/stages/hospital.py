@@ -14,13 +14,14 @@ from fedmammo.stages.features import Features
 from fedmammo.stages.generator import Generator
 from fedmammo.stages.score import Score
 from fedmammo.stages.share import Share
-from fedmammo.stages.stage import Incoming, Job, Stage, Work
+from fedmammo.stages.stage import Incoming, Job, Rounds, Stage, Work
 from fedmammo.stages.train import Train
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (Declare(), Agree(), Features(), Share(), Count(), Generator(), Embedding(), Train(), Score())
 }
+ROUNDS: dict[str, Rounds] = {stage.name: stage for stage in (Generator(), Embedding(), Train())}
 LEARNING = ("count", "generator", "embedding", "train")  # from which something of training patients leaves
 OF_GENERATOR = ("count", "generator", "embedding")  # whose budget is the generator's, which other deployments may share
 
@@ -47,6 +48,8 @@ def work(site: Site, job: Job, incoming: Incoming, text: str = "") -> Answer:
     )
     asked = Work(site, deployment, job, text)
     check_deployment(asked)
+    if job.stage in ROUNDS and not 1 <= job.round <= ROUNDS[job.stage].rounds(deployment):
+        raise RefusalError(f"refused: round {job.round} of stage {job.stage} was not agreed to")
 
     def answer() -> Answer:
         guard = _guard(asked)

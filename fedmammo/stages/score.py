@@ -46,8 +46,9 @@ class Score:
         site, holder = work.site, work.holder
         if any(name in CONSTANTS for model in incoming.values() for name in model):
             raise RefusalError("refused: how features are centred and scaled is the hospital's own, no model says it")
-        for model in incoming.values():
-            check_arrived(model, work.inputs_alone.model.trained())
+        for key, model in incoming.items():
+            if key.startswith(MODEL):  # nothing else is looked at
+                check_arrived(model, work.inputs_alone.model.trained())
         site.odometer.expose(holder.shown)
         rows = np.concatenate([holder.test, holder.validation])
         tested = np.arange(len(rows)) < len(holder.test)

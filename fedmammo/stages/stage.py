@@ -73,7 +73,7 @@ class Job:
             if not all(value is None or DIGEST.fullmatch(value) for value in (job.deployment, job.pool, job.plan)):
                 raise ValueError("what is named by a digest has another name")
             return job
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise RefusalError(f"refused: not a job that is understood here: {error}") from error
 
 
