@@ -103,11 +103,25 @@ def _read(path: Path, maximum_pixels: int, tell: Tell) -> NDArray[np.uint16]:
     shift = high + 1 - bits if allocated > bits else 0
     signed = int(dataset.PixelRepresentation) == 1
     patterns = _bits_of(words, bits, shift, signed, syntax in _LOSSY, path.name)
+    if str(dataset.get("PresentationIntentType")) == "FOR PROCESSING":
+        tell("raw image, not for presentation")
+    _lift(dataset)
     shown = shown_values(dataset, tell)  # of the lowest value, which is negative where signed, to the highest
     table = np.roll(shown, -len(shown) // 2) if signed else shown
     if bits == 16 and np.array_equal(table, np.arange(2**16)):  # every value is shown as it is
         return patterns.astype(np.uint16, copy=False)
     return table[patterns]
+
+
+def _lift(dataset: pydicom.Dataset) -> None:
+    """Lift an enhanced object's transformations (PS3.3, C.7.6.16) to where other objects have them."""
+    for groups in ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence"):
+        for group in dataset.get(groups) or []:
+            for macro in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
+                for item in group.get(macro) or []:
+                    for element in item:
+                        if element.tag not in dataset:
+                            dataset.add(element)
 
 
 def _open(path: Path) -> tuple[pydicom.Dataset, UID]:

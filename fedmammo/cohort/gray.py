@@ -26,7 +26,11 @@ _MARKS = {
     b"\x89PNG": "PNG",
     b"\xff\xd8": "JPEG",
 }
-_BITS, _PHOTOMETRIC = 258, 262  # TIFF 6.0, sections 3 and 4; photometric interpretation 0: white is zero
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = (
+    258,
+    262,
+    339,
+)  # TIFF 6.0, sections 3 and 4; photometric interpretation 0: white is zero
 
 
 def read_gray(path: Path, tell: Callable[[str], None] = lambda text: None) -> NDArray[np.uint16]:
@@ -42,7 +46,7 @@ def read_gray(path: Path, tell: Callable[[str], None] = lambda text: None) -> ND
         dicom = is_dicom(path)
     except OSError as error:
         raise Unusable(f"file cannot be opened: {path.name} ({error.strerror})") from error
-    return read_dicom(path, MAXIMUM_PIXELS, tell) if dicom else _read_picture(path)
+    return read_dicom(path, MAXIMUM_PIXELS, tell) if dicom else _read_picture(path, tell)
 
 
 def _frames(image: Any) -> int:
@@ -65,7 +69,7 @@ def check_file(path: Path) -> None:
         raise Unusable(f"file is larger than {MAXIMUM_BYTES >> 20} MiB: {path.name}")
 
 
-def _read_picture(path: Path) -> NDArray[np.uint16]:
+def _read_picture(path: Path, tell: Callable[[str], None]) -> NDArray[np.uint16]:
     """Read a PNG, TIFF or JPEG: the 8-bit value v becomes 257 v, so that 255 is 65535.
 
     It is turned as its Exif orientation says (CIPA DC-008, 4.6.4), as viewers show it.
@@ -80,8 +84,12 @@ def _read_picture(path: Path) -> NDArray[np.uint16]:
                 raise Unusable(f"not one image: {path.name} ({frames} frames)")
             tags = image.tag_v2 if image.format == "TIFF" else {}
             white_is_zero, (bits, *_) = tags.get(_PHOTOMETRIC) == 0, tags.get(_BITS, (16,))
+            if set(tags.get(_SAMPLE_FORMAT, (1,))) != {1}:
+                raise Unusable(f"not an image of whole numbers from 0 on: {path.name}; save it anew as PNG")
+            if not image.mode.startswith("I") and any(";16" in str(tile.args) for tile in image.tile):
+                raise Unusable(f"16 bits in several channels, which are read as 8: {path.name}; save it as 16-bit gray")
             image.load()
-            image = ImageOps.exif_transpose(image)
+            image = _without_wrapping(ImageOps.exif_transpose(image))
     except Image.UnidentifiedImageError as error:
         with path.open("rb") as file:
             kind = next((kind for mark, kind in _MARKS.items() if file.peek(8).startswith(mark)), None)
@@ -101,7 +109,16 @@ def _read_picture(path: Path) -> NDArray[np.uint16]:
         return pixels.astype(np.uint16) * np.uint16(65535 if pixels.dtype == np.bool_ else 257)
     if image.mode.startswith("I;16"):
         values = pixels.astype(np.uint16)
+        if bits == 16 and 255 < values.max() < 4096:
+            tell("16 bits of which no value needs more than 12: dark, if others have 16")
         if bits == 12:
             values = np.rint(values * (65535 / 4095)).astype(np.uint16)
         return 65535 - values if white_is_zero else values  # Pillow inverts those of 8 bits and fewer
-    raise Unusable(f"not a gray image of 8 or 16 bits: {path.name} (mode {image.mode})")
+    raise Unusable(f"not a gray image of 8 or 16 bits: {path.name} (mode {image.mode}); save it as gray PNG")
+
+
+def _without_wrapping(image: Any) -> Any:
+    """Take gray out of a palette, or from under an alpha channel that hides nothing."""
+    if image.mode in ("LA", "RGBA") and image.getchannel("A").getextrema() == (255, 255):
+        return image.convert(image.mode.removesuffix("A"))
+    return image.convert("RGB") if image.mode == "P" else image

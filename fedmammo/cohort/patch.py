@@ -59,6 +59,10 @@ def cut_patch(image: NDArray[np.uint16], box: Box, size: int, margin: float = MA
         Unusable: the box is empty or not inside the image, or the square is wider than 16384 pixels.
     """
     height, width = image.shape
+    if box.left >= box.right or box.top >= box.bottom:
+        raise Unusable(
+            f"box is empty or reversed: {tuple(box)}; left, top, right, bottom are expected, no width or height"
+        )
     if not (0 <= box.left < box.right <= width and 0 <= box.top < box.bottom <= height):
         raise Unusable(f"box is not inside the image: {tuple(box)} in {width}x{height}")
     side = max(MINIMUM_SIDE, round((1 + margin) * max(box.bottom - box.top, box.right - box.left)))

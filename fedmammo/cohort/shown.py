@@ -65,6 +65,7 @@ def _modality(stored: NDArray[np.int32], dataset: Dataset, tell: Callable[[str],
 def _voi(values: NDArray[Any], dataset: Dataset, tell: Callable[[str], None]) -> NDArray[np.float64]:
     if dataset.get("VOILUTSequence"):
         whole = np.rint(values).astype(np.int32)  # a table is looked up by whole numbers
+        _mend_table(dataset.VOILUTSequence[0], signed=bool(whole.min() < 0))
         return np.asarray(apply_voi(whole, dataset), np.float64)
     values = np.asarray(values, np.float64)
     if "WindowCenter" not in dataset and "WindowWidth" not in dataset:
@@ -75,6 +76,16 @@ def _voi(values: NDArray[Any], dataset: Dataset, tell: Callable[[str], None]) ->
         tell("impossible window ignored")
         return values
     return _FUNCTIONS[name](values, center, width)
+
+
+def _mend_table(item: Dataset, signed: bool) -> None:
+    """Read a table as it was meant: its first value as signed where values are, bytes where they are packed."""
+    entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    if signed and first > 32767:  # where the value representation is implicit, nobody could say that it is signed
+        item.LUTDescriptor = [entries, first - 65536, bits]
+    data = item.LUTData
+    if isinstance(data, bytes) and bits <= 8 and len(data) == (entries or 65536):
+        item.LUTData = np.frombuffer(data, np.uint8).astype("<u2").tobytes()
 
 
 def _line(values: NDArray[np.float64], center: float, width: float) -> NDArray[np.float64]:

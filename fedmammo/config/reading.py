@@ -93,7 +93,9 @@ def fill_in(value: Any, key: str) -> Any:
     if isinstance(value, list):
         return [fill_in(item, key) for item in value]
     if isinstance(value, bool):
-        raise InputError(f"{key}: expected another kind of value than yes or no, true or false")
+        raise InputError(
+            f"{key}: expected another kind of value than yes or no, true or false; where it is a name, put it in quotes"
+        )
     if not isinstance(value, str):
         return value
 

@@ -3,6 +3,7 @@
 Nor what only attackers mean: files without end, aliases that stand for more than a memory holds, endless numbers.
 """
 
+import re
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ class _Loader(yaml.SafeLoader):
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         if len(node.value) > _LONGEST_NUMBER:
             raise yaml.YAMLError(f"a number of {len(node.value)} digits; write it shorter")
+        if ":" in node.value or re.fullmatch(r"[-+]?0[0-9_]+", node.value):
+            raise yaml.YAMLError(
+                f"{node.value} is another number to YAML than to people; write it plainly, or in quotes"
+            )
         number: int = super().construct_yaml_int(node)
         return number
 

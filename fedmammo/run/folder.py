@@ -113,6 +113,9 @@ class RunFolder:
         raise InputError(f"{self.path}: another process runs this study; wait for it, or name another --out")
 
     def _refuse_others(self, config: StudyConfig, digests: dict[str, str]) -> None:
+        cohort = next((folder for folder in self.path.resolve().parents if (folder / "cohort.json").exists()), None)
+        if cohort is not None:
+            raise InputError(f"{self.path}: lies in the cohort {cohort}, which holds identities; name another --out")
         if not self.path.exists():
             return
         if not self.path.is_dir():

@@ -9,6 +9,7 @@ import numpy as np
 from fedmammo.cohort.gray import read_gray
 from fedmammo.cohort.patch import whole_patch
 from fedmammo.cohort.quarantine import Unusable
+from fedmammo.cohort.readers.stray import files_below
 from fedmammo.errors import InputError
 from fedmammo.randomness import generator_of
 from fedmammo.synthesis.pool import CLASSES, Synthetic
@@ -72,4 +73,4 @@ def digest_of_images(source: FromFolder) -> str:
 
 
 def _images(root: Path) -> Iterator[Path]:
-    return (file for file in sorted(root.rglob("*")) if file.suffix.lower() in _SUFFIXES)
+    return (file for file in files_below(root) if file.suffix.lower() in _SUFFIXES)

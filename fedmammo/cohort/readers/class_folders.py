@@ -13,7 +13,7 @@ from fedmammo.cohort.readers import fields
 from fedmammo.cohort.readers.lesion_rows import lesion_row
 from fedmammo.cohort.readers.listing import NO_SPLIT, Listing, as_plan
 from fedmammo.cohort.readers.places import printable
-from fedmammo.cohort.readers.stray import is_stray
+from fedmammo.cohort.readers.stray import files_below
 from fedmammo.cohort.store import FACTS
 
 _CLASSES = {"benign": False, "0": False, "malignant": True, "1": True}
@@ -22,6 +22,7 @@ _SPLITS = {
     **{"val": "val", "valid": "val", "validation": "val"},
 }
 _FILES = "files"
+_MASK = re.compile(r"_mask(_\d+)?$", re.IGNORECASE)  # as Mini-DDSM and BUSI name what lies beside an image
 NO_PATIENTS = (
     "NOBODY KNOWS WHOSE THESE IMAGES ARE: each counts as a patient of its own, so images of one patient may be in "
     "train and in test, and results look better than they are. If file or folder names tell the patient, prepare anew "
@@ -47,6 +48,8 @@ def list_class_folders(source: Path, options: Options) -> Listing:
         place = printable(path, source)
         try:
             split, malignant, below = _parse(place)
+            if _MASK.search(path.stem):
+                raise Unusable("a mask, by its name: no image")
             patient = place if options.patient is None else _patient(options.patient, below)
         except Unusable as reason:
             quarantine.append(Quarantined(place, None, str(reason)))
@@ -61,11 +64,12 @@ def list_class_folders(source: Path, options: Options) -> Listing:
 
 def _files(source: Path) -> list[Path]:
     """All files, but those of systems and of cohorts that were made here."""
-    cohorts = {path.parent for path in source.rglob(FACTS)} | set(source.rglob("*.unfinished"))
+    paths = files_below(source)
+    cohorts = {path.parent for path in paths if path.name == FACTS}
     return [
         path
-        for path in sorted(source.rglob("*"))
-        if not (path.is_dir() or is_stray(path.relative_to(source)) or cohorts.intersection(path.parents))
+        for path in paths
+        if not (cohorts.intersection(path.parents) or any(folder.suffix == ".unfinished" for folder in path.parents))
     ]
 
 

@@ -13,7 +13,7 @@ from fedmammo.cohort.readers.lesion_rows import Columns, find_columns, lesion_ro
 from fedmammo.cohort.readers.listing import NO_SPLIT, Listing, Origin, as_plan
 from fedmammo.cohort.readers.mammogram_header import side_and_view
 from fedmammo.cohort.readers.places import printable
-from fedmammo.cohort.readers.stray import is_stray
+from fedmammo.cohort.readers.stray import files_below, is_stray
 from fedmammo.cohort.readers.tables import Table, read_table
 from fedmammo.errors import InputError
 
@@ -46,7 +46,7 @@ def list_cmmd(source: Path, options: Options) -> Listing:
     """List every image; raises InputError where the clinical data are missing, unreadable, or lack a column."""
     table = read_table(_clinical(source))
     clinical, quarantine = _read(table)
-    paths = [path for path in sorted(source.rglob("*.dcm")) if not is_stray(path.relative_to(source))]
+    paths = [path for path in files_below(source) if path.suffix.lower() == ".dcm"]
     planned: list[Row] = []
     seen: set[tuple[str, str]] = set()
     for path in paths:

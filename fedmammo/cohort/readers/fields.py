@@ -13,6 +13,7 @@ Parser = Callable[[str], Value]
 """One stripped cell → its value; raises Unusable where it says something else than it may."""
 
 _NUMBER = re.compile(r"\+?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_ROUNDED = re.compile(r"\d\.\d{2,}E\+\d{2,}", re.ASCII)
 _NO_NAMES = ("", "nan", "null", "none", "<na>", "n/a", "#n/a")
 
 
@@ -78,6 +79,8 @@ def patient(text: str) -> str:
     Signs that look alike (Unicode's NFKC, dashes, spaces), signs without width, and a whole number's decimals.
     """
     seen = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
+    if _ROUNDED.fullmatch(seen):
+        raise Unusable(f"{text!r} is a number that a spreadsheet has rounded; export the column as text")
     seen = " ".join(re.sub("[\u2010-\u2015\u2212]", "-", seen).split())
     return name(re.sub(r"^(\d+)\.0*$", r"\1", seen, flags=re.ASCII))
 

@@ -60,6 +60,12 @@ def list_source(source: Path, options: Options) -> Listing:
         InputError: it is nothing that is known, or its tables are missing or lack a column.
     """
     if source.is_file():
+        with source.open("rb") as file:
+            start = file.read(132)
+        if start[:2] == b"PK" and source.suffix.lower() != ".xlsx":
+            raise InputError(f"{source}: is packed; unpack it, and name the folder")
+        if start[128:] == b"DICM":
+            raise InputError(f"{source}: is one DICOM file; name its folder, or a table that lists it")
         return list_plain_table(source)
     if not source.is_dir():
         raise InputError(f"{source}: no such file or folder; name the table, or the folder that holds the images")

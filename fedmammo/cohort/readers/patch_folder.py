@@ -15,7 +15,7 @@ from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.case_descriptions import descriptions_of
 from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
-from fedmammo.cohort.readers.stray import is_stray
+from fedmammo.cohort.readers.stray import files_below
 from fedmammo.cohort.store import SPLITS
 
 _NAME = re.compile(r"patientcbis-ddsm__(P_\d+)_image(\d+)_mass(\d+)_is_benign_([01])\.png")
@@ -35,12 +35,7 @@ def list_patches(source: Path, options: Options) -> Listing:
     Raises InputError where a case description is missing or cannot be read.
     """
     descriptions = descriptions_of(source, options.csv)
-    paths = sorted(
-        path
-        for split in SPLITS
-        for path in (source / split).rglob("*")
-        if not path.is_dir() and not is_stray(path.relative_to(source))
-    )
+    paths = sorted(path for split in SPLITS for path in files_below(source / split))
     patches: dict[tuple[str, str, str], list[_Patch]] = defaultdict(list)
     quarantine = list(descriptions.quarantine)
     planned: list[Row] = []

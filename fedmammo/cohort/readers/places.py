@@ -1,6 +1,8 @@
 """Where a file is that a table names."""
 
+import os
 import posixpath
+import unicodedata
 from pathlib import Path, PureWindowsPath
 
 from fedmammo.cohort.quarantine import Unusable
@@ -16,7 +18,31 @@ def below(folder: Path, text: str) -> Path:
     inside = posixpath.normpath("/".join(path.parts)) if path.parts and not (path.drive or path.root) else ".."
     if inside in (".", "..") or inside.startswith("../") or "\0" in text:
         raise Unusable(f"path does not stay below the source: {text.strip()!r}")
-    return folder / inside
+    file = folder / inside
+    return file if os.path.lexists(file) else _as_written(file)
+
+
+def _as_written(file: Path) -> Path:
+    """Find a missing file by a name that people read alike: other systems write accents in other ways.
+
+    Raises:
+        Unusable: there is one whose name differs in case alone.
+    """
+
+    def alike(name: str) -> str:
+        return unicodedata.normalize("NFC", name)
+
+    try:
+        names = os.listdir(file.parent)
+    except OSError:
+        return file
+    for name in sorted(names):
+        if alike(name) == alike(file.name):
+            return file.with_name(name)
+    for name in sorted(names):
+        if alike(name).casefold() == alike(file.name).casefold():
+            raise Unusable(f"file is missing: {file.name}; there is {name}, write it so")
+    return file
 
 
 def printable(path: Path, folder: Path) -> str:

@@ -20,6 +20,7 @@ from fedmammo.errors import InputError
 
 _LABELS = {"benign": False, "malignant": True}
 _BOX = Box._fields
+_BOX_LIKE = {"x", "y", "w", "h", "xmin", "ymin", "xmax", "ymax", "x1", "y1", "x2", "y2", "bbox", "boundingbox"}
 
 
 def _label(text: str) -> bool:
@@ -62,6 +63,13 @@ def list_plain_table(path: Path) -> Listing:
     if has_box and len(has_box) < len(_BOX):
         raise InputError(f"{path}: expected all four columns of the box, {', '.join(_BOX)}, or none")
     for heading in table.headings:
+        if heading not in _KNOWN and heading.lower() in _KNOWN:
+            raise InputError(f"{path}: column {heading!r} differs from {heading.lower()!r} in case alone; rename it")
+        if heading.lower().replace("_", "") in _BOX_LIKE and not has_box:
+            raise InputError(
+                f"{path}: column {heading!r} looks like a part of a box; call them {', '.join(_BOX)}, in pixels, right "
+                "and bottom being the first outside, or rename it"
+            )
         if heading in _TAKEN:
             raise InputError(f"{path}: column {heading!r} has a name that fedmammo needs; rename it")
     attributes = [heading for heading in table.headings if heading not in _KNOWN]
