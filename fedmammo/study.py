@@ -248,7 +248,9 @@ class Study:
 
         Raises StudyError where one does.
         """
-        asked = {(one.arm_name, one.setting_name): one for one in reversed(deployments)}
+        asked: dict[tuple[str, str], Deployment] = {}
+        for deployment in deployments:
+            asked.setdefault((deployment.arm_name, deployment.setting_name), deployment)
         for deployment in asked.values():
             self.hospitals.declare(deployment)
 

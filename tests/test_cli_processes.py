@@ -71,7 +71,7 @@ def _many_patches(folder: Path) -> None:
     rows = [columns]
     (folder / "train/is_benign_true").mkdir(parents=True)
     first = folder / "train/is_benign_true/patientcbis-ddsm__P_00000_image0_mass1_is_benign_1.png"
-    Image.new("L", (64, 64)).save(first)
+    Image.linear_gradient("L").save(first)
     for number in range(3000):
         rows.append(f"P_{number:05d},2,LEFT,CC,1,mass,OVAL,CIRCUMSCRIBED,3,BENIGN,4,a/b/1.{number}/0.dcm,c,d")
         if number:

@@ -30,7 +30,7 @@ _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = (
     258,
     262,
     339,
-)  # TIFF 6.0, sections 3 and 4; photometric interpretation 0: white is zero
+)  # TIFF 6.0, sections 3, 4, 19; photometric 0: white is zero
 
 
 def read_gray(path: Path, tell: Callable[[str], None] = lambda text: None) -> NDArray[np.uint16]:

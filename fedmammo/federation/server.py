@@ -150,9 +150,13 @@ class Server:
 
     def nobody_refuses(self, answers: Mapping[str, "Reply"], where: str) -> None:
         """Raise StudyError where a hospital refused what it was asked: others do not go on without it."""
+        good = sum(isinstance(answer, Answer) for answer in answers.values())
         for name, answer in answers.items():
             if isinstance(answer, str) and REFUSED in answer:
-                raise StudyError(f"{where}: {name} {answer}; ask for what its site file allows, or have it changed")
+                raise StudyError(
+                    f"{where}: {good} of {len(answers)} hospitals answered, all are needed; {name} {answer}; ask for what "
+                    "its site file allows, or have it changed"
+                )
 
     def enough(self, answers: Mapping[str, "Reply"], needed: int, where: str) -> None:
         """Raise StudyError where fewer hospitals than `needed` gave an answer."""

@@ -48,8 +48,10 @@ def work(site: Site, job: Job, incoming: Incoming, text: str = "") -> Answer:
     )
     asked = Work(site, deployment, job, text)
     check_deployment(asked)
-    if job.stage in ROUNDS and not 1 <= job.round <= ROUNDS[job.stage].rounds(deployment):
-        raise RefusalError(f"refused: round {job.round} of stage {job.stage} was not agreed to")
+    if deployment.privacy is None and job.stage in ROUNDS:  # else the plan says it
+        agreed = ROUNDS[job.stage].rounds(deployment)
+        if not 1 <= job.round <= agreed:
+            raise RefusalError(f"refused: round {job.round} was asked for, {agreed} were agreed to")
 
     def answer() -> Answer:
         guard = _guard(asked)

@@ -48,7 +48,7 @@ def test_what_cannot_be_a_patch_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty.png").write_bytes(b"")
     for name, reason in {
         "colour.png": "not a gray image of 8 or 16 bits: colour.png (mode RGB)",
-        "float.tif": "not a gray image of 8 or 16 bits: float.tif (mode F)",
+        "float.tif": "not an image of whole numbers from 0 on: float.tif",
         "frames.tif": "not one image: frames.tif (2 frames)",
         "torn.png": "unreadable image: torn.png",
         "text.png": "neither DICOM, PNG, TIFF nor JPEG: text.png",

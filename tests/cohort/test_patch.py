@@ -58,9 +58,15 @@ def test_an_empty_mask_is_unusable() -> None:
         bounding_box(np.zeros((200, 200), bool), (200, 200))
 
 
-@pytest.mark.parametrize("box", [Box(-1, 0, 9, 9), Box(0, 0, 201, 9), Box(0, 90, 9, 101), Box(5, 5, 5, 9)])
-def test_a_box_outside_or_empty_is_unusable(box: Box) -> None:
+@pytest.mark.parametrize("box", [Box(-1, 0, 9, 9), Box(0, 0, 201, 9), Box(0, 90, 9, 101)])
+def test_a_box_outside_is_unusable(box: Box) -> None:
     with pytest.raises(Unusable, match=r"box is not inside the image: .* in 200x100"):
+        cut_patch(np.zeros((100, 200), np.uint16), box, 128)
+
+
+@pytest.mark.parametrize("box", [Box(5, 5, 5, 9), Box(9, 5, 5, 9), Box(40, 60, 20, 30)])
+def test_a_box_that_is_empty_or_reversed_says_so(box: Box) -> None:
+    with pytest.raises(Unusable, match=r"box is empty or reversed: .*; left, top, right, bottom"):
         cut_patch(np.zeros((100, 200), np.uint16), box, 128)
 
 

@@ -74,21 +74,19 @@ def test_another_preparation_gives_the_same_results(finished: Path, phantom_coho
     assert again(finished, tmp_path / "other").to_csv(index=False) == (finished / "results.csv").read_text()
 
 
-def test_another_split_has_other_patients_under_the_same_thresholds(finished: Path, phantom_cohort: Cohort) -> None:
-    table = again(finished, phantom_cohort.folder, "train")
-    assert set(table["split"]) == {"train"}
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_another_institutions_patients_under_the_same_thresholds(
+    finished: Path, phantom_cohort: Cohort, tmp_path: Path, split: str
+) -> None:
+    """Nobody of it trains or sets thresholds."""
+    training = phantom_cohort.manifest[phantom_cohort.manifest["split"] == "train"].assign(split=split)
+    rows = training.assign(listed_in="", listed_row=None, at=training.index)
+    facts = {"source": "", "notes": {}}
+    write_cohort(tmp_path / "other", rows, [], lambda row: phantom_cohort.patches[row["at"]][::-1], 128, lambda: facts)
+    table = again(finished, tmp_path / "other", split)
+    assert set(table["split"]) == {split}
     assert set(table.loc[table["tested_at"] == "all", "patients"]) == {20}
     assert table["value"].notna().any()
-
-
-def test_a_cohort_of_tested_patients_alone(finished: Path, phantom_cohort: Cohort, tmp_path: Path) -> None:
-    """As another institution's: nobody of it trains or sets thresholds."""
-    tested = phantom_cohort.manifest[phantom_cohort.manifest["split"] == "train"].assign(split="test")
-    rows = tested.assign(listed_in="", listed_row=None, at=tested.index)
-    facts = {"source": "", "notes": {}}
-    write_cohort(tmp_path / "other", rows, [], lambda row: phantom_cohort.patches[row["at"]], 128, lambda: facts)
-    table = again(finished, tmp_path / "other")
-    assert set(table.loc[table["tested_at"] == "all", "patients"]) == {20}
 
 
 def test_a_split_that_is_not_there_is_refused_and_nothing_is_written(finished: Path, own_cohort: Cohort) -> None:

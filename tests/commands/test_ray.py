@@ -115,10 +115,13 @@ def engine(cluster: str) -> Iterator[EngineConfig]:
 
 @pytest.fixture(scope="module")
 def light(phantom_cohort: Cohort, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of linear heads: real patients, drawn masses before them, and a budget that hospital C refuses at 60."""
+    """A study of linear heads: real patients, drawn masses before them, and a budget that hospital C refuses at 60.
+
+    Not at once: how much noise there is follows from everybody's number of patients.
+    """
     folder = tmp_path_factory.mktemp("light")
-    for name, most in (("A", 100), ("B", 100), ("C", 20)):
-        privacy = OPEN | {"maximum_epsilon": most}
+    for name, least in (("A", 0.1), ("B", 0.1), ("C", 2)):
+        privacy = OPEN | {"minimum_noise_multiplier": least}
         (folder / f"{name}.yaml").write_text(yaml.safe_dump({"name": name, "privacy": privacy}))
     content = {
         "name": "light",
@@ -159,7 +162,7 @@ def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inl
     run.kill()
     assert not (out / "results.csv").exists()
     assert "deployments run side by side: engine.spread says so" in run.said()
-    simulate(config, out, lambda _: None, lambda *_: None, partial(side_by_side, engine))
+    simulate(config, out, lambda _: None, lambda *_: None, partial(side_by_side, engine, out))
     assert digests(out) == digests(undisturbed)
 
 
@@ -172,7 +175,9 @@ def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
     said, kept, told = [], [], []
 
     def spread(out: Path) -> None:
-        simulate(config, out, lambda event: told.extend(event["rows"]), lambda *_: None, partial(side_by_side, engine))
+        simulate(
+            config, out, lambda event: told.extend(event["rows"]), lambda *_: None, partial(side_by_side, engine, out)
+        )
 
     for name, run in (("inline", partial(run_inline, config)), ("spread", spread)):
         with pytest.raises(StudyError) as caught:
@@ -180,7 +185,7 @@ def test_a_refusal_ends_the_study_as_if_deployments_ran_one_after_the_other(
         said.append(str(caught.value).replace(name, ""))
         kept.append((tmp_path / name / "results.csv").read_bytes())
     assert said[0] == said[1]
-    assert "C failed: RefusalError: refused: epsilon 60.0" in said[0]
+    assert "C failed: RefusalError: refused: noise multiplier 0." in said[0]
     assert kept[0] == kept[1]
     results = pd.read_csv(tmp_path / "spread/results.csv")
     assert set(zip(results["arm"], results["setting"], strict=True)) == {
@@ -205,7 +210,7 @@ def test_what_a_worker_raises_is_raised_and_one_that_is_always_killed_fails(engi
         if deployment == "damaged":
             raise InputError("a file is damaged; restore it")
 
-    number, error = side_by_side(engine, ["well", "killed"], deploy, lambda _: None) or (None, None)
+    number, error = side_by_side(engine, Path(), ["well", "killed"], deploy, lambda _: None) or (None, None)
     assert number == 1 and str(error).startswith("its process was ended again and again")
     with pytest.raises(InputError, match=r"^a file is damaged; restore it$"):
-        side_by_side(engine, ["damaged"], deploy, lambda _: None)
+        side_by_side(engine, Path(), ["damaged"], deploy, lambda _: None)

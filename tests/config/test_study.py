@@ -82,6 +82,8 @@ WRONG_VALUES = {
     "engine.timeout": [0],
     "engine.checkpoint_seconds": [-1, "often", None],
     "engine.spread": ["patients", None, 1],
+    "engine.features": [7],
+    "faults": [None, {"hospital": "a"}, [{"hospital": "a"}], [{"hospital": "a", "kind": "sleeps"}]],
     "engine.track": [None, "mlflow"],
     "engine.track.tensorboard": ["gs://bucket", "", 7],
     "engine.track.mlflow": ["https://tracking", "sqlite://", 7],

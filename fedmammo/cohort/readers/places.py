@@ -33,7 +33,7 @@ def _as_written(file: Path) -> Path:
         return unicodedata.normalize("NFC", name)
 
     try:
-        names = os.listdir(file.parent)
+        names = [path.name for path in file.parent.iterdir()]
     except OSError:
         return file
     for name in sorted(names):

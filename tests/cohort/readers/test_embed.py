@@ -133,7 +133,7 @@ def test_every_row_ends_in_the_manifest_or_in_quarantine(source: Source, tmp_pat
         16: "image is missing",
         17: "image is another patient's too",
         18: "unreadable ImageLateralityFinal",
-        19: "box is not inside the image",
+        19: "box is empty or reversed",
     }
     assert cohort.facts["counts"] == {
         "EMBED_OpenData_metadata.csv": {"rows": 18, "prepared": 1, "quarantined": 17},

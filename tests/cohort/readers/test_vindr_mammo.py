@@ -91,7 +91,7 @@ def test_every_row_ends_in_the_manifest_or_in_quarantine(tmp_path: Path, dicom: 
         3: "no lesion",
         4: "box is incomplete",
         5: "no label",
-        6: "box is not inside the image",
+        6: "box is empty or reversed",
         7: "file cannot be opened",
         8: "path does not stay below the source",
         9: "image is another patient's too",  # images//e1 is images/e1
