@@ -154,8 +154,8 @@ class Server:
         for name, answer in answers.items():
             if isinstance(answer, str) and REFUSED in answer:
                 raise StudyError(
-                    f"{where}: {good} of {len(answers)} hospitals answered, all are needed; {name} {answer}; ask for what "
-                    "its site file allows, or have it changed"
+                    f"{where}: {good} of {len(answers)} hospitals answered, all are needed; {name} {answer}; ask for "
+                    "what its site file allows, or have it changed"
                 )
 
     def enough(self, answers: Mapping[str, "Reply"], needed: int, where: str) -> None:
