@@ -128,6 +128,24 @@ def test_set_cohort_path_with_a_number_sign(
     assert load(tmp_path / "study.yaml", ["seeds=[1, 2]"]).seeds == [1, 2]
 
 
+@pytest.mark.parametrize("number", ["010", "1:30", "0_7"])
+def test_numbers_that_yaml_reads_otherwise_than_people(
+    new_study: Callable[[], dict[str, Any]], tmp_path: Path, number: str
+) -> None:
+    """8, 90 and 7."""
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(new_study()))
+    with pytest.raises(InputError, match=f"{number} is another number to YAML than to people"):
+        load(tmp_path / "study.yaml", [f"federation.rounds={number}"])
+
+
+def test_a_run_does_not_lie_in_a_cohort(phantom_study: dict[str, Any], own_cohort: Cohort, run_inline: Run) -> None:
+    """Whoever shares or deletes one would take the other along."""
+    phantom_study["cohort"]["path"] = str(own_cohort.folder)
+    with pytest.raises(InputError, match=r"lies in the cohort .*, which holds identities; name another --out"):
+        run_inline(parse(phantom_study, "test"), own_cohort.folder / "runs/first")
+    assert not (own_cohort.folder / "runs").exists()
+
+
 # Surroundings
 
 

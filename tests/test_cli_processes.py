@@ -86,7 +86,7 @@ def test_nobody_reads_on(phantom_cohort: Cohort) -> None:
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == ""
-        process.wait(timeout=60)
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_16_bits_in_several_channels_are_not_read_as_8(tmp_path: Path) -> None:
     (tmp_path / "1.png").write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     )
-    with pytest.raises(Unusable, match="16 bits in several channels, which are read as 8: 1.png; save it as 16-bit"):
+    with pytest.raises(Unusable, match=r"16 bits in several channels, which are read as 8: 1\.png; save it as 16-bit"):
         read_gray(tmp_path / "1.png")
 
 
