@@ -5,6 +5,7 @@ on, finished rounds are kept; 130 interrupted, finished rounds are kept.
 """
 
 import os
+import sys
 from typing import Annotated
 
 import click
@@ -63,6 +64,12 @@ def main() -> None:
     os.umask(0o077)  # what a run or a hospital writes is its owner's alone to read
     try:
         raise SystemExit(app(prog_name="fedmammo", standalone_mode=False))
+    except SystemExit:
+        if (
+            type(sys.stdout).__name__ == "PacifyFlushWrapper"
+        ):  # whoever reads has seen enough, as `head` has: no failure
+            raise SystemExit(0) from None
+        raise
     except click.UsageError as error:  # its text is empty where it is the help that was shown
         if text := error.format_message():
             _say(f"{text.rstrip('.')}; see {error.ctx.command_path if error.ctx else 'fedmammo'} --help")

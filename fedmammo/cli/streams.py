@@ -4,6 +4,8 @@ import io
 import os
 import sys
 
+from rich.console import Console
+
 
 def mend_streams() -> None:
     """Open standard streams that are closed, and replace signs that a stream's encoding does not have.
@@ -21,3 +23,11 @@ def mend_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    Console.on_broken_pipe = _enough  # type: ignore[method-assign]  # typer's help has a console of its own
+
+
+def _enough(console: Console) -> None:
+    """End well where whoever reads has seen enough, as `head` has: rich calls that a failure."""
+    console.quiet = True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    raise SystemExit(0)

@@ -1,7 +1,5 @@
 """What the terminal shows: tables and live progress. Everything goes to standard error but tables."""
 
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,18 +32,8 @@ from fedmammo.hospitals.summary import distances, holdings, side_by_side
 from fedmammo.report.cells import cell_text
 from fedmammo.report.part import Part
 
-
-class _Console(Console):
-    """Ends well where whoever reads it has seen enough, as `head` has."""
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0)
-
-
 # names may hold [brackets] and :colons:, which are no markup here
-out, status = (_Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
+out, status = (Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
 
 
 def table(frame: pd.DataFrame, title: str) -> None:
