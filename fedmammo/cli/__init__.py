@@ -65,9 +65,7 @@ def main() -> None:
     try:
         raise SystemExit(app(prog_name="fedmammo", standalone_mode=False))
     except SystemExit:
-        if (
-            type(sys.stdout).__name__ == "PacifyFlushWrapper"
-        ):  # whoever reads has seen enough, as `head` has: no failure
+        if hasattr(sys.stdout, "wrapped"):  # typer's, where whoever reads has seen enough, as `head` has: no failure
             raise SystemExit(0) from None
         raise
     except click.UsageError as error:  # its text is empty where it is the help that was shown

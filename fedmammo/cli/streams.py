@@ -23,7 +23,7 @@ def mend_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    Console.on_broken_pipe = _enough  # type: ignore[method-assign]  # typer's help has a console of its own
+    Console.on_broken_pipe = _enough  # type: ignore[method-assign, assignment]  # also of typer's help
 
 
 def _enough(console: Console) -> None:
