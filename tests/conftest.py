@@ -46,7 +46,8 @@ settings.load_profile("same every time")
 
 
 LONGEST = (
-    "test_ray.py", "test_accounting.py", "test_run.py", "test_cli_processes.py", "test_library.py", "test_settings.py",
+    "test_ray.py", "test_run.py", "test_surroundings.py", "test_corpus.py", "test_machines_that_die.py",
+    "test_cli_processes.py", "test_library.py", "test_accounting.py", "test_settings.py",
 )  # fmt: skip
 
 

@@ -81,15 +81,15 @@ def test_terminal_in_another_encoding(phantom_cohort: Cohort, encoding: str) -> 
         assert "Traceback" not in done.stderr
 
 
-def test_a_file_statistics_py_in_the_working_directory_on_ray(study: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spread", ["hospitals", pytest.param("deployments", marks=pytest.mark.long)])
+def test_a_file_statistics_py_in_the_working_directory_on_ray(study: Path, tmp_path: Path, spread: str) -> None:
     """And without HOME: hospitals side by side, and whole deployments."""
     for name in ("statistics.py", "numpy.py", "flwr.py"):
         (tmp_path / name).write_text("raise SystemExit('the working directory was imported from')")
     home = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME")}
-    for spread in ("hospitals", "deployments"):
-        words = ["run", study, "--set", "engine.name=ray", "--set", f"engine.spread={spread}", "--out", spread]
-        done = subprocess.run([COMMAND, *words], cwd=tmp_path, env=home, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr + (tmp_path / spread / "run.log").read_text()
+    words = ["run", study, "--set", "engine.name=ray", "--set", f"engine.spread={spread}", "--out", spread]
+    done = subprocess.run([COMMAND, *words], cwd=tmp_path, env=home, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr + (tmp_path / spread / "run.log").read_text()
 
 
 def test_very_long_tmpdir_on_ray(study: Path, tmp_path: Path) -> None:
