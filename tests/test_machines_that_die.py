@@ -55,22 +55,22 @@ def config(
 def test_a_study_is_killed_in_every_phase(config: StudyConfig, tmp_path: Path, times: int) -> None:
     """At a random moment of each, in one run after the other; each time the next process goes on."""
     arguments, phases = (killing.study, config.model_dump_json()), list(PHASES.values())
-    took = killing.whole(*arguments, tmp_path / "whole", told=tmp_path / "told-whole")
-    undisturbed = digests(tmp_path / "whole")
+    killing.whole(*arguments, tmp_path / "whole", told=tmp_path / "told-whole")
+    undisturbed, hit = digests(tmp_path / "whole"), []
     for seed in range(times):
-        generator, hit = np.random.default_rng(seed), []
+        generator = np.random.default_rng(seed)
         out, told = tmp_path / f"killed{seed}", tmp_path / f"told{seed}"
         for number, phase in enumerate(PHASES):
 
             def begun(lines: list[str], number: int = number) -> bool:
                 return any(later in lines for later in phases[number:])  # a phase may have ended before the last kill
 
-            after = float(generator.uniform(0, took / len(phases)))
+            after = float(generator.uniform(0, 0.2))  # seconds
             hit.append((phase, killing.kill(*arguments, out, told=told, at=begun, after=after)))
         killing.whole(*arguments, out, told=told)
-        assert sum(bool(last) for _, last in hit) >= 5, f"most processes ended before they were killed: {hit}"
         assert digests(out) == undisturbed
         assert (out / "report.html").read_bytes() == (tmp_path / "whole/report.html").read_bytes()
+    assert sum(bool(last) for _, last in hit) >= len(hit) / 2, f"most ended before they were killed: {hit}"
 
 
 @pytest.mark.parametrize("moments", [3, pytest.param(20, marks=pytest.mark.long)])

@@ -132,7 +132,7 @@ def check(kind: str, folder: Path, examples: int) -> None:
     path.write_bytes(good)
     read(path, kind)
 
-    @settings(max_examples=examples, database=None, deadline=10_000, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, database=None, deadline=3_000, suppress_health_check=list(HealthCheck))
     @given(content=altered(good))
     def one(content: bytes) -> None:
         path.write_bytes(mend_png(content) if path.suffix == ".png" else content)
@@ -160,4 +160,4 @@ def test_an_altered_file(kind: str, as_it_lies: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("kind", SEEDS)
 def test_a_file_that_is_altered_often(kind: str, as_it_lies: Path) -> None:
-    check(kind, as_it_lies, 10_000)
+    check(kind, as_it_lies, 3_000)
