@@ -132,7 +132,7 @@ def check(kind: str, folder: Path, examples: int) -> None:
     path.write_bytes(good)
     read(path, kind)
 
-    @settings(max_examples=examples, database=None, deadline=3_000, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples, database=None, deadline=10_000, suppress_health_check=list(HealthCheck))
     @given(content=altered(good))
     def one(content: bytes) -> None:
         path.write_bytes(mend_png(content) if path.suffix == ".png" else content)
