@@ -151,7 +151,7 @@ def _load_weights(network: nn.Module, path: Path) -> None:
     if path.suffix in PICKLED:
         raise InputError(
             f"diagnosis.weights: {path} is no safetensors file, and a {path.suffix} file may run code when it is read; "
-            "where you trust it, convert it: safetensors.torch.save_file(torch.load(PATH), NEW_PATH)"
+            "where you trust it, convert it: safetensors.torch.save_file(torch.load(PATH, weights_only=True), NEW_PATH)"
         )
     try:
         state = load_file(path)
