@@ -17,12 +17,17 @@ def alike_names(patients: Iterable[str]) -> list[list[str]]:
     return _several(known, keys)
 
 
+def digest_of_patch(patch: NDArray[np.uint16]) -> str:
+    """Name a patch by its pixels, whatever it is called."""
+    return hashlib.blake2b(patch.tobytes()).hexdigest()
+
+
 def identical_patches(kept: pd.DataFrame, patches: NDArray[np.uint16]) -> list[list[tuple[str, str]]]:
     """Group images, as (patient, image), whose patches are the same to the last bit but of several patients.
 
     `kept`: one row per patch, in their order.
     """
-    digests = pd.Series([hashlib.blake2b(patch.tobytes()).hexdigest() for patch in patches])
+    digests = pd.Series([digest_of_patch(patch) for patch in patches])
     named = pd.Series(list(zip(kept["patient"], kept["image"], strict=True)), dtype=object)
     found = _several(named, digests)
     return [group for group in found if len({patient for patient, _ in group}) > 1]
@@ -33,13 +38,13 @@ def sentences(facts: dict[str, Any], shown: int) -> list[str]:
     found = []
     if names := facts.get("names"):
         found.append(
-            f"{len(names)} groups of patients' names differ in case, zeros or signs alone, and count as different "
+            f"Names of patients that differ in case, zeros or signs alone, {len(names)} times, count as different "
             f"patients{_named([[repr(name) for name in group] for group in names], shown)}. Write alike what is one."
         )
     if patches := facts.get("patches"):
         told = [[f"{image} of {patient!r}" for patient, image in group] for group in patches]
         found.append(
-            f"{len(patches)} patches are there under several patients, the same to the last bit{_named(told, shown)}. "
+            f"Under several patients, the same patch to the last bit, {len(patches)} times{_named(told, shown)}. "
             "Where these are one patient, who may be trained on and tested, give them one name."
         )
     return found

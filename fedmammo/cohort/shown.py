@@ -72,7 +72,8 @@ def _voi(values: NDArray[Any], dataset: Dataset, tell: Callable[[str], None]) ->
         return values
     center, width = (_first(dataset, name) for name in ("WindowCenter", "WindowWidth"))
     name = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if center is None or width is None or name not in _FUNCTIONS or width < 1 - (name != "LINEAR") or width == 0:
+    possible = width is not None and (width >= 1 if name == "LINEAR" else width > 0)
+    if center is None or width is None or name not in _FUNCTIONS or not possible:
         tell("impossible window ignored")
         return values
     return _FUNCTIONS[name](values, center, width)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from fedmammo.cohort.alike import digest_of_patch
 from fedmammo.cohort.store import Cohort, folder_of_features
 from fedmammo.config.arm import ArmName
 from fedmammo.config.study import StudyConfig
@@ -51,7 +52,7 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
     other = Cohort.open(cohort, folder_of_features(cohort, config.engine.features, run.resolve()))
     there = Path(config.cohort.path).is_dir()
     if there:
-        _refuse_trained(Cohort.open(Path(config.cohort.path)), other, config, split)
+        _refuse_trained(Cohort.open(Path(config.cohort.path)), other, split)
     dealt, public = deal(other, study), Public(config if there else study, run)  # nothing is drawn again that is there
     opened = lru_cache(partial(_open, other, study, public, dealt))
     torch.set_num_threads(public.threads)
@@ -78,15 +79,14 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
     return mark(found.results, guarantees(run, config, config.deployments))
 
 
-def _refuse_trained(own: Cohort, other: Cohort, config: StudyConfig, split: str) -> None:
+def _refuse_trained(own: Cohort, other: Cohort, split: str) -> None:
     """Raise InputError where patches to be scored are those that the run's models were trained on.
 
     They are told by their pixels: the same images may have been prepared twice, under other names.
     """
-    trained = (own.manifest["split"] == TRAIN) & (config.evaluation.test != TRAIN)
-    seen = {own.patches[row].tobytes() for row in np.flatnonzero(trained)}
+    seen = {digest_of_patch(own.patches[row]) for row in np.flatnonzero(own.manifest["split"] == TRAIN)}
     asked = np.flatnonzero(other.manifest["split"] == split)
-    again = sum(other.patches[row].tobytes() in seen for row in asked)
+    again = sum(digest_of_patch(other.patches[row]) in seen for row in asked)
     if again:
         raise InputError(
             f"--split {split}: the run's models were trained on {again} of the {len(asked)} images in {other.folder}; "

@@ -71,15 +71,22 @@ def _asset(name: str) -> Markup:
 @cache
 def _vega() -> Markup:
     """Return the JavaScript of Vega, Vega-Lite and Vega-Embed: made once for each version, and kept for this user."""
-    name = f"vega-{version('vl-convert-python')}.js"
-    try:
-        kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedmammo" / name
+    kept = _kept(f"vega-{version('vl-convert-python')}.js")
+    if kept is not None and kept.exists():
         return Markup(kept.read_text(encoding="utf-8"))
-    except (OSError, RuntimeError, ValueError):  # not there, or there is no home
-        bundle = _bundle()
-    with suppress(OSError, RuntimeError, NameError):
-        write_text(kept, bundle)
+    bundle = _bundle()
+    if kept is not None:
+        with suppress(OSError):  # a home that cannot be written
+            write_text(kept, bundle)
     return Markup(bundle)
+
+
+def _kept(name: str) -> Path | None:
+    """Say where a file is kept for this user; nowhere without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fedmammo" / name
+    except RuntimeError:
+        return None
 
 
 def _bundle() -> str:

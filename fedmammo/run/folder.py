@@ -23,6 +23,7 @@ from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run.dictionary import explained
 from fedmammo.run.results import FINISHED
+from fedmammo.synthesis.names import PRETRAINING
 from fedmammo.synthesis.sources import POOLS
 
 if TYPE_CHECKING:  # whoever reads a run needs no torch
@@ -42,7 +43,7 @@ DEPLOYMENTS, HOSPITALS = "deployments", "hospitals"
 LEFT_OVER = (
     f"hospitals/*/{GANS}",
     f"{DEPLOYMENTS}/{GANS}/checkpoint.safetensors",
-    f"{DEPLOYMENTS}/pretraining-*",
+    f"{DEPLOYMENTS}/{PRETRAINING}-*",
     f"{DEPLOYMENTS}/{PHANTOM_GAN}",
     f"{POOLS}/*/features",
     f"{POOLS}/.*",

@@ -9,7 +9,7 @@ import numpy as np
 from fedmammo.cohort.gray import read_gray
 from fedmammo.cohort.patch import whole_patch
 from fedmammo.cohort.quarantine import Unusable
-from fedmammo.cohort.readers.stray import files_below
+from fedmammo.disk.stray import files_below
 from fedmammo.errors import InputError
 from fedmammo.randomness import generator_of
 from fedmammo.synthesis.pool import CLASSES, Synthetic

@@ -1,6 +1,8 @@
-"""Names of generators: whoever reads a run needs them, and nothing of how they are trained."""
+"""Names of what deployments share: whoever reads a run needs them, and nothing of how these are trained."""
 
 from fedmammo.config.deployment import Deployment
+
+PRETRAINING = "pretraining"  # in place of a deployment, where those that begin with it share it
 
 
 def gan_name(deployment: Deployment, holder: str) -> str:

@@ -13,10 +13,9 @@ from fedmammo.disk.files import alone
 from fedmammo.errors import StudyError
 from fedmammo.features.inputs import FEATURES_AT_ONCE, Inputs
 from fedmammo.randomness import generator_of
+from fedmammo.synthesis.names import PRETRAINING
 from fedmammo.training import steps
 from fedmammo.training.state import commit_state, join_kinds, load_state, of_kind
-
-PRETRAINING = "pretraining"  # in place of a deployment, where those that begin with it share it; run.folder knows
 
 
 def pretrain(

@@ -184,12 +184,12 @@ def test_noise_of_rounds_and_hospitals_is_independent(deploy: Callable[..., Any]
 
 
 def test_an_estimate_of_mu_agrees_with_the_claim() -> None:
-    """1100 releases of three steps each with a patient who passes the norm, and 1100 with that patient zeroed out.
+    """2000 releases of three steps each with a patient who passes the norm, and 2000 with that patient zeroed out.
 
     Along the patient's direction, both are normal; the distance of their means over their deviation is mu, which is
     sqrt(3) / sigma. The interval of the estimate (3.3 deviations, one in 1000) covers the claim.
     """
-    sigma, releases = 2.0, 1100
+    sigma, releases = 2.0, 2000
     mechanism = replace(ONE, noise_multiplier=sigma, clipping_norm=0.5, local_steps=3)
     direction = torch.tensor([[3.0, 4.0]])
     others = torch.tensor([[0.1, -0.2], [-0.3, 0.1]])

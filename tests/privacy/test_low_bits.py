@@ -32,7 +32,7 @@ from fedmammo.stages.opened import inputs_of
 from fedmammo.stages.stage import Job
 
 DELTA = 1e-4
-RELEASES = 120
+RELEASES = 200
 PATIENTS, NUMBERS = 201, 512
 
 Release = Callable[[bool, Stream], Tensor]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.fields import FIELDS, Parser, parse
-from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import Table, read_table
+from fedmammo.disk.stray import is_stray
 from fedmammo.errors import InputError
 
 TABLES = {

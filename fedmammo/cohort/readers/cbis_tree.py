@@ -23,8 +23,8 @@ from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.case_descriptions import CaseDescriptions, descriptions_of
 from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
 from fedmammo.cohort.readers.places import below
-from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import read_table
+from fedmammo.disk.stray import is_stray
 from fedmammo.errors import InputError
 
 _FOLDERS = ("Mass-Training_P_*", "Mass-Test_P_*", "Calc-Training_P_*", "Calc-Test_P_*")

@@ -13,8 +13,8 @@ from fedmammo.cohort.readers import fields
 from fedmammo.cohort.readers.lesion_rows import lesion_row
 from fedmammo.cohort.readers.listing import NO_SPLIT, Listing, as_plan
 from fedmammo.cohort.readers.places import printable
-from fedmammo.cohort.readers.stray import files_below
 from fedmammo.cohort.store import FACTS
+from fedmammo.disk.stray import files_below
 
 _CLASSES = {"benign": False, "0": False, "malignant": True, "1": True}
 _SPLITS = {

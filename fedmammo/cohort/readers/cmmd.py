@@ -8,13 +8,13 @@ from pathlib import Path
 
 from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
-from fedmammo.cohort.readers.fields import name, parse, side, word
-from fedmammo.cohort.readers.lesion_rows import Columns, find_columns, lesion_row
+from fedmammo.cohort.readers.fields import name, side, word
+from fedmammo.cohort.readers.lesion_rows import Columns, find_columns, lesion_row, parsed
 from fedmammo.cohort.readers.listing import NO_SPLIT, Listing, Origin, as_plan
 from fedmammo.cohort.readers.mammogram_header import side_and_view
 from fedmammo.cohort.readers.places import printable
-from fedmammo.cohort.readers.stray import files_below, is_stray
 from fedmammo.cohort.readers.tables import Table, read_table
+from fedmammo.disk.stray import files_below, is_stray
 from fedmammo.errors import InputError
 
 ORIGIN = Origin(
@@ -95,16 +95,10 @@ def _clinical(source: Path) -> Path:
 
 def _read(table: Table) -> tuple[Clinical, list[Quarantined]]:
     """The rows of each breast, and those that cannot be read."""
-    columns = find_columns(table, _COLUMNS)
+    rows, quarantine = parsed(table, find_columns(table, _COLUMNS))
     clinical: Clinical = {}
-    quarantine = list(table.quarantine)
-    for number, cells in table.rows:
-        try:
-            row = parse(columns, cells)
-        except Unusable as reason:
-            quarantine.append(Quarantined(table.path.name, number, str(reason)))
-        else:
-            clinical.setdefault(row["patient"], {}).setdefault(row["side"], []).append((number, row))
+    for number, row in rows:
+        clinical.setdefault(row["patient"], {}).setdefault(row["side"], []).append((number, row))
     return clinical, quarantine
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
-from fedmammo.cohort.readers.fields import gap, name, parse, whole_number, word
-from fedmammo.cohort.readers.lesion_rows import Columns, find_columns
+from fedmammo.cohort.readers.fields import gap, name, whole_number, word
+from fedmammo.cohort.readers.lesion_rows import Columns, find_columns, parsed
 from fedmammo.cohort.readers.tables import Table
 
 _MALIGNANT, _BENIGN = {0, 1}, {4, 5}
@@ -46,15 +46,9 @@ def read_findings(table: Table) -> tuple[Findings, list[Quarantined]]:
     Raises:
         InputError: a column is missing.
     """
-    columns = find_columns(table, COLUMNS, may_be_missing=("biopsied", "density"))
+    rows, quarantine = parsed(table, find_columns(table, COLUMNS, may_be_missing=("biopsied", "density")))
     findings: Findings = defaultdict(list)
-    quarantine = list(table.quarantine)
-    for number, cells in table.rows:
-        try:
-            row = parse(columns, cells)
-        except Unusable as reason:
-            quarantine.append(Quarantined(table.path.name, number, str(reason)))
-            continue
+    for _, row in rows:
         biopsied = _SIDES[row.get("biopsied") or row["side"] or "B"]
         for side in dict.fromkeys([*_SIDES[row["side"] or "B"], *biopsied]):
             severity = row["severity"] if biopsied == [side] else None

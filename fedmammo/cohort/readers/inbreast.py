@@ -22,8 +22,8 @@ from fedmammo.cohort.readers.fields import FIELDS, gap, name
 from fedmammo.cohort.readers.lesion_rows import Columns, box_around, find_columns, lesion_row, walk
 from fedmammo.cohort.readers.listing import NO_SPLIT, Listing, Origin, as_plan
 from fedmammo.cohort.readers.places import below, printable
-from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import read_table
+from fedmammo.disk.stray import is_stray
 
 ORIGIN = Origin(
     "not published; research, by agreement with its authors",

@@ -49,13 +49,26 @@ def find_columns(table: Table, wanted: Columns, may_be_missing: Iterable[str] = 
     return found
 
 
-def walk(table: Table, columns: Columns, describe: Callable[[Row], list[Row]]) -> Walked:
-    """Read each row and describe the lesions that it lists, at least one; what raises Unusable is quarantined."""
-    walked = Walked([], list(table.quarantine))
-    holders: dict[Path, str] = {}
+def parsed(table: Table, columns: Columns) -> tuple[list[tuple[int, Row]], list[Quarantined]]:
+    """Read each row that can be read, with its number, and quarantine the others."""
+    rows: list[tuple[int, Row]] = []
+    quarantine = list(table.quarantine)
     for number, cells in table.rows:
         try:
-            lesions = describe(parse(columns, cells))
+            rows.append((number, parse(columns, cells)))
+        except Unusable as reason:
+            quarantine.append(Quarantined(table.path.name, number, str(reason)))
+    return rows, quarantine
+
+
+def walk(table: Table, columns: Columns, describe: Callable[[Row], list[Row]]) -> Walked:
+    """Read each row and describe the lesions that it lists, at least one; what raises Unusable is quarantined."""
+    rows, quarantine = parsed(table, columns)
+    walked = Walked([], quarantine)
+    holders: dict[Path, str] = {}
+    for number, row in rows:
+        try:
+            lesions = describe(row)
             for lesion in lesions:
                 if holders.setdefault(lesion["work"].file, lesion["patient"]) != lesion["patient"]:
                     raise Unusable(f"image is another patient's too: {lesion['source']}")

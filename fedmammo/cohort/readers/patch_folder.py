@@ -15,8 +15,8 @@ from fedmammo.cohort.options import Options
 from fedmammo.cohort.quarantine import Quarantined, Row, Unusable
 from fedmammo.cohort.readers.case_descriptions import descriptions_of
 from fedmammo.cohort.readers.listing import CBIS, CBIS_UIDS, UNKNOWN, Listing, as_plan
-from fedmammo.cohort.readers.stray import files_below
 from fedmammo.cohort.store import SPLITS
+from fedmammo.disk.stray import files_below
 
 _NAME = re.compile(r"patientcbis-ddsm__(P_\d+)_image(\d+)_mass(\d+)_is_benign_([01])\.png")
 _LESION_SPECIFIC = ("abnormality", "assessment", "subtlety", "shape", "margins")

@@ -9,8 +9,8 @@ from fedmammo.cohort.quarantine import Unusable
 from fedmammo.cohort.readers.birads import birads, is_malignant
 from fedmammo.cohort.readers.lesion_rows import box_around
 from fedmammo.cohort.readers.places import below
-from fedmammo.cohort.readers.stray import is_stray
 from fedmammo.cohort.readers.tables import read_table
+from fedmammo.disk.stray import is_stray
 
 
 @pytest.mark.parametrize("text", ["a/b.png", "a\\b.png", "./a//b.png", " a/b.png "])
