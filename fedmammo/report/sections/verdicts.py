@@ -61,7 +61,10 @@ def _everybody(verdicts: pd.DataFrame) -> list[Block]:
         return []
     local = verdicts["against"].iloc[0] == "local"
     why = " There each local model is tested on the other hospitals' patients, too; at a hospital, on its own alone."
-    return [Text([*plain(dict(verdicts.iloc[0]), 0), why if local else ""])]
+    sentence = plain(dict(verdicts.iloc[0]), 0)
+    said = sentence == lead(verdicts)  # by the answer above
+    told = [*([] if said else sentence), *([why] if local else [])]
+    return [Text(told)] if told else []
 
 
 def _who(run: Run) -> list[str | Cell]:
