@@ -56,7 +56,7 @@ def shards_of(config, arm: str, draw: int = 0, fold: int = 0) -> tuple[list[list
         config.deployment(arm, "real", 0, draw, fold),
     )
     inputs = Inputs(cohort, public.diagnosis(deployment), public.device, records_of(cohort, dealt.draws[draw], {}))
-    held, groups = dealt.held(cohort, deployment), deployment.arm.groups(dealt.names)
+    held, groups = dealt.held(cohort, deployment), deployment.groups(dealt.names)
     found = []
     for group in groups:
         shards = []
@@ -95,7 +95,7 @@ def whole(config, arm: str) -> tuple[float, float, list[dict[str, torch.Tensor]]
             (own.folder.folder(deployment) / "predictions.csv").unlink()
             spent.clear()
             seconds, _ = measure(lambda: own.deploy(deployment), processor=True)
-            groups = deployment.arm.groups(own.hospitals.names)
+            groups = deployment.groups(own.hospitals.names)
             models = [own.folder.model(deployment, group.name) for group in groups]
             return seconds, sum(spent), [read_tensors(path)[0] for path in models]
     finally:

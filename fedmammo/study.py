@@ -20,10 +20,11 @@ import torch
 from flwr.serverapp import Grid
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.config.arm import ALL, Group
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import scored_rounds
 from fedmammo.config.study import StudyConfig
-from fedmammo.disk.files import digest_of_sources
+from fedmammo.disk.files import digest_of_sources, read_tensors
 from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.evaluate import evaluate
 from fedmammo.federation.checkpoint import Checkpoint
@@ -50,6 +51,7 @@ from fedmammo.run.privacy import guarantee_table, privacy_table
 from fedmammo.run.public import Public
 from fedmammo.run.published import published
 from fedmammo.stages.opened import pick_device
+from fedmammo.stages.personalize import Personalize
 from fedmammo.stages.stage import Tensors
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
@@ -74,9 +76,13 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
             seen.add(place)
             _check_tested(dealt, cohort, deployment)
         networks[deployment.diagnosis.model_dump_json()] = deployment
-        why = deployment.strategy.refuses(deployment, len(dealt.names)) if deployment.arm.federated else None
+        members = [name for group in deployment.groups(dealt.names) for name in group.members]
+        why = deployment.strategy.refuses(deployment, len(members)) if deployment.arm.federated else None
         if why:
             raise InputError(f"federation.strategy: {why}")
+        why = deployment.federation.personal.refuses(deployment) if deployment.arm.kind == "personalized" else None
+        if why:
+            raise InputError(f"federation.personal: {why}")
     public = Public(config, Path())
     backbones = [public.backbone(deployment) for deployment in networks.values()]
     digests = {
@@ -176,10 +182,12 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
     waiting = folder.unfinished(deployments)
     if any(one.source for one in waiting):
         (folder.pools / QUALITY_TABLE).unlink(missing_ok=True)  # there will be pools that it does not know
-    failure = deploy_all(waiting)
-    if failure is not None:
+    for some in ([one for one in waiting if one.arm.trained], [one for one in waiting if not one.arm.trained]):
+        failure = deploy_all(some) if some else None
+        if failure is None:
+            continue
         number, error = failure
-        finished = folder.complete(deployments[: deployments.index(waiting[number])])
+        finished = folder.complete(deployments[: deployments.index(some[number])])
         if finished:
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
@@ -264,7 +272,9 @@ class Study:
         first = next(iter(answers.values())).tensors
         constants = {name: first[name] for name in CONSTANTS if name in first}
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
-        predictions = tabulate(deployment, answers)
+        if not deployment.arm.trained:
+            models = {ALL: {name: torch.tensor(size) for name, size in deployed.sizes.items()}}
+        predictions = tabulate(deployment, answers, deployed.sizes)
         self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
 
@@ -272,6 +282,8 @@ class Study:
         """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""
         deployment = deployed.deployment
         kind = deployment.setting.kind
+        if not deployment.arm.trained:
+            return Checkpoint({group.name: self._finished(deployment, group.name) for group in deployed.groups})
         first = self.public.start(deployment)
         initial = {group.name: first for group in deployed.groups}
         if kind == "real":
@@ -291,6 +303,11 @@ class Study:
             trained = self.train(deployed, initial)
         return replace(trained, rows=[*rows, *trained.rows])
 
+    def _finished(self, deployment: Deployment, trained_at: str) -> Tensors:
+        """Read a model that another arm has trained, without what features are centred and scaled by."""
+        tensors, _ = read_tensors(self.folder.model(deployment.learned_by, trained_at))
+        return {name: tensor for name, tensor in tensors.items() if name not in CONSTANTS}
+
     def train(self, deployed: Deployed, initial: dict[str, Tensors], pools: dict[str, str] | None = None) -> Checkpoint:
         """Take a deployment's rounds of training; for curves, let hospitals score its models after some of them.
 
@@ -305,7 +322,16 @@ class Study:
                 self.folder.keep_scores(deployment, number, tabulate(deployment, answers))
 
         rounds = RoundsOf(self.server, deployed, Train(), pools)
-        return rounds.run(initial, self.folder.checkpoint(deployment), score)
+        trained = rounds.run(initial, self.folder.checkpoint(deployment), score)
+        return self.at_home(deployed, trained) if deployment.arm.kind == "personalized" else trained
+
+    def at_home(self, deployed: Deployed, trained: Checkpoint) -> Checkpoint:
+        """Let each hospital make a model of its own of the federated one."""
+        alone = replace(deployed, groups=[Group(name, (name,)) for name in deployed.members])
+        path = self.folder.checkpoint(deployed.deployment).with_name(f"{Personalize.name}.safetensors")
+        rounds = RoundsOf(self.server, alone, Personalize())
+        own = rounds.run(dict.fromkeys(deployed.members, trained.models[ALL]), path)
+        return replace(own, rows=[*trained.rows, *own.rows])
 
     def pretrain(
         self, deployed: Deployed, pools: dict[str, Pool], initial: dict[str, Tensors]

@@ -192,7 +192,7 @@ class Hospitals:
     def members(self, deployment: Deployment) -> list[str]:
         """Everybody who trains."""
         hospitals = [name for name in self.sites if name != "all"]
-        return [name for group in deployment.arm.groups(hospitals) for name in group.members]
+        return [name for group in deployment.groups(hospitals) for name in group.members]
 
     def work(
         self,
@@ -234,7 +234,7 @@ class Federation:
         self.server = Server(grid(self.hospitals.folder, len(self.hospitals.sites)), names, 60.0, lambda _: None)
         self.plan = self.hospitals.begin(self.deployment)
         sizes = {name: len(self.hospitals.sites[name].holder(self.deployment).training) for name in names}
-        groups = self.deployment.arm.groups([name for name in self.hospitals.sites if name != "all"])
+        groups = self.deployment.groups([name for name in self.hospitals.sites if name != "all"])
         secret = Secret(bytes(32))
         self.deployed = Deployed(self.deployment, groups, sizes, self.plan, secret, torch.device("cpu"))
         self.initial = initial_model(self.deployment.diagnosis, 0)

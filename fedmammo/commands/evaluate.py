@@ -64,8 +64,9 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
             )
         inputs = opened(deployment.arm_name, deployment.setting_name, deployment.draw)
         report(f"scoring {deployment.name}")
-        trained_at = known.loc[known["arm"] == deployment.arm_name, "trained_at"].unique()
-        models = {f"{MODEL}{name}": read_tensors(folder.model(deployment, name))[0] for name in trained_at}
+        of_arm = known.loc[known["arm"] == deployment.learned_by.arm_name, "trained_at"].unique()
+        trained_at = [deployment.group] if deployment.members else of_arm
+        models = {f"{MODEL}{name}": read_tensors(folder.model(deployment.learned_by, name))[0] for name in trained_at}
         hospital_of = other.manifest["patient"].map(dealt.draws[deployment.draw]["hospital"])
         answers = {}
         for hospital in dealt.names:
@@ -74,7 +75,7 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
                 inputs.compute(rows[start : start + FEATURES_AT_ONCE])
             tested = np.ones(len(rows), dtype=bool)
             answers[hospital] = Answer(scores_of(other, inputs, rows, tested, models, deployment.about))
-        tables.append(tabulate(deployment, answers))
+        tables.append(tabulate(deployment, answers, folder.weights(deployment)))
     found = evaluate(pd.concat(tables), split, study.evaluation)
     return mark(found.results, guarantees(run, config, config.deployments))
 

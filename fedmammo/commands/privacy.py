@@ -45,7 +45,7 @@ def plans_of(config: StudyConfig) -> list[tuple[Deployment, Plan]]:
     found = []
     for deployment in _private_deployments(config):
         held = dealt.held(cohort, deployment)
-        members = [name for group in deployment.arm.groups(dealt.names) for name in group.members]
+        members = [name for group in deployment.groups(dealt.names) for name in group.members]
         plan = plan_of(deployment, {name: len(held[name].training) for name in members})
         if plan is None:
             continue

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from fedmammo.config.arm import Arm, ArmName
+from fedmammo.config.arm import ALL, Arm, ArmName, Group
 from fedmammo.config.privacy import Privacy
+from fedmammo.config.schedule import Attendance
 from fedmammo.config.schema import Section
 from fedmammo.config.sections import DiagnosisConfig, FederationConfig
 from fedmammo.config.setting import Setting, SettingName
@@ -29,6 +30,7 @@ class Dealing(Section):
     folds_over: tuple[Split, ...] = Field(default=(), description="Splits whose patients are dealt to folds.")
     validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the training patients that set thresholds.")
     stratified: bool = Field(description="Whether labels are looked at.")
+    fraction: float = Field(default=1.0, gt=0, le=1, description="Fraction of the training patients that train.")
 
 
 class Deployment(Section):
@@ -39,12 +41,17 @@ class Deployment(Section):
 
     arm_name: ArmName = Field(description="The arm.")
     setting_name: SettingName = Field(description="The setting.")
+    group: str = Field(default=ALL, description="Where a model of all who train counts as trained.")
+    members: tuple[str, ...] = Field(
+        default=(), description="The hospitals that train, where an arm is one of some hospitals; none means all."
+    )
     seed: int = Field(ge=0, description="Seed of the classifier, of the order of patients, and of folds.")
     draw: int = Field(ge=0, description="Seed of the draw of hospitals and of validation patients.")
     fold: int = Field(ge=0, description="Which fold is tested; 0 where there are none.")
     diagnosis: DiagnosisConfig = Field(description="The classifier, nothing overridden any more.")
     federation: FederationConfig = Field(description="Rounds and strategy, likewise.")
     privacy: Privacy | None = Field(description="How patients are protected; none without a budget.")
+    schedule: tuple[Attendance, ...] = Field(default=(), description="Who is away in which rounds.")
     source: Synthesis | None = Field(description="Where synthetic images come from; none where none are used.")
     dealing: Dealing = Field(description="Who trains, sets thresholds and is tested.")
     about: tuple[str, ...] = Field(default=(), description="Columns of tested images that are asked for beside scores.")
@@ -68,6 +75,17 @@ class Deployment(Section):
             raise ValueError("scored_every: under a budget tested patients are scored in the end alone")
         if self.privacy is not None and self.dealing.stratified:
             raise ValueError("dealing.stratified: under a budget who trains does not depend on labels")
+        if self.privacy is not None and self.arm.kind == "personalized":
+            raise ValueError("personalized: takes no budget yet, as what is done at home is in no plan")
+        return self
+
+    @model_validator(mode="after")
+    def _is_of_its_arm(self) -> "Deployment":
+        """Refuse members where the arm is one of all hospitals, and none where it is one of some."""
+        if self.arm.of_parts != bool(self.members) or self.arm.of_parts != (self.group != ALL):
+            raise ValueError(f"members: belong to an arm of some hospitals, and to no other; not so in {self.arm_name}")
+        if self.schedule and self.arm.kind != "scheduled":
+            raise ValueError("schedule: belongs to the arm scheduled")
         return self
 
     @property
@@ -83,7 +101,12 @@ class Deployment(Section):
     @property
     def name(self) -> str:
         """File-safe name."""
-        return f"{self.arm_name}-{self.setting_name}-seed{self.seed}-draw{self.draw}-fold{self.fold}"
+        part = f"-{self.group}" if self.members else ""
+        return f"{self.arm_name}-{self.setting_name}-seed{self.seed}-draw{self.draw}-fold{self.fold}{part}"
+
+    def groups(self, hospitals: list[str]) -> list[Group]:
+        """Return who learns with whom."""
+        return [Group(self.group, self.members)] if self.members else self.arm.groups(hospitals)
 
     @property
     def place(self) -> dict[str, Any]:
@@ -99,7 +122,8 @@ class Deployment(Section):
     @property
     def stream(self) -> tuple[int | str, ...]:
         """What its streams of ordinary randomness begin with."""
-        return self.seed, self.arm_name, self.setting_name, self.draw, self.fold
+        part = (self.group,) if self.members else ()
+        return self.seed, self.arm.stream, self.setting_name, self.draw, self.fold, *part
 
     @property
     def digest(self) -> str:
@@ -108,8 +132,8 @@ class Deployment(Section):
 
     @property
     def study(self) -> str:
-        """SHA-256 of what is done whatever the seed, draw and fold: what a hospital's people approve."""
-        return _digest(self.model_dump(mode="json", exclude={"seed", "draw", "fold"}))
+        """SHA-256 of what is done whatever the seed, draw, fold, and with whom: what a hospital's people approve."""
+        return _digest(self.model_dump(mode="json", exclude={"seed", "draw", "fold", "group", "members"}))
 
     @property
     def generator_share(self) -> float:
@@ -134,6 +158,11 @@ class Deployment(Section):
         if not isinstance(self.source, FromGan):
             raise ValueError("the deployment's images do not come from a GAN")
         return self.source
+
+    @property
+    def learned_by(self) -> "Deployment":
+        """The deployment whose models it uses: of an ensemble that of the local arm, else itself."""
+        return self if self.arm.trained else self.model_copy(update={"arm_name": "local"})
 
     def without_budget(self) -> "Deployment":
         """Return the same without a budget: what trains a generator that has no part in one."""

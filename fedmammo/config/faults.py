@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from fedmammo.config.schema import Section
-from fedmammo.config.sections import list_of_seeds
+from fedmammo.config.seeds import list_of_seeds
 
 FLIPPED = "flipped_labels"
 Kind = Literal["drops_out", "late", "crashes", "not_a_number", "wrong_shape", "wrong_names", "scaled", "flipped_labels"]

@@ -1,33 +1,17 @@
 """The sections of a study: every field carries its description; `fedmammo schema` prints them all."""
 
-import re
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from fedmammo.config.schedule import Attendance
 from fedmammo.config.schema import Section
+from fedmammo.config.seeds import different_seeds, list_of_seeds
 from fedmammo.hospitals.rules import Assignment
+from fedmammo.personal.fine_tuning import FineTuning
+from fedmammo.personal.registry import Personal
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.registry import Strategy
-
-MOST_SEEDS = 1000
-
-
-def different_seeds(seeds: list[int]) -> list[int]:
-    """Return the seeds. Raises ValueError unless they are different numbers from 0 up."""
-    if len(set(seeds)) != len(seeds) or min(seeds) < 0:
-        raise ValueError("seeds are different numbers from 0 up")
-    return seeds
-
-
-def list_of_seeds(value: Any) -> Any:
-    """Return a list of seeds: of one, of a list, or of a range such as `0..19`, both ends among them."""
-    if isinstance(value, str) and (found := re.fullmatch(r"([0-9]+)\.\.([0-9]+)", value.strip())):
-        first, last = map(int, found.groups())
-        if not first <= last < first + MOST_SEEDS:
-            raise ValueError(f"a range begins with its smaller end, and has at most {MOST_SEEDS} seeds")
-        return list(range(first, last + 1))
-    return [value] if isinstance(value, int) else value
 
 
 class CohortConfig(Section):
@@ -35,6 +19,14 @@ class CohortConfig(Section):
 
     path: str = Field(
         description="Folder made by `fedmammo data prepare`; ${VARIABLES} of the environment are filled in."
+    )
+    fraction: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Fraction of each hospital's training patients that train, patients whole, those of a smaller "
+        "fraction among those of a larger one. A list draws a learning curve: each smaller one adds variants of the "
+        "arms, such as `federated-fraction0.25`.",
     )
 
 
@@ -53,6 +45,10 @@ class HospitalsConfig(Section):
         gt=0,
         lt=1,
         description="Fraction of each hospital's training patients that is kept to set decision thresholds.",
+    )
+    schedule: list[Attendance] = Field(
+        default_factory=list,
+        description="Hospitals that join late, leave, are away in rounds or are slow, in the arm `scheduled`.",
     )
 
     @field_validator("seed", mode="before")
@@ -160,7 +156,13 @@ class FederationConfig(Section):
         default=1, ge=1, description="The final model is the mean of the models after so many last rounds."
     )
     strategy: Strategy = Field(
-        default=FedAvg(), description="How the federated arm combines models: a name and its parameters."
+        default=FedAvg(),
+        description="How the federated arm combines models: a name and its parameters. Of a list, the first is that of "
+        "all arms, and each further one adds a variant of the federated arm, such as `federated-FedProx`.",
+    )
+    personal: Personal = Field(
+        default=FineTuning(),
+        description="How the arm `personalized` makes each hospital a model of its own: a name and its parameters.",
     )
     min_hospitals: int = Field(
         default=1,

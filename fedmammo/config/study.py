@@ -4,14 +4,15 @@ Every field carries its description; `fedmammo schema` prints them all as JSON s
 """
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedmammo.config.about import About
-from fedmammo.config.arm import ARMS, ArmName
+from fedmammo.config.arm import ALL, ARMS, KINDS, Arm, ArmName, Group
 from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.faults import Fault
@@ -24,16 +25,26 @@ from fedmammo.config.sections import (
     EngineConfig,
     FederationConfig,
     HospitalsConfig,
-    different_seeds,
-    list_of_seeds,
 )
+from fedmammo.config.seeds import different_seeds, list_of_seeds
 from fedmammo.config.setting import Setting, SettingName
+from fedmammo.config.variants import expand
 from fedmammo.config.weights import NO_FILE, name_of_weights
 from fedmammo.disk.yaml import value_of
 from fedmammo.errors import InputError
+from fedmammo.hospitals.profiles import names_of
 from fedmammo.synthesis.sources import SOURCES, FromFolder, FromGan, Synthesis
 
-OVERRIDDEN = ("diagnosis", "federation", "privacy")  # sections in which arms and settings may differ
+OVERRIDDEN = ("diagnosis", "federation", "privacy")  # sections in which arms and settings may differ, beside
+FRACTION = "cohort.fraction"
+
+
+class Repeat(NamedTuple):
+    """One of the repetitions of an arm and setting."""
+
+    seed: int
+    draw: int
+    fold: int
 
 
 class StudyConfig(Section):
@@ -50,8 +61,12 @@ class StudyConfig(Section):
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig, description="How models are scored.")
     arms: dict[ArmName, dict[str, Any]] = Field(
         default={arm: {} for arm in ARMS},
-        description="Arms to run, as a list, or with overrides of diagnosis, federation and privacy: "
-        "`federated: {diagnosis.optimizer.learning_rate: .01}`.",
+        description="Arms to run, as a list, or with overrides of diagnosis, federation, privacy and cohort.fraction: "
+        "`federated: {diagnosis.optimizer.learning_rate: .01}`. `centralized`; `local`, each hospital alone; "
+        "`federated`; `without_one`, for each hospital the federation of all others; `personalized`, the federated "
+        "model and then steps at home; `ensemble`, the mean of what local models score; `scheduled`, the federation as "
+        "hospitals.schedule has it; `coalitions`, every federation that is no other arm's. With a suffix, such as "
+        "`federated-slow`, a variant.",
     )
     synthesis: Synthesis | None = Field(
         default=None, description="Where synthetic images come from; every setting but `real` needs it."
@@ -73,6 +88,11 @@ class StudyConfig(Section):
         default_factory=list, description="What goes wrong at hospitals, to see whether the study bears it."
     )
     about: About = Field(default_factory=About, description="What only people know, for the report.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_lists(cls, content: Any) -> Any:
+        return expand(content)
 
     @field_validator("arms", "settings", mode="before")
     @classmethod
@@ -96,15 +116,32 @@ class StudyConfig(Section):
     @model_validator(mode="after")
     def _arms_and_settings_are_valid(self) -> "StudyConfig":
         if not self.arms:
-            raise ValueError("arms: name at least one of " + ", ".join(ARMS))
+            raise ValueError("arms: name at least one of " + ", ".join(KINDS))
         for arm in self.arms:
             self.for_arm(arm)
+        self._check_arms({Arm.of(name).kind for name in self.arms})
         for setting in self.settings:
             self._check(setting, self._overridden("settings", setting, self._overrides(setting)))
             like = Setting.of(setting).like
             if like and like not in self.settings:
                 raise ValueError(f"settings: {setting} is what {like} does without a budget; add {like}")
         return self
+
+    def _check_arms(self, kinds: set[str]) -> None:
+        """Raise ValueError where an arm needs what the study does not have."""
+        if "ensemble" in kinds and ("local" not in self.arms or self.arms.get("ensemble")):
+            raise ValueError(
+                "arms: ensemble averages what the arm local scores; add local, and override that one alone"
+            )
+        if "ensemble" in kinds and "ensemble" not in self.arms:
+            raise ValueError("arms: ensemble has no variants")
+        if ("scheduled" in kinds) != bool(self.hospitals.schedule):
+            raise ValueError("hospitals.schedule: belongs to the arm scheduled; give both, or none")
+        if "personalized" in kinds and self.has_budget:
+            raise ValueError("arms: personalized takes no budget yet; leave out settings with one")
+        names = [one.hospital for one in self.hospitals.schedule]
+        if len(set(names)) < len(names):
+            raise ValueError("hospitals.schedule: names a hospital twice; say all of it in one entry")
 
     @staticmethod
     def _check(name: SettingName, study: "StudyConfig") -> None:
@@ -143,10 +180,13 @@ class StudyConfig(Section):
         content = self.model_dump()
         like = Setting.of(name).like if which == "settings" else ""
         content[which] = {one: {} for one in (name, like) if one}
+        if which == "arms" and Arm.of(name).kind != "scheduled":
+            content["hospitals"]["schedule"] = []
         for key, value in overrides.items():
-            if key.split(".")[0] not in OVERRIDDEN:
+            if key.split(".")[0] not in OVERRIDDEN and key != FRACTION:
                 raise ValueError(
-                    f"{which}.{name}: {key} cannot differ between {which}, only {', '.join(OVERRIDDEN)} can"
+                    f"{which}.{name}: {key} cannot differ between {which}, only {', '.join(OVERRIDDEN)} and "
+                    f"{FRACTION} can"
                 )
             set_key(content, key, value)
         try:
@@ -164,17 +204,41 @@ class StudyConfig(Section):
     @property
     def deployments(self) -> Iterator[Deployment]:
         """Yield the study's deployments in the order in which they run."""
+        repeats = list(product(self.seeds, self.hospitals.seed, range(max(1, self.evaluation.folds))))
         for arm in self.arms:
-            for setting in self.settings:
-                study, dealing = self._of(arm, setting), self.dealing
-                for seed in self.seeds:
-                    for draw in self.hospitals.seed:
-                        for fold in range(max(1, self.evaluation.folds)):
-                            yield study._deployment(arm, setting, seed, draw, fold, dealing)
+            parts = self.parts(arm)
+            for setting in self.settings if Arm.of(arm).trained else ():
+                first = self.deployment(arm, setting)
+                for seed, draw, fold in repeats:
+                    for part in parts:
+                        at = {"seed": seed, "draw": draw, "fold": fold, "group": part.name, "members": part.members}
+                        yield first.model_copy(update=at)
 
-    def deployment(self, arm: ArmName, setting: SettingName, seed: int = 0, draw: int = 0, fold: int = 0) -> Deployment:
-        """Return one deployment, all overrides applied."""
-        return self._of(arm, setting)._deployment(arm, setting, seed, draw, fold, self.dealing)
+    def parts(self, arm: ArmName) -> list[Group]:
+        """List the groups of hospitals that are deployments of their own: one of all, or those of the arm.
+
+        Raises InputError where the arm needs hospitals by name, or others than there are.
+        """
+        one = Arm.of(arm)
+        if not one.of_parts:
+            return [Group(ALL, ())]
+        names = names_of(self.hospitals.assignment)
+        if not names:
+            raise InputError(f"arms: {arm} needs hospitals by name; add hospitals.assignment.names")
+        try:
+            return list(one.parts(names))
+        except ValueError as error:
+            raise InputError(f"arms: {error}") from error
+
+    def deployment(
+        self, arm: ArmName, setting: SettingName, seed: int = 0, draw: int = 0, fold: int = 0, group: str = ""
+    ) -> Deployment:
+        """Return one deployment, all overrides applied. `group`: which part of an arm of some hospitals, or the first.
+
+        Raises InputError as `parts` does.
+        """
+        part = next(one for one in self.parts(arm) if group in ("", one.name))
+        return self._of(arm, setting)._deployment(arm, setting, Repeat(seed, draw, fold), part, self)
 
     def _of(self, arm: ArmName, setting: SettingName) -> "StudyConfig":
         study = self.for_arm(arm)
@@ -185,8 +249,12 @@ class StudyConfig(Section):
         return self.settings.get(Setting.of(setting).like, {}) | self.settings[setting]
 
     def _deployment(
-        self, arm: ArmName, setting: SettingName, seed: int, draw: int, fold: int, dealing: Dealing
+        self, arm: ArmName, setting: SettingName, repeat: Repeat, part: Group, whole: "StudyConfig"
     ) -> Deployment:
+        """Return a deployment of this study, whose overrides are applied; of the `whole` one is how patients are dealt.
+
+        An override leaves one setting, and all settings are dealt alike.
+        """
         kind, epsilon, _ = Setting.of(setting)
         source = None if kind == "real" else self.synthesis
         if isinstance(source, FromFolder):
@@ -194,14 +262,15 @@ class StudyConfig(Section):
         return Deployment(
             arm_name=arm,
             setting_name=setting,
-            seed=seed,
-            draw=draw,
-            fold=fold,
+            group=part.name,
+            members=part.members,
+            **repeat._asdict(),
             diagnosis=self.diagnosis.model_copy(update={"weights": name_of_weights(self.diagnosis.weights)}),
             federation=self.federation,
             privacy=None if epsilon is None else self.privacy.model_copy(update={"secret_seed": None}),
             source=source,
-            dealing=dealing,  # of the whole study: an override leaves one setting
+            schedule=tuple(self.hospitals.schedule) if Arm.of(arm).kind == "scheduled" else (),
+            dealing=whole.dealing.model_copy(update={"fraction": self.cohort.fraction}),
             about=self.evaluation.columns,
             scored_every=self.evaluation.every if epsilon is None else 0,
         )
@@ -231,11 +300,12 @@ class StudyConfig(Section):
         """List what goes wrong at a hospital."""
         return [fault for fault in self.faults if fault.hospital == hospital]
 
-    def check_faults(self, hospitals: list[str]) -> None:
-        """Raise InputError where a fault names a hospital that the study does not have."""
-        for fault in self.faults:
-            if fault.hospital not in hospitals:
-                raise InputError(f"faults: the study has no hospital {fault.hospital}; it has {', '.join(hospitals)}")
+    def check_named(self, hospitals: list[str]) -> None:
+        """Raise InputError where faults or the schedule name a hospital that the study does not have."""
+        named = [("faults", one.hospital) for one in self.faults]
+        for key, name in named + [("hospitals.schedule", one.hospital) for one in self.hospitals.schedule]:
+            if name not in hospitals:
+                raise InputError(f"{key}: the study has no hospital {name}; it has {', '.join(hospitals)}")
 
     @property
     def weights(self) -> dict[str, Path]:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL, ARMS
+from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.errors import InputError
 from fedmammo.evaluation.curves import calibration, decision_curve, precision_recall, roc
 from fedmammo.evaluation.metrics import metrics_of
 from fedmammo.evaluation.predictions import arrange
-from fedmammo.evaluation.scoring import Place, Scores
+from fedmammo.evaluation.scoring import READER, Place, Scores
 from fedmammo.evaluation.subgroups import subgroups_of
 from fedmammo.evaluation.tables import (
     COMPARISONS,
@@ -97,7 +97,7 @@ def compare_runs(
             where = Place(hospital)
             ours, others = (measured(scores, where, metric) for scores in (first, other))
             who = first.who(where, metric.unit)
-            for one in (one for one in ours if one in others and one.trained_at == ALL and one.arm in ARMS):
+            for one in (one for one in ours if one in others and one.trained_at == ALL and one != READER):
                 theirs_too = one._replace(setting=f"{one.setting} of the other run")
                 found = {one: ours[one], theirs_too: others[one].reordered(order)}
                 row = comparison_row("secondary", metric, Pair(one, theirs_too), hospital, found, who)

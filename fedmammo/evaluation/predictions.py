@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL, ARMS
+from fedmammo.config.arm import ALL, KINDS, NAME, Arm, rank
 from fedmammo.config.evaluation import UNITS, Unit
 from fedmammo.errors import InputError
 from fedmammo.evaluation.calibration import Line, recalibration
@@ -96,7 +96,7 @@ class Predictions:
         seeds: of the study.
         draws: of hospitals. A repeat is a seed with a draw.
         images: by repeat: folds are dealt anew for each seed, hospitals for each draw.
-        series: arms in the order of ARMS, then as they appear.
+        series: arms in the order of their kinds, then as they appear.
         models: by series and repeat.
         folds: how many there are, at least 1.
     """
@@ -137,14 +137,20 @@ def _refuse(rows: pd.DataFrame, expected: str) -> None:
 
 def _check(used: pd.DataFrame) -> None:
     _refuse(used[used[list(COLUMNS)].isna().any(axis=1)], "expected a value in every column")
-    _refuse(used[~used["arm"].isin(ARMS)], f"expected an arm of {', '.join(ARMS)}")
+    known = used["arm"].str.fullmatch(NAME)
+    _refuse(used[~known], f"expected an arm of {', '.join(KINDS)}, or a variant of one")
     _refuse(used[~used["label"].isin([0, 1])], "expected label 0 or 1")
     _refuse(used[~used["score"].between(0, 1)], "expected a score in [0, 1]: a probability, not a logit")
     _refuse(used[used["hospital"] == ALL], f"'{ALL}' is reserved: rename the hospital")
-    alone = used["arm"] == "local"
-    _refuse(used[alone == (used["trained_at"] == ALL)], "expected trained_at a hospital in the local arm, else 'all'")
-    foreign = alone & (used["split"] == VALIDATION) & (used["hospital"] != used["trained_at"])
-    _refuse(used[foreign], "expected validation patients of the hospital that trained the local model")
+    arms = {name: Arm.of(name) for name in used["arm"].unique()}
+    several = used["arm"].isin([name for name, arm in arms.items() if arm.of_parts or arm.of_hospitals])
+    _refuse(
+        used[several == (used["trained_at"] == ALL)],
+        "expected trained_at 'all' where an arm has one model, and a hospital or a part of them where it has several",
+    )
+    own = used["arm"].isin([name for name, arm in arms.items() if arm.of_hospitals and not arm.of_parts])
+    foreign = own & (used["split"] == VALIDATION) & (used["hospital"] != used["trained_at"])
+    _refuse(used[foreign], "expected validation patients of the hospital whose own the model is")
     identity = ["arm", "setting", "seed", "draw", "fold", "trained_at", "split", "patient", "image"]
     _refuse(used[used.duplicated(identity)], "expected each image once per model: remove the repeated row")
 
@@ -190,7 +196,7 @@ def arrange(predictions: pd.DataFrame, test_split: str, unit: Unit = "lesion") -
     test = used[used["split"] == test_split]
     _check_patients_whole(test)
     appeared = test[["arm", "setting", "trained_at"]].drop_duplicates().itertuples(index=False, name=None)
-    series = sorted((Series(*key) for key in appeared), key=lambda one: ARMS.index(one.arm))
+    series = sorted((Series(*key) for key in appeared), key=lambda one: rank(one.arm))
     seeds, draws, folds = (_values(test, column) for column in ("seed", "draw", "fold"))
     hospitals = list(test["hospital"].unique())
     patients, order = _order(test, series[0])

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, Arm
 from fedmammo.config.evaluation import ASSESSMENT, Unit
 from fedmammo.evaluation.metrics import Curve, Metric
 from fedmammo.evaluation.predictions import Predictions, Repeat, Series
@@ -127,10 +127,10 @@ class Scores:
     def arms(self, curve: Curve) -> Iterator[tuple[Series, list[Estimate]]]:
         """Measure a curve on all test patients: an estimate at each point, for each arm in each setting.
 
-        The local arm's is the mean over its hospitals' models.
+        Of an arm that gives each hospital a model of its own it is the mean over these; coalitions have none.
         """
         models: dict[Series, list[Series]] = {}
-        for one in self.predictions.series:
+        for one in (one for one in self.predictions.series if Arm.of(one.arm).kind != "coalitions"):
             models.setdefault(one._replace(trained_at=ALL), []).append(one)
         for arm, own in models.items():
             found = [self._measured(Place(), curve, one) for one in own]

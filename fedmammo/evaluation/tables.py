@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL, ARMS
+from fedmammo.config.arm import ALL, Arm, Kind
 from fedmammo.config.evaluation import EvaluationConfig, Primary
 from fedmammo.config.setting import Setting
 from fedmammo.evaluation.intervals import Interval, holm, interval_of
@@ -14,7 +14,18 @@ from fedmammo.evaluation.metrics import PRIMARY, Curve, Metric, metrics_of
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores, Who, mean_over_models
 
-PAIRS = (("federated", "local"), ("federated", "centralized"), ("centralized", "local"))  # arm, against
+PAIRS: tuple[tuple[Kind, Kind], ...] = (
+    ("federated", "local"),
+    ("federated", "centralized"),
+    ("centralized", "local"),
+    ("federated", "without_one"),  # what a hospital that stays away gives up
+    ("without_one", "local"),  # what the others' model is to a hospital that has none of its patients in it
+    ("personalized", "local"),
+    ("personalized", "federated"),
+    ("ensemble", "local"),
+    ("ensemble", "federated"),
+    ("scheduled", "federated"),  # what lateness and absence cost
+)  # arm, against
 RESULTS = [
     *("arm", "setting", "seed", "draw", "trained_at", "tested_at", "split", "unit", "metric", "value"),
     *("ci_low", "ci_high", "repeats", "median", "lowest", "patients", "positives", "units", "prevalence"),
@@ -54,7 +65,7 @@ def tabulate(scores: Scores, config: EvaluationConfig, pairs: Sequence[Pair]) ->
             as_read = place._replace(read=True)
             read = measured(scores, as_read, metric) if READER in found else {}
             for pair in pairs:
-                here = Pair(*(_at_home(one, name) for one in pair))
+                here = Pair(*(at_home(one, name) for one in pair))
                 if here.one in found and here.other in found:
                     role = role_of(config, scores, metric, pair, name)
                     beside = (read, scores.who(as_read, metric.unit)) if READER in pair else (found, who)
@@ -69,7 +80,7 @@ def _orders(scores: Scores) -> dict[str, list[str]]:
     """The order of values by which rows of results are sorted, most important column first."""
     predictions = scores.predictions
     return {
-        "arm": [*ARMS, READER.arm],
+        "arm": [*arms_of(scores), READER.arm],
         "setting": list(dict.fromkeys([one.setting for one in predictions.series] + [READER.setting])),
         "seed": [*map(str, predictions.seeds), ALL],
         "draw": [*map(str, predictions.draws), ALL],
@@ -79,33 +90,53 @@ def _orders(scores: Scores) -> dict[str, list[str]]:
 
 
 def measured(scores: Scores, place: Place, metric: Metric) -> dict[Series, Estimate]:
-    """Measure all series that are told of at a place: those of hospitals elsewhere by the first metric alone.
+    """Measure all series that are told of at a place: hospitals' own models elsewhere by the first metric alone.
 
-    At ALL the local arm has its summary, at `trained_at` ALL. The reader knows ranks, no probabilities.
+    At ALL an arm that gives each hospital a model of its own has its summary, at `trained_at` ALL. Coalitions are told
+    of by the first metric alone. The reader knows ranks, no probabilities.
     """
     series = scores.predictions.series
-    if place.hospital != ALL and metric.name != PRIMARY:
-        series = [one for one in series if one.trained_at in (ALL, place.hospital)]
+    if metric.name != PRIMARY:
+        series = [one for one in series if Arm.of(one.arm).kind != "coalitions"]
+        if place.hospital != ALL:
+            series = [one for one in series if one == at_home(one, place.hospital)]
     found = scores.estimates(place, metric, series)
     if place.hospital == ALL:
-        for setting in dict.fromkeys(one.setting for one in series if one.arm == "local"):
-            alone = [found[one] for one in series if (one.arm, one.setting) == ("local", setting)]
-            found[Series("local", setting, ALL)] = mean_over_models(alone)
+        several = [one for one in series if Arm.of(one.arm).of_hospitals]
+        for whole in dict.fromkeys(one._replace(trained_at=ALL) for one in several):
+            own = [found[one] for one in several if one._replace(trained_at=ALL) == whole]
+            found[whole] = mean_over_models(own)
     if metric.name == PRIMARY and scores.reader:
         found |= scores.estimates(place, metric, [READER])
     return found
 
 
-def _at_home(one: Series, place: str) -> Series:
-    """The model that an arm would give to a hospital: local its own."""
-    return one._replace(trained_at=place) if one.arm == "local" else one
+def at_home(one: Series, place: str) -> Series:
+    """Return the model that an arm would give to a hospital: local its own; at ALL the summary over these."""
+    if one.arm == READER.arm:
+        return one
+    arm = Arm.of(one.arm)
+    if place == ALL:
+        return one._replace(trained_at=ALL) if arm.of_hospitals else one
+    return one._replace(trained_at=arm.model_for(place)) if arm.of_hospitals else one
+
+
+def arms_of(scores: Scores) -> list[str]:
+    """List the arms that were scored, in order."""
+    return list(dict.fromkeys(one.arm for one in scores.predictions.series))
 
 
 def pairs_of_arms(scores: Scores) -> list[Pair]:
-    """Pair two arms in each setting, and each arm with the reader."""
+    """Pair arms in each setting: as in PAIRS, variants with what they vary, each but coalitions with the reader.
+
+    Variants stand on the left side alone: against others stands the arm as the study has it.
+    """
     settings = list(dict.fromkeys(one.setting for one in scores.predictions.series))
-    pairs = [Pair(Series(arm, one, ALL), Series(against, one, ALL)) for arm, against in PAIRS for one in settings]
-    return [*pairs, *(Pair(Series(arm, one, ALL), READER) for arm in ARMS for one in settings)]
+    arms = [arm for arm in arms_of(scores) if Arm.of(arm).kind != "coalitions"]
+    against = [(arm, other) for kind, other in PAIRS for arm in arms if Arm.of(arm).kind == kind and other in arms]
+    against += [(arm, Arm.of(arm).kind) for arm in arms if arm != Arm.of(arm).kind and Arm.of(arm).kind in arms]
+    pairs = [Pair(Series(arm, one, ALL), Series(other, one, ALL)) for arm, other in against for one in settings]
+    return [*pairs, *(Pair(Series(arm, one, ALL), READER) for arm in arms for one in settings)]
 
 
 def pairs_of_settings(scores: Scores, recipes: dict[tuple[str, str], str] | None) -> list[Pair]:
@@ -114,7 +145,7 @@ def pairs_of_settings(scores: Scores, recipes: dict[tuple[str, str], str] | None
     pairs = []
     for name in settings:
         setting = Setting.of(name)
-        for arm in ARMS:
+        for arm in arms_of(scores):
             others = [] if setting.kind == "real" else [name.replace(setting.kind, "real", 1)]
             if setting.epsilon is not None:
                 of_kind = [other for other in settings if Setting.of(other)[:2] == (setting.kind, None)]

@@ -38,7 +38,7 @@ class Hospitals:
 
         Raises StudyError where a hospital refuses.
         """
-        members = [name for group in deployment.arm.groups(self.names) for name in group.members]
+        members = [name for group in deployment.groups(self.names) for name in group.members]
         everybody = list(dict.fromkeys([*self.names, *members]))
         job = Job("declare", deployment.digest)
         declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
@@ -54,7 +54,7 @@ class Hospitals:
         if plan is not None:
             job = Job("agree", deployment.digest, plan=plan.digest)
             self.server.ask_each(deployment, job, list(sizes), agreement=json.dumps(sizes))
-        return Deployed(deployment, deployment.arm.groups(self.names), sizes, plan, self._secret, self._device)
+        return Deployed(deployment, deployment.groups(self.names), sizes, plan, self._secret, self._device)
 
     def features(self, deployed: Deployed) -> None:
         """Let every hospital compute the frozen prefix of its images, some at a time."""

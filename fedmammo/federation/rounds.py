@@ -19,6 +19,7 @@ from fedmammo.federation.server import ATTEMPTS, Reply, Server
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.plan import Plan
 from fedmammo.privacy.secret import Secret
+from fedmammo.run.folder import round_row
 from fedmammo.stages.stage import Job, Rounds, Tensors, Turn
 from fedmammo.stages.tensors import unlike
 from fedmammo.strategies.base import BaseStrategy
@@ -26,6 +27,7 @@ from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.state import restore, state_of
 from fedmammo.training.state import join_kinds, of_kind
 
+AWAY = "away"  # the status of a hospital that a round does not ask
 After = Callable[[int, dict[str, Tensors]], None]
 
 
@@ -153,9 +155,13 @@ class RoundsOf:
             answers = {name: self._checked(checkpoint, name, answer) for name, answer in answers.items()}
             for group in self.deployed.groups:
                 for name in group.members:
-                    job = self._job(group, number)
-                    checkpoint.rows.append(self.server.row(deployment, job, name, contents[name], answers[name]))
-            self.server.enough(answers, self._needed(), where)
+                    if name in contents:
+                        job = self._job(group, number)
+                        row = self.server.row(deployment, job, name, contents[name], answers[name])
+                    else:
+                        row = round_row(deployment.place, stage.name, number, name, AWAY)
+                    checkpoint.rows.append(row)
+            self.server.enough(answers, min(self._needed(), len(contents)), where)
             for group in self.deployed.groups:
                 self._combine(checkpoint, combiners[group.name], group, number, answers)
             after(number, self._models(checkpoint))
@@ -177,7 +183,7 @@ class RoundsOf:
         self, checkpoint: Checkpoint, combiner: Combiner, group: Group, number: int, answers: Mapping[str, Reply]
     ) -> None:
         """Make a group's new model of what its members answered."""
-        good = {name: answer for name in group.members if isinstance(answer := answers[name], Answer)}
+        good = {name: answer for name in group.members if isinstance(answer := answers.get(name), Answer)}
         if not good:
             return
         nodes = {name: self.server.nodes[name].node for name in group.members}
@@ -254,13 +260,20 @@ class RoundsOf:
             kept = checkpoint.kept.get(group.name, {})
             beside = self.stage.beside(self.deployed.deployment, kept, began.issuperset(group.members))
             sent: dict[str, dict[str, Tensor]] = {"arrays": checkpoint.models[group.name], **beside}
-            contents |= dict.fromkeys(group.members, self.server.content(self._job(group, number, keep), sent))
+            present = [name for name in group.members if self._present(name, number)]
+            contents |= dict.fromkeys(present, self.server.content(self._job(group, number, keep), sent))
         return contents
+
+    def _present(self, hospital: str, number: int) -> bool:
+        """Whether a hospital takes part in a round of training, as the study schedules it."""
+        own = [one for one in self.deployed.deployment.schedule if one.hospital == hospital]
+        return self.stage.name != "train" or all(one.present(number) for one in own)
 
     def _ask(self, contents: Mapping[str, RecordDict], number: int, rounds: int) -> dict[str, Reply]:
         deployment, job = self.deployed.deployment, self._job(self.deployed.groups[0], number)
         answers = self.server.ask(deployment, job, contents, rounds)
         alone = [group.members[0] for group in self.deployed.groups if len(group.members) == 1]
+        alone = [name for name in alone if name in contents]
         for _ in range(ATTEMPTS - 1):
             lost = {name: contents[name] for name in alone if not isinstance(answers[name], Answer)}
             if lost:

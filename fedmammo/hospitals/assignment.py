@@ -13,7 +13,7 @@ from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.attribute import hospitals_by_attribute
 from fedmammo.hospitals.case_mix import Real, Whole, apportion, fit
-from fedmammo.hospitals.profiles import Profile, load_profiles
+from fedmammo.hospitals.profiles import Profile, load_profiles, names_of
 from fedmammo.hospitals.rules import ByAttribute, ByChance, ByDirichlet, ByProfiles, BySize
 from fedmammo.randomness import generator_of
 
@@ -55,11 +55,12 @@ def hospital_names(config: HospitalsConfig, patients: pd.DataFrame) -> list[str]
     Raises InputError for profiles that cannot be loaded, and for an attribute that no patient has.
     """
     rule = config.assignment
-    if isinstance(rule, ByProfiles):
-        return [profile.name for profile in load_profiles(rule.profiles)]
-    if isinstance(rule, ByAttribute):
-        return hospitals_by_attribute(patients, in_training(patients), rule)[0]
-    return [f"hospital-{number}" for number in range(1, rule.count + 1)]
+    if not isinstance(rule, ByAttribute):
+        return names_of(rule)
+    found = hospitals_by_attribute(patients, in_training(patients), rule)[0]
+    if rule.names and rule.names != found:
+        raise InputError(f"hospitals.assignment.names: these patients make the hospitals {', '.join(found)}; say so")
+    return found
 
 
 def assign(patients: pd.DataFrame, config: HospitalsConfig) -> pd.Series:

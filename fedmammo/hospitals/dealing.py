@@ -69,7 +69,7 @@ def deal(cohort: Cohort, config: StudyConfig) -> Dealt:
     and where a hospital would have no training patient.
     """
     check_demands(cohort.patients, config.hospitals)
-    config.check_faults(hospital_names(config.hospitals, cohort.patients))
+    config.check_named(hospital_names(config.hospitals, cohort.patients))
     patients = cohort.patients.sort_index()
     profiles = profiles_of(config.hospitals, hospital_names(config.hospitals, patients))
     digitiser_of = {one.name: load_digitiser(one.digitiser) for one in profiles if one.digitiser}

@@ -86,6 +86,8 @@ def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tup
     `folds_over` are dealt to folds anew for each study seed: fold `fold` is tested, all others train; patients of other
     splits have no part.
 
+    Of those who are left to train a study may take a fraction, by a hash too.
+
     Stratified, benign and malignant patients are dealt alike, at random. Else by a hash of seed and pseudonym: which
     patients train depends on nobody's label.
     """
@@ -104,11 +106,26 @@ def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tup
         chosen = _of_both_labels(training, wanted, generator_of(deployment.draw, "hospitals", "validation", hospital))
     else:
         chosen = set(_by_hash(training, "validation", deployment.draw)[:wanted])
+    left = training[~training.index.isin(chosen)]
     return (
-        [patient for patient in training.index if patient not in chosen],
+        list(left.index[left.index.isin(_first(left, dealing, deployment.draw))]),
         [patient for patient in training.index if patient in chosen],
         list(patients.index[is_tested]),
     )
+
+
+def _first(patients: pd.DataFrame, dealing: Dealing, draw: int) -> set[str]:
+    """Return the fraction of patients that train: those of a smaller one are among those of a larger one.
+
+    Stratified, of benign and of malignant patients alike; at least one of each.
+    """
+    if dealing.fraction == 1:
+        return set(patients.index)
+    kinds = [group for _, group in patients.groupby("malignant")] if dealing.stratified else [patients]
+    chosen: set[str] = set()
+    for kind in kinds:
+        chosen.update(_by_hash(kind, "fraction", draw)[: max(1, round(dealing.fraction * len(kind)))])
+    return chosen
 
 
 def _folds(hospital: str, patients: pd.DataFrame, dealing: Dealing, seed: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.descriptions import load_description
 from fedmammo.hospitals.digitiser import load_digitiser
-from fedmammo.hospitals.rules import ByAttribute, ByProfiles
+from fedmammo.hospitals.rules import Assignment, ByAttribute, ByProfiles
 from fedmammo.privacy.limits import Limits
 
 OPEN = Limits(without_budget="accepted", central_trust="accepted")  # of hospitals that nothing describes
@@ -138,3 +138,15 @@ def digest_of_profiles(config: HospitalsConfig, names: list[str]) -> str:
     digitisers = [load_digitiser(profile.digitiser) for profile in profiles if profile.digitiser]
     content = "\n".join(part.model_dump_json() for part in (*profiles, *digitisers))
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def names_of(rule: Assignment) -> list[str]:
+    """Name a rule's hospitals in their order; of an attribute, those that the study names itself, if it does.
+
+    Raises InputError for profiles that cannot be loaded.
+    """
+    if isinstance(rule, ByProfiles):
+        return [profile.name for profile in load_profiles(rule.profiles)]
+    if isinstance(rule, ByAttribute):
+        return list(rule.names)
+    return [f"hospital-{number}" for number in range(1, rule.count + 1)]

@@ -52,6 +52,11 @@ class ByAttribute(Section):
     minimum_patients: int = Field(
         default=1, ge=1, description="Values with fewer training patients share one hospital, `<attribute>-other`."
     )
+    names: list[str] = Field(
+        default_factory=list,
+        description="The hospitals' names, in the order of `fedmammo sites show`, for arms of some hospitals such as "
+        "`without_one`; checked against the cohort.",
+    )
     profiles: dict[str, str] = Field(
         default_factory=dict,
         description="Profiles of some of these hospitals, by the hospital's name, such as `hospital-digital: "

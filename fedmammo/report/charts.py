@@ -13,9 +13,27 @@ import pandas as pd
 from fedmammo.config.evaluation import ASSESSMENT
 
 Chart = Any  # Altair's: a chart, or layers of charts
-ARMS = ("local", "federated", "centralized", "reader")
-ARM_COLOURS = ("#d55e00", "#009e73", "#0072b2", "#8a8a8a")
-ARM_SHAPES = ("circle", "diamond", "square", "triangle-up")
+ARMS = (
+    "local",
+    "federated",
+    "centralized",
+    "reader",
+    "without_one",
+    "personalized",
+    "ensemble",
+    "scheduled",
+)  # of which charts are drawn; variants and coalitions have sections of their own
+ARM_COLOURS = ("#d55e00", "#009e73", "#0072b2", "#8a8a8a", "#cc79a7", "#e69f00", "#56b4e9", "#9a6324")
+ARM_SHAPES = (
+    "circle",
+    "diamond",
+    "square",
+    "triangle-up",
+    "triangle-down",
+    "triangle-right",
+    "triangle-left",
+    "cross",
+)
 NAMES = (
     "datum.label === 'local' ? 'alone (local)' : datum.label === 'centralized' ? 'centralised' "
     ": datum.label === 'all' ? 'all hospitals' : replace(datum.label, /_/g, ' ')"

@@ -31,6 +31,11 @@ ARMS = {
     "centralized": "centralised (one holder of all patients)",
     "local": "local (each hospital alone)",
     "federated": "federated (rounds, models combined by a server)",
+    "without_one": "without one (for each hospital, the federation of the others)",
+    "personalized": "personalised (the federated model, and then each hospital's own of it)",
+    "ensemble": "ensemble (the mean of what local models score)",
+    "scheduled": "scheduled (the federation, with hospitals late, away or slow)",
+    "coalitions": "coalitions (federations of some hospitals)",
 }
 LEARNED = {
     "head": "a linear layer on the frozen network",
@@ -113,6 +118,12 @@ class _Config:
         return listed(self(f"{key}.{number}") for number in range(len(self.at(key))))
 
 
+def _arm(name: str) -> str:
+    """Say what an arm is, and which variant."""
+    kind, _, variant = name.partition("-")
+    return ARMS[kind] + (f", variant {variant}" if variant else "")
+
+
 def _of_config(run: Run) -> dict[str, Parts]:
     """Return what config.yaml says."""
     study, said = run.study, _Config(run)
@@ -121,7 +132,7 @@ def _of_config(run: Run) -> dict[str, Parts]:
     digests, compared = said.at("digests"), {primary.arm, primary.against} <= set(study.arms)
     return {
         "study": [said("name")],
-        "arms": listed(ARMS[arm] for arm in study.arms),
+        "arms": listed(_arm(arm) for arm in study.arms),
         "arm": [SPELLED.get(primary.arm, primary.arm)] if compared else [],
         "against": [SPELLED.get(primary.against, primary.against)] if compared else [],
         "settings": listed(Cell(CONFIG, 0, "settings", name) for name in study.settings),

@@ -6,7 +6,7 @@ from math import nan
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL, ARMS
+from fedmammo.config.arm import ALL, rank
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import scored_rounds
 from fedmammo.config.study import StudyConfig
@@ -29,11 +29,11 @@ def curves_of(config: StudyConfig, folder: RunFolder, finished: Iterable[Deploym
     A setting that learns from synthetic images alone has no rounds, and is measured in the end.
     """
     together: dict[tuple[str, str], list[Deployment]] = defaultdict(list)
-    for one in finished:
+    for one in (one for one in finished if one.arm.kind not in ("coalitions", "ensemble")):
         together[one.arm_name, one.setting_name].append(one)
     metric = metric_named(config.evaluation.primary.metric, config.evaluation.unit)
     rows: list[tuple[object, ...]] = []
-    for place in sorted(together, key=lambda place: ARMS.index(place[0])):
+    for place in sorted(together, key=lambda place: rank(place[0])):
         deployments, rounds = together[place], together[place][0].federation.rounds
         trained = deployments[0].setting.kind != "synthetic"
         for number in scored_rounds(config.evaluation.every, rounds) if trained else ():

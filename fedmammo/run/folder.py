@@ -15,9 +15,10 @@ from typing import IO, TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
+from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, dump, parse
-from fedmammo.disk.files import write_tensors, write_text
+from fedmammo.disk.files import read_tensors, write_tensors, write_text
 from fedmammo.disk.yaml import read_yaml_file
 from fedmammo.errors import InputError
 from fedmammo.evaluation.predictions import COLUMNS
@@ -187,6 +188,12 @@ class RunFolder:
         """Return the file of a finished model."""
         return self.path / "models" / f"{deployment.name}-{trained_at}.safetensors"
 
+    def weights(self, deployment: Deployment) -> dict[str, int]:
+        """Read how an ensemble weighs hospitals' models: by training patients. Nothing for other arms."""
+        if deployment.arm.trained:
+            return {}
+        return {name: int(tensor) for name, tensor in read_tensors(self.model(deployment, ALL))[0].items()}
+
     def finished(self, deployment: Deployment) -> bool:
         """Whether nothing is left to do for a deployment."""
         return all((self.folder(deployment) / f"{table}.csv").exists() for table in TABLES)
@@ -219,8 +226,9 @@ class RunFolder:
             file.write(f"{','.join(map(str, deployment.place.values()))},{seconds:.2f}\n")
 
     def _tidy(self, deployment: Deployment) -> None:
-        """Drop what only continuing a deployment needed: the checkpoint and the hospitals' optimiser states."""
-        self.checkpoint(deployment).unlink(missing_ok=True)
+        """Drop what only continuing a deployment needed: checkpoints and the hospitals' optimiser states."""
+        for checkpoint in self.folder(deployment).glob("*.safetensors"):
+            checkpoint.unlink(missing_ok=True)
         for state in self.path.glob(f"hospitals/*/{deployment.name}"):
             shutil.rmtree(state)
 

@@ -64,6 +64,7 @@ class Pools:
         with alone(self.root):  # deployments that share a pool may run side by side
             table = self._table()
             here = (table[list(place)] == pd.Series(place)).all(axis=1)
+            here &= table["holder"].isin([group.name for group in deployed.groups])
             own = table[here].set_index("holder")["digest"]
             known = {group.name: own.get(group.name) for group in deployed.groups}
             if all(digest and folder_of(self.root, digest).exists() for digest in known.values()):

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
+from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import UNITS
 from fedmammo.config.study import StudyConfig
@@ -31,16 +33,23 @@ def recipes_of(deployments: Iterable[Deployment]) -> dict[tuple[str, str], str]:
     return found
 
 
-def tabulate(deployment: Deployment, answers: Mapping[str, Answer]) -> pd.DataFrame:
+def tabulate(
+    deployment: Deployment, answers: Mapping[str, Answer], sizes: Mapping[str, int] | None = None
+) -> pd.DataFrame:
     """Return one row per model and image, by model, hospital and pseudonym, with the columns `COLUMNS`.
 
-    `answers`: by hospital, as `fedmammo.stages.score` gives them. A local model sets its thresholds on its own
-    hospital's patients alone, so its validation scores elsewhere are left out.
+    An ensemble's score is the mean of the models' scores, weighted by training patients.
+
+    Args:
+        deployment: of the models.
+        answers: by hospital, as `fedmammo.stages.score` gives them. A model sets its thresholds on validation patients
+            of the hospitals that it learned from; scores of others' are left out.
+        sizes: training patients of each model's hospital, for an ensemble.
     """
     tested = "cross-validation" if deployment.dealing.folds else deployment.dealing.test
     tables = []
     for position, (hospital, answer) in enumerate(answers.items()):
-        found = answer.tensors
+        found = answer.tensors if deployment.arm.trained else _averaged(answer.tensors, sizes or {})
         about = pd.DataFrame(
             {
                 **deployment.place,
@@ -56,13 +65,23 @@ def tabulate(deployment: Deployment, answers: Mapping[str, Answer]) -> pd.DataFr
             if name.startswith(SCORE):
                 model = name.removeprefix(SCORE)
                 table = about.assign(trained_at=model, score=scores.double().numpy())
-                foreign = not (deployment.arm.pooled or deployment.arm.federated) and model != hospital
-                tables.append(table[table["split"] != VALIDATION] if foreign else table)
+                learned = hospital in deployment.members if deployment.members else model == hospital
+                learned |= not (deployment.members or deployment.arm.of_hospitals)
+                tables.append(table if learned else table[table["split"] != VALIDATION])
     predictions = pd.concat(tables, ignore_index=True)
     # By pseudonym, which says nothing: the order of the cohort would tell who comes first in a list of patients.
     order = ["trained_at", "position", "patient", "image"]
     shown = [*COLUMNS, *deployment.about]
     return predictions.sort_values(order, kind="stable", ignore_index=True)[shown]
+
+
+def _averaged(tensors: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return a hospital's answer with the weighted mean of its scores in place of each model's."""
+    models = {name.removeprefix(SCORE): tensor for name, tensor in tensors.items() if name.startswith(SCORE)}
+    others = {name: tensor for name, tensor in tensors.items() if not name.startswith(SCORE)}
+    total = sum(sizes[name] for name in models)
+    mean = sum((tensor.double() * (sizes[name] / total) for name, tensor in models.items()), torch.zeros(()))
+    return {**others, SCORE + ALL: mean.float()}
 
 
 def _texts(rows: Tensor | None, count: int) -> list[str]:

@@ -12,6 +12,7 @@ from fedmammo.stages.embedding import Embedding
 from fedmammo.stages.faults import with_faults
 from fedmammo.stages.features import Features
 from fedmammo.stages.generator import Generator
+from fedmammo.stages.personalize import Personalize
 from fedmammo.stages.score import Score
 from fedmammo.stages.share import Share
 from fedmammo.stages.stage import Incoming, Job, Rounds, Stage, Work
@@ -19,10 +20,27 @@ from fedmammo.stages.train import Train
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
-    for stage in (Declare(), Agree(), Features(), Share(), Count(), Generator(), Embedding(), Train(), Score())
+    for stage in (
+        Declare(),
+        Agree(),
+        Features(),
+        Share(),
+        Count(),
+        Generator(),
+        Embedding(),
+        Train(),
+        Personalize(),
+        Score(),
+    )
 }
-ROUNDS: dict[str, Rounds] = {stage.name: stage for stage in (Generator(), Embedding(), Train())}
-LEARNING = ("count", "generator", "embedding", "train")  # from which something of training patients leaves
+ROUNDS: dict[str, Rounds] = {stage.name: stage for stage in (Generator(), Embedding(), Train(), Personalize())}
+LEARNING = (
+    "count",
+    "generator",
+    "embedding",
+    "train",
+    "personalize",
+)  # from which something of training patients leaves
 OF_GENERATOR = ("count", "generator", "embedding")  # whose budget is the generator's, which other deployments may share
 
 

@@ -29,7 +29,7 @@ class Asked(NamedTuple):
 def asked_of(deployment: Deployment) -> list[Asked]:
     """List what a deployment's stages ask for, in the order in which they run; nothing without a budget."""
     privacy = deployment.privacy
-    if privacy is None:
+    if privacy is None or not deployment.arm.trained:
         return []
     share, asked = deployment.generator_share, []
     if share:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from fedmammo.config.deployment import Deployment
 from fedmammo.errors import StudyError
@@ -12,6 +12,7 @@ from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
 from fedmammo.stages.faults import crash_if_ordered
+from fedmammo.stages.personalize import PERSONAL, steps_at_home
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.stages.tensors import check_arrived
 from fedmammo.strategies.base import BaseStrategy, LocalRound
@@ -50,7 +51,8 @@ class Train:
         model, beside = incoming.get("arrays", {}), incoming.get("beside", {})
         check_arrived(model, work.inputs_alone.model.trained())
         before, patients, public = load_state(work.folder, before=number), work.holder.training, 0
-        optimizer, kept = of_kind(before, "optimizer"), of_kind(before, "strategy")
+        optimizer, kept, own = (of_kind(before, kind) for kind in ("optimizer", "strategy", PERSONAL))
+        personal = deployment.federation.personal if deployment.arm.kind == "personalized" else None
         if work.job.pool is not None:
             public = images_of_nobody(deployment, len(patients))
             generator = generator_of(*deployment.stream, "synthetic images", number, name)
@@ -69,17 +71,20 @@ class Train:
                 deployment.diagnosis,
                 deployment.federation.local_steps,
                 generator_of(*deployment.stream, self.name, number, name),
-                model,
+                personal.begin(model, own) if personal else model,
                 optimizer,
                 correct,
                 private,
             )
             if not all(tensor.isfinite().all() for tensor in (*trained.model.values(), *state.values())):
                 raise StudyError("its model is not finite; a smaller learning rate may help")
-            sent, own = deployment.strategy.after(local, trained.model)
-            keep, tensors = work.job.keep, join_kinds(optimizer=state, strategy=own)
+            sent, of_strategy = deployment.strategy.after(local, trained.model)
+            found, at_home = trained.model, dict[str, Tensor]()
+            if personal:
+                found, at_home = personal.end(model, trained.model, own, steps_at_home(work, number))
+            keep, tensors = work.job.keep, join_kinds(optimizer=state, strategy=of_strategy, personal=at_home)
             commit_state(work.folder, number, tensors, keep, flush=keep or private is not None)  # as its ledger is
-            return Answer(trained.model, numbers, {**sent, **trained.public})
+            return Answer(found, numbers, {**sent, **trained.public})
 
         depends_on = {
             "deployment": deployment.digest,

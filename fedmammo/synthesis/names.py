@@ -18,7 +18,8 @@ def gan_name(deployment: Deployment, holder: str) -> str:
     if deployment.arm.pooled:
         who = "centralized"
     else:
-        who = "federated" if deployment.arm.federated and not alone else f"alone-{holder}"
+        together = deployment.group if deployment.members else "federated"
+        who = together if deployment.arm.federated and not alone else f"alone-{holder}"
     budget = f"-{deployment.setting_name}" if deployment.generator_share else ""
     fold = f"-seed{deployment.seed}-fold{deployment.fold}" if deployment.dealing.folds else ""
     return f"generator-{who}-{deployment.diagnosis.harmonisation}{budget}-draw{deployment.draw}{fold}"

@@ -14,6 +14,7 @@ from fedmammo.config.arm import ARMS
 from fedmammo.config.reading import set_key
 from fedmammo.config.study import StudyConfig, dump, parse
 from fedmammo.errors import InputError
+from fedmammo.personal.fine_tuning import FineTuning
 
 UNKNOWN_KEYS = [
     "nonsense",
@@ -50,9 +51,11 @@ WRONG_VALUES = {
     "name": ["", "a b", "a/b", 7, None],
     "cohort": [None, "folder", ["folder"]],
     "cohort.path": [None, 7, ["folder"]],
+    "cohort.fraction": [0, 1.1, "half", [], ["half"]],
     "hospitals.assignment": [None, "uniform", {"by": "nonsense"}, {"by": "profiles", "profiles": []}],
     "hospitals.assignment.count": [0, -1, 2.5, "many", None, True],
     "hospitals.seed": [-1, "first", [], [1, 1], 0.5],
+    "hospitals.schedule": [None, {}, [{}], [{"hospital": "hospital-1", "joins": 0}], [{"hospital": "hospital-1"}]],
     "hospitals.validation_fraction": [0, 1, "all", float("nan")],
     "diagnosis.network": [None, 7],
     "diagnosis.image_size": [0, 15, 32.5],
@@ -73,8 +76,18 @@ WRONG_VALUES = {
     "diagnosis.label_smoothing": [-0.1, 1],
     "federation.rounds": [0, "two", 1.5, None, True, [1]],
     "federation.local_steps": [0],
-    "federation.strategy": ["FedAvg", {"name": "FedSGD"}, {}, None],
+    "federation.strategy": ["FedAvg", {"name": "FedSGD"}, {}, None, [], [7]],
     "federation.min_hospitals": [0],
+    "federation.personal": [
+        None,
+        "Ditto",
+        {},
+        {"name": "APFL"},
+        {"name": "Ditto", "penalty": -1},
+        {"name": "FineTuning", "steps": 0},
+        {"name": "FineTuning", "learning_rate": 0},
+        {"name": "FineTuning", "tensors": "body"},
+    ],
     "engine.name": ["spark"],
     "engine.device": ["gpu", "mps"],
     "engine.threads_per_hospital": [0],
@@ -175,6 +188,7 @@ def test_every_key_has_its_wrong_values(small_study: dict[str, Any]) -> None:
                 yield prefix + key
 
     free = {"diagnosis.weights", "engine.address", "hospitals.assignment.by", "federation.strategy.name"}
+    free |= {f"federation.personal.{key}" for key in FineTuning.model_fields}
     everything = set(keys(parse(small_study, "").model_dump(mode="json"), ""))
     assert everything - free <= WRONG_VALUES.keys()
 
@@ -186,9 +200,10 @@ def test_dirichlet_has_a_concentration_that_can_be_drawn_from(small_study: dict[
 
 
 def test_an_unknown_arm_is_named(small_study: dict[str, Any]) -> None:
-    expected = "study.yaml: arms.hybrid: Input should be 'centralized', 'local' or 'federated', not 'hybrid'"
-    assert fault(small_study | {"arms": ["local", "hybrid"]}) == expected
-    assert fault(small_study | {"arms": {"hybrid": {}}}) == expected
+    expected = "nobody knows an arm 'hybrid'; there are centralized, local, federated, without_one, personalized"
+    for arms in (["local", "hybrid"], {"hybrid": {}}, {"local-": {}}, {"federated-a/b": {}}):
+        name = list(arms)[-1]
+        assert expected.replace("hybrid", name) in fault(small_study | {"arms": arms})
 
 
 def test_several_faults_are_counted(small_study: dict[str, Any]) -> None:

@@ -75,11 +75,11 @@ def test_each_hospital_recalibrates_by_its_own_validation_patients(study: Study)
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("arm", "centralised", "expected an arm of centralized, local, federated"),
+        ("arm", "centralised", "expected an arm of centralized, local, federated, without_one"),
         ("label", 2, "expected label 0 or 1"),
         ("score", 1.5, r"expected a score in \[0, 1\]"),
         ("score", np.nan, "expected a value in every column"),
-        ("trained_at", "H0", "expected trained_at a hospital in the local arm, else 'all'"),
+        ("trained_at", "H0", "expected trained_at 'all' where an arm has one model"),
         ("hospital", "all", "'all' is reserved"),
         ("hospital", "H2", "expected a patient's test images in one hospital"),
         ("fold", 7, "expected a patient's test images in one fold"),
@@ -126,5 +126,5 @@ def test_a_local_model_may_not_set_its_thresholds_elsewhere(study: Study) -> Non
     table = study()
     of_h1 = (table.arm == "local") & (table.trained_at == "H1") & (table.split == "validation")
     table.loc[of_h1, "hospital"] = "H0"
-    with pytest.raises(InputError, match="expected validation patients of the hospital that trained"):
+    with pytest.raises(InputError, match="expected validation patients of the hospital whose own"):
         arrange(table, "test")

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fedmammo.config.arm import ALL
+from fedmammo.evaluation.predictions import Series
+from fedmammo.evaluation.tables import at_home
+from fedmammo.report import charts
 from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text, text
 from fedmammo.report.chapter import Chapter, estimate, headings, listed, setting_of, whole
 from fedmammo.report.charts import dots, forest
@@ -13,7 +16,7 @@ from fedmammo.run.guarantees import PATIENT
 from fedmammo.run.privacy import TOGETHER
 from fedmammo.run.results import Run
 
-ARMS = {"local": "alone", "federated": "federated", "centralized": "centralised", "reader": "reader"}
+ARMS = {arm: {"local": "alone", "centralized": "centralised"}.get(arm, arm.replace("_", " ")) for arm in charts.ARMS}
 SCREENED = 0.05  # malignant share; in screening it is a tenth of that, or less
 MOST = 12  # hospitals in the charts of the first screen; all are in the table
 _SCORES = headings("tested_at", "arm", "value", "ci_low", "ci_high", "patients", "positives", "note")
@@ -90,10 +93,13 @@ def _own_models(run: Run) -> pd.DataFrame:
     """Return what the model that each arm would give to each hospital scores there; local its own."""
     rows, setting = whole(run), setting_of(run)
     of_reader = rows["arm"] == "reader"
-    own = (rows["trained_at"] == ALL) | ((rows["arm"] == "local") & (rows["trained_at"] == rows["tested_at"]))
+    given = [
+        at_home(Series(arm, setting, ALL), place) for arm, place in zip(rows["arm"], rows["tested_at"], strict=True)
+    ]
+    own = (rows["trained_at"] == [one.trained_at for one in given]) & rows["arm"].isin(ARMS)
     chosen = rows[own & ((rows["setting"] == setting) | of_reader)]
-    places = {name: at for at, name in enumerate(run.verdicts["tested_at"])}
-    order = chosen["tested_at"].map(places) * len(ARMS) + chosen["arm"].map(list(ARMS).index)
+    positions = {name: at for at, name in enumerate(run.verdicts["tested_at"])}
+    order = chosen["tested_at"].map(positions) * len(ARMS) + chosen["arm"].map(list(ARMS).index)
     return chosen.loc[order.sort_values().index]
 
 
