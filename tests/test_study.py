@@ -1,16 +1,13 @@
 """The centralised arm is ordinary training: the whole path against a plain torch loop, bit for bit."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.arm import ALL
@@ -19,9 +16,9 @@ from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError
 from fedmammo.hospitals.dealing import deal
 from fedmammo.models.classifier import initial_model
-from fedmammo.phantom.patches import draw_patches
 from fedmammo.randomness import generator_of
 from fedmammo.study import spread_of
+from tests.plain_torch import PlainTraining
 
 Run = Callable[[StudyConfig, Path], Path]
 OPEN = "privacy: {without_budget: accepted, central_trust: accepted}"
@@ -70,92 +67,17 @@ def test_nobody_to_train_or_to_test_on_is_found_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-class Plain(nn.Module):
-    """A timm network, the constants that centre and scale its output, and a linear head; gray images go in."""
-
-    def __init__(self, name: str, side: int) -> None:
-        import timm  # conftest.py has imported torchvision_guard before, which makes this possible everywhere
-
-        super().__init__()
-        torch.manual_seed(0)
-        self.network = timm.create_model(name, num_classes=0, img_size=side)
-        self.head = nn.Linear(self.network.num_features, 1)
-        with torch.no_grad():
-            outputs = torch.cat([self.network.eval()(self.normalized(patch, side)) for patch in stand_ins()])
-        self.scale, self.center = torch.std_mean(outputs, dim=0)
-        self.side = side
-
-    @staticmethod
-    def normalized(images: Tensor, side: int) -> Tensor:
-        """At the network's size, three channels, mean and standard deviation 0.5 (test_vit's own)."""
-        images = functional.interpolate(images, size=(side, side), mode="bicubic", antialias=True).clamp(0, 1)
-        return (images.expand(-1, 3, -1, -1) - 0.5) / 0.5
-
-    def forward(self, images: Tensor) -> Tensor:
-        output = self.network(self.normalized(images, self.side))
-        return self.head((output - self.center) / self.scale)[:, 0]
-
-
-def as_tensor(patch: np.ndarray) -> Tensor:
-    return torch.from_numpy(patch.astype(np.float32) / 65535)[None, None]
-
-
-@cache
-def stand_ins() -> list[Tensor]:
-    return [as_tensor(patch) for patch in draw_patches(64, seed=0)[0]]
-
-
 def plain_loop(config: StudyConfig, cohort: Cohort, seed: int) -> dict[str, Tensor]:
     """Train on all hospitals' training patients: one optimiser for all rounds x local steps steps.
 
     From the house come the initial model, the list of training patients and the names of the random streams.
     """
-    diagnosis, federation = config.diagnosis, config.federation
-    model = Plain(diagnosis.network, diagnosis.image_size)
-    names = {"head.weight": "head.weight", "head.bias": "head.bias"} | {
-        f"chain.network.{name}": f"network.{name}" for name, _ in model.network.named_parameters()
-    }
-    parameters = dict(model.named_parameters())
-    trained = {}
-    for name, value in initial_model(diagnosis, seed).items():
-        trained[name] = parameters[names[name]]
-        trained[name].data = value
-    if diagnosis.optimizer.name == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(
-            trained.values(), diagnosis.optimizer.learning_rate, diagnosis.optimizer.momentum
-        )
-    else:
-        optimizer = torch.optim.AdamW(
-            trained.values(), diagnosis.optimizer.learning_rate, weight_decay=diagnosis.optimizer.weight_decay
-        )
     deployment = config.deployment("centralized", "real", seed)
     patients = deal(cohort, config).held(cohort, deployment)[ALL].training
-    labels = cohort.manifest["malignant"].to_numpy(np.float32)
-    a_step = round(diagnosis.patient_fraction * len(patients))
-    smoothing = diagnosis.label_smoothing
-
-    for number in range(1, federation.rounds + 1):
-        generator = generator_of(seed, "centralized", "real", 0, 0, "train", number, ALL)
-        generator.integers(2**63)  # the seed of dropout, which this network has none of
-        order: list[int] = []
-        for _ in range(federation.local_steps):
-            if len(order) < a_step:
-                order = generator.permutation(len(patients)).tolist()
-            batch, order = [patients[patient] for patient in order[:a_step]], order[a_step:]
-            rows = np.concatenate(batch)
-            mirrored = generator.permuted(np.tile([0, 1], (len(rows), 1)), axis=1)[:, 0]
-            images = [cohort.patches[row][:, :: -1 if flip else 1] for row, flip in zip(rows, mirrored, strict=True)]
-            weights = np.concatenate([np.full(len(own), 1 / (len(batch) * len(own))) for own in batch])
-            loss = functional.binary_cross_entropy_with_logits(
-                model(torch.cat([as_tensor(image) for image in images])),
-                torch.from_numpy(labels[rows] * (1 - smoothing) + smoothing / 2),
-                torch.from_numpy(weights.astype(np.float32)),
-                reduction="sum",
-            )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-    return {name: parameter.detach() for name, parameter in trained.items()}
+    plain = PlainTraining(config.diagnosis, initial_model(config.diagnosis, seed), cohort, patients)
+    for number in range(1, config.federation.rounds + 1):
+        plain.take(config.federation.local_steps, generator_of(seed, "centralized", "real", 0, 0, "train", number, ALL))
+    return plain.tensors
 
 
 @pytest.mark.parametrize(

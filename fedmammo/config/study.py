@@ -205,9 +205,9 @@ class StudyConfig(Section):
     def deployments(self) -> Iterator[Deployment]:
         """Yield the study's deployments in the order in which they run."""
         repeats = list(product(self.seeds, self.hospitals.seed, range(max(1, self.evaluation.folds))))
-        for arm in self.arms:
+        for arm in sorted(self.arms, key=lambda name: not Arm.of(name).trained):  # what uses others' models comes last
             parts = self.parts(arm)
-            for setting in self.settings if Arm.of(arm).trained else ():
+            for setting in self.settings:
                 first = self.deployment(arm, setting)
                 for seed, draw, fold in repeats:
                     for part in parts:

@@ -55,7 +55,7 @@ def guarantees(run: Path, config: StudyConfig, deployments: Iterable[Deployment]
         if one.privacy is not None:
             delta = one.privacy.delta
             by_hospital = spent_by_hospital(run, one, delta)
-            _check_against_rounds(run, one, by_hospital)
+            _check_against_rounds(run, one.learned_by, by_hospital)
             spent = max(by_hospital.values(), default=0.0)
             if place in found:
                 spent = max(spent, found[place].epsilon)
@@ -93,7 +93,7 @@ def check_ledgers(run: Path, deployments: Iterable[Deployment]) -> None:
     `deployments`: finished ones. Raises StudyError where a ledger was altered, is gone, or holds less than was
     released.
     """
-    for one in deployments:
+    for one in (deployment.learned_by for deployment in deployments):
         if one.privacy is not None:
             by_hospital = {}
             for folder in sorted((run / HOSPITALS).glob("*/")):
@@ -120,7 +120,7 @@ def _check_against_rounds(run: Path, deployment: Deployment, by_hospital: dict[s
 
 def ledgers_of(folder: Path, deployment: Deployment) -> list[Path]:
     """Return the ledgers of a deployment in a simulated hospital's folder: its own, and that of its generator."""
-    names = [deployment.name]
+    names = [deployment.learned_by.name]
     if deployment.generator_share:
         names.append(gan_name(deployment, folder.name))
     return [ledger_of(folder, name) for name in names]
