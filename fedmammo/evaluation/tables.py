@@ -129,12 +129,14 @@ def arms_of(scores: Scores) -> list[str]:
 def pairs_of_arms(scores: Scores) -> list[Pair]:
     """Pair arms in each setting: as in PAIRS, variants with what they vary, each but coalitions with the reader.
 
-    Variants stand on the left side alone: against others stands the arm as the study has it.
+    Variants are paired with nothing else, but for ways to personalise.
     """
     settings = list(dict.fromkeys(one.setting for one in scores.predictions.series))
     arms = [arm for arm in arms_of(scores) if Arm.of(arm).kind != "coalitions"]
-    against = [(arm, other) for kind, other in PAIRS for arm in arms if Arm.of(arm).kind == kind and other in arms]
-    against += [(arm, Arm.of(arm).kind) for arm in arms if arm != Arm.of(arm).kind and Arm.of(arm).kind in arms]
+    kinds = {arm: Arm.of(arm).kind for arm in arms}
+    paired = [arm for arm, kind in kinds.items() if kind in (arm, "personalized")]
+    against = [(arm, other) for kind, other in PAIRS for arm in paired if kinds[arm] == kind and other in arms]
+    against += [(arm, kind) for arm, kind in kinds.items() if kind in arms and kind != arm]
     pairs = [Pair(Series(arm, one, ALL), Series(other, one, ALL)) for arm, other in against for one in settings]
     return [*pairs, *(Pair(Series(arm, one, ALL), READER) for arm in arms for one in settings)]
 

@@ -13,11 +13,13 @@ from fedmammo.report.sections import (
     subgroups,
     synthetic,
     verdicts,
+    ways,
 )
 
 CHAPTERS: tuple[Chapter, ...] = (
     verdicts.CHAPTER,
     beside.CHAPTER,
+    ways.CHAPTER,
     budgets.CHAPTER,
     partitions.CHAPTER,
     hospitals.MATRIX,

@@ -17,6 +17,7 @@ from fedmammo.run.privacy import TOGETHER
 from fedmammo.run.results import Run
 
 ARMS = {arm: {"local": "alone", "centralized": "centralised"}.get(arm, arm.replace("_", " ")) for arm in charts.ARMS}
+FIRST = charts.ARMS[:4]  # of which the first screen tells, beside those of the primary comparison
 SCREENED = 0.05  # malignant share; in screening it is a tenth of that, or less
 MOST = 12  # hospitals in the charts of the first screen; all are in the table
 _SCORES = headings("tested_at", "arm", "value", "ci_low", "ci_high", "patients", "positives", "note")
@@ -96,7 +97,9 @@ def _own_models(run: Run) -> pd.DataFrame:
     given = [
         at_home(Series(arm, setting, ALL), place) for arm, place in zip(rows["arm"], rows["tested_at"], strict=True)
     ]
-    own = (rows["trained_at"] == [one.trained_at for one in given]) & rows["arm"].isin(ARMS)
+    primary = run.study.evaluation.primary
+    told = rows["arm"].isin([*FIRST, primary.arm, primary.against]) & rows["arm"].isin(ARMS)
+    own = (rows["trained_at"] == [one.trained_at for one in given]) & told
     chosen = rows[own & ((rows["setting"] == setting) | of_reader)]
     positions = {name: at for at, name in enumerate(run.verdicts["tested_at"])}
     order = chosen["tested_at"].map(positions) * len(ARMS) + chosen["arm"].map(list(ARMS).index)
