@@ -58,18 +58,34 @@ def interval_of(sample: Sample, kind: Literal["number", "share"], cautious: bool
         return Interval(note=why)
     few = any(1 < levels < FEWEST_REPEATS for levels in sample.values.shape)
     note = "cautious" if cautious or few or sample.fewest < CAUTIOUS else ""
-    two, one = (float(student.ppf(level, spread.freedom)) for level in ((1 + COVERAGE) / 2, COVERAGE))
     mean, error = spread.mean, spread.error
+    if kind == "share" and not 0 < mean < 1:
+        return Interval(note="no interval: at its end")
+    limits = limits_around(mean, error, spread.freedom, kind)
     if kind == "share":
-        if not 0 < mean < 1:
-            return Interval(note="no interval: at its end")
-        centre, away = np.log(mean / (1 - mean)), error / (mean * (1 - mean))
-        low, high, least = (float(1 / (1 + np.exp(-(centre + far * away)))) for far in (-two, two, -one))
-        return Interval(low, high, least, np.nan, note, error, spread.of_repeats)
+        return Interval(*limits, np.nan, note, error, spread.of_repeats)
     p = np.nan if few else float(2 * student.sf(abs(mean) / error, spread.freedom))
     note += f"; no p: fewer than {FEWEST_REPEATS} seeds" if few else ""
-    limits = (mean - two * error, mean + two * error, mean - one * error)
     return Interval(*limits, p, note, error, spread.of_repeats)
+
+
+def limits_around(
+    mean: float, error: float, freedom: float, kind: Literal["number", "share"]
+) -> tuple[float, float, float]:
+    """Return lower and upper 95 % limit, and the one-sided lower one, by Student's t.
+
+    Args:
+        mean: the number; a `share` lies between 0 and 1, and has limits on its log odds.
+        error: its standard error.
+        freedom: degrees of freedom, above 0.
+        kind: which of the two.
+    """
+    two, one = (float(student.ppf(level, freedom)) for level in ((1 + COVERAGE) / 2, COVERAGE))
+    if kind == "number":
+        return mean - two * error, mean + two * error, mean - one * error
+    centre, away = np.log(mean / (1 - mean)), error / (mean * (1 - mean))
+    low, high, least = (float(1 / (1 + np.exp(-(centre + far * away)))) for far in (-two, two, -one))
+    return low, high, least
 
 
 def why_none(sample: Sample, spread: Spread) -> str:

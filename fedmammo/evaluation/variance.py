@@ -6,6 +6,7 @@ analysis of both is that of their differences in each repeat. Covariances over p
 over each patient's units as Obuchowski 1997 (Biometrics 53:567) does. Nothing is resampled.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,6 +47,26 @@ class Sample:
         values = found + (self.values - found * other.values) / mean
         influence = (self.influence - found * other.influence) / mean
         return Sample(values, influence, self.has | other.has, min(self.fewest, other.fewest))
+
+
+def combined(samples: Sequence[Sample], weights: Floats) -> Sample:
+    """Return a weighted sum of numbers, repeat by repeat, on the same or other patients.
+
+    Args:
+        samples: of the same repeats.
+        weights: (samples,) in every repeat the same, or (samples, seeds, draws).
+    """
+    by_repeat = np.broadcast_to(weights.reshape(len(samples), *(weights.shape[1:] or (1, 1))), _shape(samples))
+    values = np.sum([weight * one.values for weight, one in zip(by_repeat, samples, strict=True)], axis=0)
+    moved = np.zeros_like(samples[0].influence)
+    for weight, one in zip(by_repeat, samples, strict=True):
+        moved += weight[..., None, None] * one.influence
+    has = np.any([one.has for one in samples], axis=0)
+    return Sample(values, moved, has, min(one.fewest for one in samples))
+
+
+def _shape(samples: Sequence[Sample]) -> tuple[int, ...]:
+    return (len(samples), *samples[0].values.shape)
 
 
 class Spread(NamedTuple):

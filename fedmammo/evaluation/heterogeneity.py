@@ -1,0 +1,373 @@
+"""heterogeneity.csv: how a difference of two arms varies from hospital to hospital, and what a new one may expect.
+
+Random effects over hospitals, each tested on its own patients with what an arm would give it. Their variance tau² is
+estimated by restricted maximum likelihood (Viechtbauer 2005, Journal of Educational and Behavioral Statistics 30:261;
+Langan et al. 2019, Research Synthesis Methods 10:83). The mean has the interval of Hartung and Knapp 2001 (Statistics
+in Medicine 20:3875) and Sidik and Jonkman 2002 (21:3153), Student's t with one degree of freedom less than there are
+hospitals, guarded as Röver, Knapp and Friede 2015 do (BMC Medical Research Methodology 15:99): where hospitals differ
+by less than their patients explain, the error is not made smaller than the usual one of random effects, which is never
+below that of a fixed effect. I² is that of Higgins and Thompson 2002 (Statistics in Medicine 21:1539), the prediction
+interval that of Higgins, Thompson and Spiegelhalter 2009 (Journal of the Royal Statistical Society A 172:137) with the
+error above, as IntHout et al. 2016 (BMJ Open 6:e010247) do. Regression on what hospitals are like: Knapp and Hartung
+2003 (Statistics in Medicine 22:2693), with the same guard.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.stats import t as student
+
+from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.evaluation.intervals import (
+    CAUTIOUS,
+    FEWEST_PATIENTS,
+    FEWEST_REPEATS,
+    Interval,
+    interval_of,
+    limits_around,
+    why_none,
+)
+from fedmammo.evaluation.metrics import Metric, metric_named
+from fedmammo.evaluation.scoring import READER, Place, Scores
+from fedmammo.evaluation.tables import Pair, at_home, primary_pair
+from fedmammo.evaluation.tested import Floats
+from fedmammo.evaluation.variance import Sample, combined, covariance_of, spread_of
+
+FEWEST_HOSPITALS = 3  # for an interval of their mean; one more for that of a slope
+DOUBLING = "tested patients, doubled"  # the covariate that is always there
+HETEROGENEITY = [
+    *("arm", "against", "setting", "against_setting", "metric", "unit", "what", "about"),
+    *("estimate", "ci_low", "ci_high", "p", "weight", "tau", "i2", "q"),
+    *("hospitals", "left_out", "patients", "positives", "repeats", "note"),
+]
+Covariates = Mapping[str, Mapping[tuple[int, str], float]]
+"""Name → draw of hospitals (its seed) and hospital → number."""
+
+
+class Fit(NamedTuple):
+    """Random effects over hospitals, of a mean or of a regression.
+
+    Attributes:
+        estimates: (terms,) the mean, or intercept and slope.
+        errors: (terms,) their standard errors, by observed differences and guarded.
+        lines: (terms, hospitals) how each is summed up from hospitals' effects.
+        tau2: variance between hospitals that is left.
+        q: Cochran's Q of what is left.
+        freedom: hospitals less terms.
+    """
+
+    estimates: Floats
+    errors: Floats
+    lines: Floats
+    tau2: float
+    q: float
+    freedom: int
+
+    @property
+    def i2(self) -> float:
+        """The part of Q that chance does not explain, 0 to 1."""
+        return max(0.0, (self.q - self.freedom) / self.q) if self.q else 0.0
+
+
+def fit(effects: Floats, variances: Floats, design: Floats | None = None) -> Fit:
+    """Fit random effects.
+
+    Args:
+        effects: (hospitals,).
+        variances: (hospitals,) of each effect over its own patients, above 0.
+        design: (hospitals, terms); without, a column of ones: the mean.
+    """
+    design = np.ones((len(effects), 1)) if design is None else design
+    tau2 = _between(effects, variances, design)
+    weights = 1 / (variances + tau2)
+    inverse = np.linalg.inv(design.T @ (weights[:, None] * design))
+    lines = inverse @ (design.T * weights)
+    estimates = lines @ effects
+    freedom = len(effects) - design.shape[1]
+    observed = float((weights * (effects - design @ estimates) ** 2).sum()) / freedom
+    errors = np.sqrt(np.diag(inverse) * max(1.0, observed))
+    rest = _rest(effects, variances, design, 0.0)
+    return Fit(estimates, errors, lines, tau2, float(effects @ rest @ effects), freedom)
+
+
+def predicted(found: Fit) -> tuple[float, float]:
+    """Return the limits between which a new hospital's true effect lies with a probability of 95 %; k - 2 degrees."""
+    error = (found.tau2 + found.errors[0] ** 2) ** 0.5
+    low, high, _ = limits_around(float(found.estimates[0]), float(error), found.freedom - 1, "number")
+    return low, high
+
+
+def _rest(effects: Floats, variances: Floats, design: Floats, tau2: float) -> Floats:
+    """Return the matrix P of restricted likelihood, by which y'Py is the weighted square of what is left."""
+    weights = 1 / (variances + tau2)
+    weighted = weights[:, None] * design
+    found: Floats = np.diag(weights) - weighted @ np.linalg.solve(design.T @ weighted, weighted.T)
+    return found
+
+
+def _between(effects: Floats, variances: Floats, design: Floats) -> float:
+    """Return the variance between hospitals of the highest restricted likelihood, at least 0."""
+
+    def slope(tau2: float) -> float:
+        rest = _rest(effects, variances, design, tau2)
+        away = rest @ effects
+        return float(away @ away - np.trace(rest))
+
+    def likelihood(tau2: float) -> float:
+        whole, rest = variances + tau2, _rest(effects, variances, design, tau2)
+        within = np.linalg.slogdet(design.T @ (design / whole[:, None]))[1]
+        return float(-np.log(whole).sum() - within - effects @ rest @ effects)
+
+    most = 10 * float(np.var(effects)) + float(variances.max())
+    grid = [0.0, *np.geomspace(1e-4 * float(variances.min()), most, 60)]
+    best = int(np.argmax([likelihood(tau2) for tau2 in grid]))
+    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
+    if not slope(low) > 0 > slope(high):
+        return grid[best]
+    return float(brentq(slope, low, high, xtol=1e-12 * high, rtol=1e-12))
+
+
+@dataclass(frozen=True)
+class Dealing:
+    """The effects of hospitals, as patients were dealt to them once.
+
+    Attributes:
+        draw: its seed; of several that deal the same, the first.
+        samples: hospital → effect in each repeat: those that can be told of.
+        patients: hospital → how many were tested.
+        left: hospital → why it is left out.
+    """
+
+    draw: int
+    samples: dict[str, Sample]
+    patients: dict[str, int]
+    left: dict[str, str]
+
+    def fit(self, values: Sequence[float] | None = None) -> Fit:
+        """Fit the mean, or the regression on a number of each hospital."""
+        samples = list(self.samples.values())
+        effects = np.array([sample.values.mean() for sample in samples])
+        variances = np.array([covariance_of(sample).mean() for sample in samples])
+        design = None if values is None else np.column_stack([np.ones(len(samples)), values])
+        return fit(effects, variances, design)
+
+    def summed(self, found: Fit) -> Sample:
+        """Return the last term of a fit in each repeat, and how patients move it; weights are taken as known."""
+        return combined(list(self.samples.values()), found.lines[-1])
+
+
+def heterogeneity_of(
+    scores: Scores, config: EvaluationConfig, pairs: Sequence[Pair] | None = None, covariates: Covariates | None = None
+) -> pd.DataFrame:
+    """Return, for pairs of arms, each hospital's difference, their mean, what a new hospital may expect, and slopes.
+
+    Where hospitals keep their patients, the error of the mean is that of random effects over them; to its square comes
+    that of seeds. Where they are dealt anew in each draw, names of hospitals stand for other patients each time, and
+    are never averaged: the mean is worked out within each draw, by its own weights, and its interval comes from the
+    two-factor analysis over draws and patients, as everywhere. tau is then the root of the mean of tau² over draws, I²
+    and Q are means over draws, and the prediction interval, for a new hospital of a new draw, adds to the squared error
+    the mean of tau² and what means differ between draws beyond their own errors. Slopes go the same way.
+
+    Args:
+        scores: of a study.
+        config: names the metric, and the pair where none is given.
+        pairs: as at ALL, local by its summary; without, that of the primary comparison.
+        covariates: numbers of hospitals by which differences may go, beside their tested patients.
+
+    Returns:
+        Columns as HETEROGENEITY. `what`: `hospital` or, where they are dealt anew, `draw`; then `mean`, `new hospital`
+        and `slope`. Empty where the study has none of the pairs.
+    """
+    metric = metric_named(config.primary.metric, config.unit)
+    rows: list[dict[str, object]] = []
+    for pair in pairs or [primary_pair(config.primary, scores)]:
+        dealings = [_dealing(one, metric, pair) for one in _dealt(scores)]
+        if not any(dealing.patients for dealing in dealings):
+            continue
+        who = scores.who(Place(read=READER in pair), metric.unit)
+        about = {
+            "arm": pair.one.arm,
+            "against": pair.other.arm,
+            "setting": pair.one.setting,
+            "against_setting": pair.other.setting,
+            "metric": metric.name,
+            "unit": metric.unit,
+            "patients": who.patients,
+            "positives": who.positives,
+            "repeats": len(scores.predictions.repeats),
+        }
+        rows += [about | row for row in _rows(dealings, scores, metric, covariates or {})]
+    return pd.DataFrame(rows, columns=HETEROGENEITY)
+
+
+def _dealt(scores: Scores) -> Iterator[Scores]:
+    """Return the scores of each draw that deals patients anew; all together where none does."""
+    predictions = scores.predictions
+    if predictions.dealings == 1:
+        yield scores
+        return
+    yield from (Scores(replace(predictions, draws=[draw])) for draw in predictions.draws)
+
+
+def _dealing(scores: Scores, metric: Metric, pair: Pair) -> Dealing:
+    found = Dealing(scores.predictions.draws[0], {}, {}, {})
+    for name in scores.predictions.hospitals:
+        place, here = Place(name, read=READER in pair), Pair(*(at_home(one, name) for one in pair))
+        if not set(here) <= {*scores.predictions.series, *([READER] if scores.reader else [])}:
+            continue
+        estimates = scores.estimates(place, metric, here)
+        one, other = (estimates[series] for series in here)
+        found.patients[name] = scores.who(place, metric.unit).patients
+        if one.sample is None or other.sample is None:
+            found.left[name] = one.mean.note or other.mean.note
+            continue
+        sample = one.sample - other.sample
+        if sample.fewest < FEWEST_PATIENTS:
+            found.left[name] = f"fewer than {FEWEST_PATIENTS} patients of a class"
+        elif not covariance_of(sample).mean() > 1e-24:
+            found.left[name] = "nothing varies"
+        else:
+            found.samples[name] = sample
+    return found
+
+
+def _rows(
+    dealings: list[Dealing], scores: Scores, metric: Metric, covariates: Covariates
+) -> Iterator[dict[str, object]]:
+    """Return the rows of one pair."""
+    fits = [dealing.fit() if len(dealing.samples) >= FEWEST_HOSPITALS else None for dealing in dealings]
+    for dealing, found in zip(dealings, fits, strict=True):
+        if len(dealings) > 1:
+            about = {} if found is None else {"estimate": float(found.estimates[0]), **_between_columns([found])}
+            yield {"what": "draw", "about": str(dealing.draw), **about, **_counts([dealing])}
+            continue
+        for name in dealing.patients:
+            row: dict[str, object] = {"what": "hospital", "about": name, "note": dealing.left.get(name, "")}
+            who = scores.who(Place(name), metric.unit)
+            row |= {"patients": who.patients, "positives": who.positives}
+            if name in dealing.samples:
+                interval = interval_of(dealing.samples[name], "number", metric.cautious)
+                row |= {"estimate": float(dealing.samples[name].values.mean()), **_limits(interval)}
+                if found is not None:
+                    row["weight"] = float(found.lines[0, list(dealing.samples).index(name)])
+            yield row
+    whole = [found for found in fits if found is not None]
+    told = len(whole) == len(dealings)
+    why = _too_few(len(whole), len(dealings), FEWEST_HOSPITALS)
+    mean = {"what": "mean", **_counts(dealings)}
+    if not told:
+        yield mean | {"note": _noted(why, dealings)}
+        return
+    sample = _stacked([dealing.summed(found) for dealing, found in zip(dealings, whole, strict=True)])
+    interval, low, high = _one(sample, whole[0]) if len(dealings) == 1 else _many(sample, whole)
+    estimate, between = float(sample.values.mean()), _between_columns(whole)
+    yield mean | {"estimate": estimate, **between, **_limits(interval), "note": _noted(interval.note, dealings)}
+    limits = {"ci_low": low, "ci_high": high, "note": _noted(interval.note.partition("; no p")[0], dealings)}
+    yield {"what": "new hospital", **_counts(dealings), "estimate": estimate, "tau": between["tau"], **limits}
+    by_patients = {(one.draw, name): np.log2(count) for one in dealings for name, count in one.patients.items()}
+    for name, numbers in {DOUBLING: by_patients, **covariates}.items():
+        yield {"what": "slope", "about": name, **_slope(dealings, numbers)}
+
+
+def _slope(dealings: list[Dealing], numbers: Mapping[tuple[int, str], float]) -> dict[str, object]:
+    """Return how much more the difference is where a number is larger by 1."""
+    kept, fits, found = [], [], []
+    for dealing in dealings:
+        values = {name: numbers.get((dealing.draw, name), np.nan) for name in dealing.samples}
+        known = {name: value for name, value in values.items() if np.isfinite(value)}
+        without = {name: "nothing known" for name in values if name not in known}
+        samples = {name: dealing.samples[name] for name in known}
+        kept.append(replace(dealing, samples=samples, left=dealing.left | without))
+        if len(known) > FEWEST_HOSPITALS and np.ptp(list(known.values())) > 1e-9:
+            fits.append(kept[-1].fit(list(known.values())))
+            found.append(kept[-1].summed(fits[-1]))
+    counts = _counts(kept)
+    if len(fits) < len(dealings):
+        why = _too_few(len(fits), len(dealings), FEWEST_HOSPITALS + 1) + " of different numbers"
+        return counts | {"note": _noted(why, kept)}
+    sample = _stacked(found)
+    interval = _one(sample, fits[0])[0] if len(fits) == 1 else interval_of(sample, "number")
+    about = {"estimate": float(sample.values.mean()), **_between_columns(fits), **_limits(interval)}
+    return counts | about | {"note": _noted(interval.note, kept)}
+
+
+def _stacked(samples: list[Sample]) -> Sample:
+    """Put draws beside each other that were worked out one by one."""
+    values, influence = (
+        np.concatenate([getattr(one, name) for one in samples], axis=1) for name in ("values", "influence")
+    )
+    has = np.any([one.has for one in samples], axis=0)
+    return Sample(values, influence, has, min(one.fewest for one in samples))
+
+
+def _one(sample: Sample, found: Fit) -> tuple[Interval, float, float]:
+    """Return the interval of a fit's last term where hospitals keep their patients, and limits for a new hospital.
+
+    The squared error of seeds comes on top, as they move all hospitals together.
+    """
+    spread, error2 = spread_of(sample), float(found.errors[-1]) ** 2
+    why = why_none(sample, spread)
+    if why:
+        return Interval(note=why), np.nan, np.nan
+    varied = [levels for levels in sample.values.shape if levels > 1]
+    of_repeats = spread.of_repeats * spread.error**2
+    freedom = float(found.freedom)
+    if of_repeats:
+        freedom = (error2 + of_repeats) ** 2 / (error2**2 / freedom + of_repeats**2 / (min(varied) - 1))
+    error, mean = (error2 + of_repeats) ** 0.5, float(sample.values.mean())
+    few = any(levels < FEWEST_REPEATS for levels in varied)
+    p = np.nan if few else float(2 * student.sf(abs(mean) / error, freedom))
+    note = "cautious" if few or sample.fewest < CAUTIOUS else ""
+    note += f"; no p: fewer than {FEWEST_REPEATS} seeds" if few else ""
+    interval = Interval(*limits_around(mean, error, freedom, "number"), p, note, error, of_repeats / error**2)
+    return interval, *predicted(found._replace(errors=np.array([error])))
+
+
+def _many(sample: Sample, fits: list[Fit]) -> tuple[Interval, float, float]:
+    """Return the interval of the mean over draws, and the limits for a new hospital of a new draw."""
+    interval = interval_of(sample, "number")
+    if np.isnan(interval.low):
+        return interval, np.nan, np.nan
+    spread, means = spread_of(sample), sample.values.mean(axis=0)
+    own = float(np.mean([found.errors[0] ** 2 for found in fits]))
+    between = max(0.0, float(means.var(ddof=1)) - own)
+    error = (spread.error**2 + between + float(np.mean([found.tau2 for found in fits]))) ** 0.5
+    low, high, _ = limits_around(spread.mean, error, spread.freedom, "number")
+    return interval, low, high
+
+
+def _between_columns(fits: list[Fit]) -> dict[str, float]:
+    tau2, i2, q = (float(np.mean([_of(found) for found in fits])) for _of in _BETWEEN)
+    return {"tau": tau2**0.5, "i2": i2, "q": q}
+
+
+_BETWEEN: tuple[Callable[[Fit], float], ...] = (lambda one: one.tau2, lambda one: one.i2, lambda one: one.q)
+
+
+def _counts(dealings: list[Dealing]) -> dict[str, object]:
+    """Return how many hospitals count, and how many are left out; means over draws, rounded."""
+    told, left = (
+        round(float(np.mean([len(part(one)) for one in dealings])))
+        for part in (lambda one: one.samples, lambda one: one.left)
+    )
+    return {"hospitals": told, "left_out": left}
+
+
+def _limits(interval: Interval) -> dict[str, object]:
+    return {"ci_low": interval.low, "ci_high": interval.high, "p": interval.p, "note": interval.note}
+
+
+def _too_few(told: int, dealings: int, fewest: int) -> str:
+    where = "" if dealings == 1 else f" in {dealings - told} of {dealings} draws"
+    return f"no interval: fewer than {fewest} hospitals{where}"
+
+
+def _noted(note: str, dealings: list[Dealing]) -> str:
+    """Return a note, and why hospitals were left out."""
+    reasons = dict.fromkeys(why for dealing in dealings for why in dealing.left.values())
+    left = [f"some hospitals left out: {', '.join(reasons)}"] if reasons else []
+    return "; ".join([*([note] if note else []), *left])
