@@ -47,8 +47,8 @@ def drawn(seed: int, names: list[str], repeats: int = 1) -> dict[Coalition, Samp
 def test_three_hospitals_by_hand() -> None:
     """Alone .6 .7 .5, in pairs AB .75, AC .65, BC .7, together .8, nobody .5.
 
-    A: a third of .1 (first), a sixth of .05 after B and of .15 after C, a third of .1 (last): .1. B: .2 / 3 + (.15 + .2)
-    / 6 + .15 / 3 = .175. C: 0 + (.05 + 0) / 6 + .05 / 3 = .025. Last in: .1, .15, .05.
+    A: a third of .1 (first), a sixth of .05 after B and of .15 after C, a third of .1 (last): .1. B: .2 / 3 +
+    (.15 + .2) / 6 + .15 / 3 = .175. C: 0 + (.05 + 0) / 6 + .05 / 3 = .025. Last in: .1, .15, .05.
     """
     values = dict(zip(every(["A", "B", "C"]), [0.6, 0.7, 0.5, 0.75, 0.65, 0.7, 0.8], strict=True))
     coalitions = {one: made(value, np.zeros(4)) for one, value in values.items()}
