@@ -243,7 +243,7 @@ def _rows(
     for dealing, found in zip(dealings, fits, strict=True):
         if len(dealings) > 1:
             about = {} if found is None else {"estimate": float(found.estimates[0]), **_between_columns([found])}
-            yield {"what": "draw", "about": str(dealing.draw), **about, **_counts([dealing])}
+            yield {"what": "draw", "about": f"draw {dealing.draw}", **about, **_counts([dealing])}
             continue
         for name in dealing.patients:
             row: dict[str, object] = {"what": "hospital", "about": name, "note": dealing.left.get(name, "")}
@@ -258,7 +258,7 @@ def _rows(
     whole = [found for found in fits if found is not None]
     told = len(whole) == len(dealings)
     why = _too_few(len(whole), len(dealings), FEWEST_HOSPITALS)
-    mean = {"what": "mean", **_counts(dealings)}
+    mean = {"what": "mean", "about": "mean", **_counts(dealings)}
     if not told:
         yield mean | {"note": _noted(why, dealings)}
         return
@@ -267,7 +267,14 @@ def _rows(
     estimate, between = float(sample.values.mean()), _between_columns(whole)
     yield mean | {"estimate": estimate, **between, **_limits(interval), "note": _noted(interval.note, dealings)}
     limits = {"ci_low": low, "ci_high": high, "note": _noted(interval.note.partition("; no p")[0], dealings)}
-    yield {"what": "new hospital", **_counts(dealings), "estimate": estimate, "tau": between["tau"], **limits}
+    yield {
+        "what": "new hospital",
+        "about": "a new hospital",
+        **_counts(dealings),
+        "estimate": estimate,
+        "tau": between["tau"],
+        **limits,
+    }
     by_patients = {(one.draw, name): np.log2(count) for one in dealings for name, count in one.patients.items()}
     for name, numbers in {DOUBLING: by_patients, **covariates}.items():
         yield {"what": "slope", "about": name, **_slope(dealings, numbers)}

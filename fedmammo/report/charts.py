@@ -150,6 +150,67 @@ def forest(frame: pd.DataFrame, rows: str, title: str, margin: float) -> Chart:
     return finished(alt.layer(*marks, none, lines, points), alt.Step(2 * ROW))
 
 
+def pooled(frame: pd.DataFrame, title: str) -> Chart:
+    """Draw hospitals' differences, their mean as a diamond, and as a bare line where a new hospital's may lie.
+
+    `frame`: rows of heterogeneity: `what`, `about`, `estimate`, `ci_low`, `ci_high`, `weight`. Dots are the larger the
+    more a hospital weighs; draws of hospitals are dots without a line.
+    """
+    of_all = "datum.what === 'mean' || datum.what === 'new hospital'"
+    colour = alt.condition(of_all, alt.value(ARM_COLOURS[1]), alt.value(INK))
+    base = alt.Chart(frame).encode(y=_rows(frame, "about"), color=colour, tooltip=_tooltip(frame))
+    across = alt.X("ci_low:Q", title=title)
+    lines = base.mark_rule(strokeWidth=2).encode(x=across, x2="ci_high:Q")
+    size = alt.Size("weight:Q", scale=alt.Scale(domain=[0, 1], range=[30, 400]), legend=None)
+    points = base.mark_point(filled=True, opacity=1).encode(x=alt.X("estimate:Q", title=title), size=size)
+    points = points.transform_filter("datum.what === 'hospital'")
+    each = base.mark_point(filled=True, size=40, opacity=0.7).encode(x=alt.X("estimate:Q", title=title))
+    each = each.transform_filter("datum.what === 'draw'")
+    mean = base.mark_point(filled=True, opacity=1, shape="diamond", size=220).encode(x=alt.X("estimate:Q", title=title))
+    mean = mean.transform_filter("datum.what === 'mean'")
+    nothing = alt.Chart(frame).mark_rule(color=INK).encode(x=alt.datum(0.0, type="quantitative"))
+    return finished(alt.layer(nothing, lines, points, each, mean), alt.Step(2 * ROW))
+
+
+def worth(frame: pd.DataFrame, title: str) -> Chart:
+    """Draw what each hospital is worth, two ways, with intervals; on whose patients is chosen.
+
+    `frame`: rows of values: `what`, `hospital`, `tested_at`, `value`, `ci_low`, `ci_high`.
+    """
+    kinds = ["shapley", "last-in"]
+    scale = alt.Scale(domain=kinds, range=[ARM_COLOURS[1], ARM_COLOURS[2]])
+    names = "datum.label === 'shapley' ? 'joining, in any order (Shapley)' : 'joining last'"
+    colour = alt.Color("what:N", scale=scale, legend=alt.Legend(labelExpr=names))
+    beside = alt.YOffset("what:N", sort=kinds)
+    base = alt.Chart(frame).encode(y=_rows(frame, "hospital"), yOffset=beside, color=colour, tooltip=_tooltip(frame))
+    lines = base.mark_rule(strokeWidth=2).encode(x=alt.X("ci_low:Q", title=title), x2="ci_high:Q")
+    points = base.mark_point(filled=True, size=80).encode(
+        x=alt.X("value:Q", title=title),
+        shape=alt.Shape("what:N", scale=alt.Scale(domain=kinds, range=["diamond", "square"]), legend=None),
+        stroke=colour, fillOpacity=_HOLLOW, opacity=alt.value(1),
+    )  # fmt: skip
+    nothing = alt.Chart(frame).mark_rule(color=INK).encode(x=alt.datum(0.0, type="quantitative"))
+    return with_choice(finished(alt.layer(nothing, lines, points), alt.Step(ROW)), frame, "tested_at")
+
+
+def learning(frame: pd.DataFrame, title: str) -> Chart:
+    """Draw what was measured by size, and a law through it with its band: dashed beyond the largest size.
+
+    `frame`: rows of learning curves: `by`, `what`, `size`, `value`, `ci_low`, `ci_high`.
+    """
+    across = alt.X("size:Q", title="learned from", axis=alt.Axis(tickMinStep=1, format="d"), scale=NEAR)
+    up, green = alt.Y("value:Q", title=title, scale=NEAR), ARM_COLOURS[1]
+    base = alt.Chart(frame).encode(x=across, tooltip=_tooltip(frame))
+    law = base.transform_filter("datum.what !== 'seen' && isValid(datum.value)")
+    band = law.mark_area(opacity=0.2, color=green).encode(y=alt.Y("ci_low:Q", title=title, scale=NEAR), y2="ci_high:Q")
+    beyond = law.mark_line(color=green, strokeDash=[4, 4]).encode(y=up)
+    within = law.transform_filter("datum.what === 'fitted'").mark_line(color=green).encode(y=up)
+    seen = base.transform_filter("datum.what === 'seen'")
+    lines = seen.mark_rule(color=INK, opacity=0.5).encode(y=alt.Y("ci_low:Q", title=title, scale=NEAR), y2="ci_high:Q")
+    points = seen.mark_point(filled=True, size=50, color=INK, opacity=1).encode(y=up)
+    return with_choice(finished(alt.layer(band, beyond, within, lines, points)), frame, "by")
+
+
 def strips(frame: pd.DataFrame, value: str, title: str) -> Chart:
     """Draw every repeat as a dot, the median as a long tick and the worst as a cross.
 

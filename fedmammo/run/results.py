@@ -30,6 +30,17 @@ NUMBERS: dict[str, dict[str, type]] = {
     | dict.fromkeys(("repeats", "patients", "positives"), int),
     "subgroups": dict.fromkeys(("estimate", "ci_low", "ci_high"), float)
     | dict.fromkeys(("patients", "positives", "units"), int),
+    "heterogeneity": dict.fromkeys(
+        ("estimate", "ci_low", "ci_high", "p", "weight", "tau", "i2", "q", "hospitals", "left_out"), float
+    )
+    | dict.fromkeys(("patients", "positives", "repeats"), int),
+    "values": dict.fromkeys(("value", "ci_low", "ci_high", "p", "p_holm", "whole"), float)
+    | dict.fromkeys(("patients", "positives", "repeats"), int),
+    "learning_curve": dict.fromkeys(
+        ("size", "value", "ci_low", "ci_high", "models", "limit", "loss", "rate"),
+        float,
+    )
+    | dict.fromkeys(("patients", "positives", "repeats"), int),
     "roc": dict.fromkeys(("false_positive_rate", "sensitivity", "ci_low", "ci_high"), float)
     | dict.fromkeys(("patients", "positives"), int),
     "precision_recall": dict.fromkeys(("recall", "precision", "ci_low", "ci_high"), float)
@@ -96,6 +107,21 @@ class Run:
     def subgroups(self) -> pd.DataFrame:
         """The primary metric of each arm, and the primary difference, by the values of columns of the cohort."""
         return self._read("subgroups")
+
+    @cached_property
+    def heterogeneity(self) -> pd.DataFrame:
+        """How a difference of arms varies between hospitals: each one's, the mean, what a new one may expect."""
+        return self._read("heterogeneity")
+
+    @cached_property
+    def values(self) -> pd.DataFrame:
+        """What each hospital's joining is worth to all, and to each other one."""
+        return self._read("values")
+
+    @cached_property
+    def learning_curve(self) -> pd.DataFrame:
+        """The primary metric by how many hospitals, or patients, were learned from, and a law beyond what was seen."""
+        return self._read("learning_curve")
 
     @cached_property
     def roc(self) -> pd.DataFrame:

@@ -228,7 +228,7 @@ def test_hospitals_dealt_anew_are_pooled_within_each_draw(study: Study) -> None:
     assert found["what"].tolist() == ["draw"] * 20 + ["mean", "new hospital", "slope"]
     each, mean, new = found[:20], found.iloc[20], found.iloc[21]
     alone = heterogeneity_of(scored(table[table["draw"] == 3]), CONFIG).set_index("what").loc["mean"]
-    third = each[each["about"] == "3"].iloc[0]
+    third = each[each["about"] == "draw 3"].iloc[0]
     assert third[["estimate", "tau", "i2", "q"]].tolist() == pytest.approx(
         alone[["estimate", "tau", "i2", "q"]].tolist()
     )

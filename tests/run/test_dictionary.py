@@ -9,9 +9,12 @@ from fedmammo.commands.audit import COLUMNS as AUDIT
 from fedmammo.config.evaluation import SUBGROUPS as ASKED
 from fedmammo.evaluation.curves import CALIBRATION, DECISION_CURVE, PRECISION_RECALL, ROC
 from fedmammo.evaluation.evaluate import Evaluation
+from fedmammo.evaluation.heterogeneity import HETEROGENEITY
+from fedmammo.evaluation.learning import LEARNING_CURVE
 from fedmammo.evaluation.predictions import COLUMNS as PREDICTIONS
 from fedmammo.evaluation.subgroups import SUBGROUPS
 from fedmammo.evaluation.tables import COMPARISONS, RESULTS
+from fedmammo.evaluation.value import VALUES
 from fedmammo.evaluation.verdicts import VERDICTS
 from fedmammo.hospitals.dealing import COLUMNS as PATIENTS
 from fedmammo.run.curves import CURVES
@@ -32,6 +35,9 @@ PLACE = ["arm", "seed", "draw", "fold", "holder"]
         ("results.csv", RESULTS),
         ("comparisons.csv", COMPARISONS),
         ("subgroups.csv", SUBGROUPS),
+        ("heterogeneity.csv", HETEROGENEITY),
+        ("values.csv", VALUES),
+        ("learning_curve.csv", LEARNING_CURVE),
         ("roc.csv", ROC),
         ("precision_recall.csv", PRECISION_RECALL),
         ("calibration.csv", CALIBRATION),

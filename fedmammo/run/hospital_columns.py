@@ -1,0 +1,71 @@
+"""Columns of tables that tell hospitals apart: how they differ, what they are worth, what more of them would do."""
+
+from fedmammo.run.columns import INTERVAL, NOTE, PLACE, TESTED
+
+ABOUT_HOSPITALS: dict[str, dict[str, str]] = {
+    "heterogeneity.csv": {
+        "arm": "minuend",
+        "against": "subtrahend; local is each hospital's own model",
+        "setting": "of the minuend",
+        "against_setting": "of the subtrahend",
+        "metric": "the primary metric",
+        "unit": TESTED["unit"],
+        "what": "`hospital`: its difference; `draw`: the mean in one draw of hospitals, where each deals patients "
+        "anew; `mean`: of random effects over hospitals; `new hospital`: what one may expect; `slope`: of differences",
+        "about": "which hospital or draw; of a slope, by what: per doubling of tested patients, or per 1 of a number",
+        "estimate": "`arm` minus `against`, each hospital tested on its own patients; or the slope",
+        "ci_low": "lower limit of the 95 % interval; of a `new hospital` of the 95 % prediction interval of its true "
+        "difference; empty where there is no honest one, and `note` says why",
+        "ci_high": "upper limit likewise",
+        "p": "two-sided, of no difference, or of no slope",
+        "weight": "of the hospital in the mean; all add up to 1",
+        "tau": "standard deviation of true differences between hospitals (restricted maximum likelihood); of a slope, "
+        "what is left of it; over draws, root of the mean square",
+        "i2": "I²: part of the variation between hospitals that is not chance, 0 to 1; over draws the mean",
+        "q": "Cochran's Q; over draws the mean",
+        "hospitals": "that the row is of; over draws the mean, rounded",
+        "left_out": "hospitals with too few patients, or of which nothing is known; likewise",
+        "patients": "tested patients, of the hospital or of all",
+        "positives": TESTED["positives"],
+        "repeats": "seeds times draws of hospitals",
+        **NOTE,
+    },
+    "values.csv": {
+        "setting": PLACE["setting"],
+        "metric": "the primary metric",
+        "unit": TESTED["unit"],
+        "what": "`shapley`: mean gain over all orders of joining; `last-in`: what all miss without it",
+        "hospital": "whose joining is valued",
+        "tested_at": "on whose patients: a hospital's, or `all`",
+        "value": "what it adds to the metric; mean over repeats",
+        **INTERVAL,
+        "p": "two-sided, of no value",
+        "p_holm": "the same, adjusted over hospitals (Holm)",
+        "above": "hospitals that it was shown to be worth more than, adjusted over all pairs (Holm, .05)",
+        "whole": "what the model of all adds to none (an AUROC of .5): the sum of Shapley values",
+        "repeats": "seeds times draws of hospitals",
+        "patients": TESTED["patients"],
+        "positives": TESTED["positives"],
+        **NOTE,
+    },
+    "learning_curve.csv": {
+        "setting": PLACE["setting"],
+        "metric": "the primary metric, on all test patients",
+        "unit": TESTED["unit"],
+        "by": "`hospitals` or training `patients`",
+        "what": "`seen`: measured; `fitted`: a power law through them; `extrapolated`: beyond the largest size",
+        "size": "hospitals, or patients, that models learned from",
+        "value": "mean over models and repeats, or the law's",
+        "ci_low": "lower limit of the 95 % interval; of a law, of the mean curve at this size alone",
+        "ci_high": INTERVAL["ci_high"],
+        "models": "coalitions that were averaged",
+        "limit": "a of the law a - b n^-c: what it comes to without end; has no interval, and is not to be relied on",
+        "loss": "b",
+        "rate": "c",
+        "repeats": "seeds times draws of hospitals",
+        "patients": TESTED["patients"],
+        "positives": TESTED["positives"],
+        **NOTE,
+    },
+}
+"""File → column → what it means."""
