@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from fedmammo.report.blocks import Block, Cell, Figure, Table, Text, text
-from fedmammo.report.chapter import NO_BREAK, Chapter, Parts, estimate, headings, setting_of
+from fedmammo.report.chapter import Chapter, Parts, estimate, headings, setting_of
 from fedmammo.report.charts import learning
 from fedmammo.run.results import Run
 
@@ -20,30 +20,16 @@ def blocks(run: Run) -> Sequence[Block]:
     seen = rows[rows["what"] == "seen"]
     if seen.groupby("by")["size"].nunique().max() < FEWEST or seen.empty:
         return []
-    keys = headings(
-        "by",
-        "what",
-        "size",
-        "value",
-        "ci_low",
-        "ci_high",
-        "gain",
-        "gain_low",
-        "gain_high",
-        "models",
-        "limit",
-        "loss",
-        "rate",
-        "note",
-    )
+    keys = headings("by", "what", "size", "value", "ci_low", "ci_high", "models", "limit", "loss", "rate", "note")
     title = f"{rows['metric'].iloc[0].upper()} per {rows['unit'].iloc[0]}, all test patients"
     return [
         *(Text(_said(part, str(by))) for by, part in rows.groupby("by", sort=False)),
         text(
             "Dots are models of coalitions of hospitals; the line is an inverse power law, dashed where nothing is "
             "seen. Its band holds the mean curve at each size, if the law goes on and those to come are like these; "
-            "that is believed, not tested. It says nothing of a single new hospital, nor of other networks, and what "
-            "the law comes to without end is no finding.",
+            "that is believed, not tested. It says nothing of a single new hospital, nor of other networks. What the "
+            "step from here to there is worth has no interval: two sizes that lie within one band may differ all the "
+            "same, or not.",
             kind="small",
         ),
         Figure(
@@ -64,9 +50,7 @@ def _said(part: pd.DataFrame, by: str) -> Parts:
     told: Parts = [f"By {by}: with ", cell(last, "size"), f" {by} ", *estimate(FILE, last)]
     if pd.isna(beyond["value"]):
         return [*told, "; ", cell(beyond, "note"), "."]
-    gain = [cell(beyond, key) for key in ("gain", "gain_low", "gain_high")]
-    told += ["; with ", cell(beyond, "size"), " it would be ", *estimate(FILE, beyond), ", a gain of ", gain[0]]
-    return [*told, " (", gain[1], f"{NO_BREAK}to{NO_BREAK}", gain[2], ") over the law's value here."]
+    return [*told, "; with ", cell(beyond, "size"), " it would be ", *estimate(FILE, beyond), "."]
 
 
 CHAPTER = Chapter("learning", "How far more would carry", (FILE,), blocks)
