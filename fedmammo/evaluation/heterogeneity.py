@@ -58,6 +58,7 @@ class Fit(NamedTuple):
         tau2: variance between hospitals that is left.
         q: Cochran's Q of what is left.
         freedom: hospitals less terms.
+        typical: what hospitals' own variances amount to, as Higgins and Thompson sum them up.
     """
 
     estimates: Floats
@@ -66,11 +67,12 @@ class Fit(NamedTuple):
     tau2: float
     q: float
     freedom: int
+    typical: float
 
     @property
     def i2(self) -> float:
-        """The part of Q that chance does not explain, 0 to 1."""
-        return max(0.0, (self.q - self.freedom) / self.q) if self.q else 0.0
+        """The part of the variation between hospitals that is not chance, 0 to 1: by tau²."""
+        return self.tau2 / (self.tau2 + self.typical)
 
 
 def fit(effects: Floats, variances: Floats, design: Floats | None = None) -> Fit:
@@ -91,7 +93,8 @@ def fit(effects: Floats, variances: Floats, design: Floats | None = None) -> Fit
     observed = float((weights * (effects - design @ estimates) ** 2).sum()) / freedom
     errors = np.sqrt(np.diag(inverse) * max(1.0, observed))
     rest = _rest(effects, variances, design, 0.0)
-    return Fit(estimates, errors, lines, tau2, float(effects @ rest @ effects), freedom)
+    typical = freedom / float(np.trace(rest))
+    return Fit(estimates, errors, lines, tau2, float(effects @ rest @ effects), freedom, typical)
 
 
 def predicted(found: Fit) -> tuple[float, float]:

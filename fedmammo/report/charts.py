@@ -169,7 +169,11 @@ def pooled(frame: pd.DataFrame, title: str) -> Chart:
     mean = base.mark_point(filled=True, opacity=1, shape="diamond", size=220).encode(x=alt.X("estimate:Q", title=title))
     mean = mean.transform_filter("datum.what === 'mean'")
     nothing = alt.Chart(frame).mark_rule(color=INK).encode(x=alt.datum(0.0, type="quantitative"))
-    return finished(alt.layer(nothing, lines, points, each, mean), alt.Step(2 * ROW))
+    none = base.mark_text(align="left", dx=6, fontStyle="italic").encode(
+        x=alt.datum(0.0, type="quantitative"), text=alt.value("not assessable")
+    )
+    none = none.transform_filter("!isValid(datum.estimate) && datum.what === 'hospital'")
+    return finished(alt.layer(nothing, none, lines, points, each, mean), alt.Step(2 * ROW))
 
 
 def worth(frame: pd.DataFrame, title: str) -> Chart:
@@ -198,7 +202,12 @@ def learning(frame: pd.DataFrame, title: str) -> Chart:
 
     `frame`: rows of learning curves: `by`, `what`, `size`, `value`, `ci_low`, `ci_high`.
     """
-    across = alt.X("size:Q", title="learned from", axis=alt.Axis(tickMinStep=1, format="d"), scale=NEAR)
+    across = alt.X(
+        "size:Q",
+        title="hospitals, or training patients, learned from",
+        axis=alt.Axis(tickMinStep=1, format="d"),
+        scale=NEAR,
+    )
     up, green = alt.Y("value:Q", title=title, scale=NEAR), ARM_COLOURS[1]
     base = alt.Chart(frame).encode(x=across, tooltip=_tooltip(frame))
     law = base.transform_filter("datum.what !== 'seen' && isValid(datum.value)")

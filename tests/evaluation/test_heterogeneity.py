@@ -42,6 +42,7 @@ def test_vaccine_trials_as_published(vaccine: tuple[np.ndarray, np.ndarray, np.n
     assert found.errors[0] == pytest.approx(0.1808, abs=5e-5)
     assert (found.estimates[0] - far, found.estimates[0] + far) == pytest.approx((-1.1084, -0.3206), abs=5e-5)
     assert (found.tau2, found.q, found.freedom) == pytest.approx((0.3132, 152.2330, 12), abs=5e-5)
+    assert found.i2 == pytest.approx(0.9222, abs=5e-5)
 
 
 def test_vaccine_trials_by_hand(vaccine: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
@@ -61,13 +62,14 @@ def test_vaccine_trials_by_hand(vaccine: tuple[np.ndarray, np.ndarray, np.ndarra
     assert found.errors[0] ** 2 == pytest.approx(observed)
     fixed = 1 / variances
     q = (fixed * (effects - (fixed * effects).sum() / fixed.sum()) ** 2).sum()
-    assert (found.q, found.i2) == pytest.approx((q, 1 - 12 / q))
+    typical = 12 * fixed.sum() / (fixed.sum() ** 2 - (fixed**2).sum())  # Higgins and Thompson 2002, equation 9
+    assert (found.q, found.i2) == pytest.approx((q, found.tau2 / (found.tau2 + typical)))
     far = student.ppf(0.975, 11) * (found.tau2 + observed) ** 0.5
     assert predicted(found) == pytest.approx((mean - far, mean + far))
 
 
 def test_latitude_explains_the_vaccine_trials(vaccine: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    """As metafor prints the mixed model: intercept .2515, slope -.0291, tau² .0764, residual Q 30.7331 on 11.
+    """As metafor prints the mixed model: intercept .2515, slope -.0291, tau² .0764, Q 30.7331 on 11, I² 68.39 %.
 
     The error is Knapp and Hartung's: that of weighted least squares, by what is left of each trial.
     """
@@ -76,6 +78,7 @@ def test_latitude_explains_the_vaccine_trials(vaccine: tuple[np.ndarray, np.ndar
     assert found.estimates == pytest.approx([0.2515, -0.0291], abs=5e-5)
     assert (found.q, found.freedom) == pytest.approx((30.7331, 11), abs=5e-5)
     assert found.tau2 == pytest.approx(0.0764, abs=5e-5 + 1e-5)  # where its iterations stop
+    assert found.i2 == pytest.approx(0.6839, abs=5e-4)
     weights = 1 / (variances + found.tau2)
     centred = latitude - (weights * latitude).sum() / weights.sum()
     left = effects - found.estimates[0] - found.estimates[1] * latitude

@@ -11,25 +11,29 @@ from fedmammo.run.results import Run
 
 _PAIR = ["arm", "against", "setting", "against_setting"]
 FILE = "heterogeneity"
+_SLOPES = headings("about", "estimate", "ci_low", "ci_high", "p", "tau", "i2", "hospitals", "left_out", "note")
 
 
 def blocks(run: Run) -> Sequence[Block]:
     """Return a forest of hospitals for each pair of arms, and in words what it comes to."""
     table = run.heterogeneity
     told: list[Block] = []
-    figures = []
+    figures: list[Block] = []
+    tables: list[Block] = []
     for _, part in table.groupby(_PAIR, sort=False):
         first = part.iloc[0]
         pair = f"{first['arm']} minus {first['against']}"
-        shown = part[(part["what"] != "slope") & part["estimate"].notna()]
+        shown, slopes = part[part["what"] != "slope"], part[part["what"] == "slope"]
+        if len(slopes):
+            tables.append(Table(f"What differences go by: {pair}", slopes, _SLOPES, FILE, folded=True))
         told.append(Text([f"{pair[0].upper()}{pair[1:]}: ", *_mean(part), *_slopes(part)]))
         keys = headings("about", "what", "estimate", "ci_low", "ci_high", "p", "weight", "tau", "i2", "q")
         keys |= headings("hospitals", "left_out", "patients", "positives", "note")
         title = f"{first['metric'].upper()} per {first['unit']}, {pair}: right is better"
-        if len(shown):
+        if shown["estimate"].notna().any():
             figures.append(Figure(
                 pooled(shown[[*keys]], title),
-                Table(f"Hospitals: {pair}", part, keys, FILE, folded=True),
+                Table(f"Hospitals: {pair}", shown, keys, FILE, folded=True),
                 f"dots with intervals: {pair} at each hospital, their mean and where a new hospital's may lie",
             ))  # fmt: skip
     if not told:
@@ -44,7 +48,8 @@ def blocks(run: Run) -> Sequence[Block]:
             "A slope over a handful of hospitals suggests, and proves no cause.",
             kind="small",
         ),
-        Side(figures),
+        *([Side(figures)] if figures else []),
+        *tables,
     ]
 
 
@@ -58,7 +63,7 @@ def _mean(part: pd.DataFrame) -> Parts:
         return Cell(FILE, int(str(mean.name)), key, mean[key])
 
     told: Parts = ["on average over ", cell("hospitals"), " hospitals ", *estimate(FILE, mean, "estimate")]
-    told += ["; between them it varies with a standard deviation of ", cell("tau"), " (I² ", cell("i2"), ")"]
+    told += ["; standard deviation between them, as estimated: ", cell("tau"), " (I² ", cell("i2"), ")"]
     new = part[part["what"] == "new hospital"].iloc[0]
     if pd.isna(mean["ci_low"]):
         return [*told, "; ", cell("note"), "."]

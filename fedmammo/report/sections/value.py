@@ -11,7 +11,7 @@ from fedmammo.report.charts import worth
 from fedmammo.run.results import Run
 
 FILE = "values"
-WAYS = {"shapley": "in any order, ", "last-in": "last, "}
+WAYS = {"shapley": "In any order of joining", "last-in": "Joining last"}
 
 
 def blocks(run: Run) -> Sequence[Block]:
@@ -45,21 +45,23 @@ def blocks(run: Run) -> Sequence[Block]:
 def _said(shown: pd.DataFrame, what: str) -> Parts:
     """Say whose joining was shown to raise the metric of all, and who was shown to stand above whom."""
     rows = shown[(shown["what"] == what) & (shown["tested_at"] == ALL)]
-    told: Parts = [f"Joining {WAYS[what]}on all patients: "]
     raising, lowering = rows[rows["ci_low"] > 0], rows[rows["ci_high"] < 0]
-    for part, word in ((raising, "adds"), (lowering, "takes away")):
-        told += [f"{word} at ", *listed([_one(row) for _, row in part.iterrows()]), ". "] if len(part) else []
+    groups = [(part, word) for part, word in ((raising, "rises"), (lowering, "falls")) if len(part)]
+    told: Parts = [f"{WAYS[what]}, the metric on all patients "]
+    for number, (part, word) in enumerate(groups):
+        hospitals = listed([_one(row) for _, row in part.iterrows()])
+        told += ["; it " if number else "", f"{word} with ", *hospitals]
     rest = len(rows) - len(raising) - len(lowering)
-    told += [f"{'Of the others' if rest < len(rows) else 'of no hospital'} was neither shown. "] if rest else []
+    if not groups:
+        told += ["was not shown to change with any hospital"]
+    elif rest:
+        told += ["; of the others neither was shown"]
+    told += [". "]
     ranked = rows[rows["above"] != ""]
     for at, row in ranked.iterrows():
         place = int(str(at))
-        told += [
-            Cell(FILE, place, "hospital", row["hospital"]),
-            " stands above ",
-            Cell(FILE, place, "above", row["above"]),
-        ]
-        told += [". "]
+        hospital, others = (Cell(FILE, place, key, row[key]) for key in ("hospital", "above"))
+        told += [hospital, " stands above ", others, ". "]
     return told if len(ranked) else [*told, "No hospital was shown to be worth more than another."]
 
 
