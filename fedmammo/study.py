@@ -44,6 +44,7 @@ from fedmammo.run.curves import curves_of
 from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
 from fedmammo.run.guarantees import guarantees, mark
+from fedmammo.run.hospitals import of_hospitals
 from fedmammo.run.patients import write_patients
 from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import recipes_of, tabulate, tested_split
@@ -202,8 +203,9 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
 
 def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment]) -> None:
     """Evaluate what deployments left, and say what holds for patients."""
-    found = evaluate(folder.predictions(finished), tested_split(config), config.evaluation, recipes_of(finished))
-    tables = {field.name: getattr(found, field.name) for field in fields(found)}
+    known = recipes_of(finished), of_hospitals(folder, finished)
+    found = evaluate(folder.predictions(finished), tested_split(config), config.evaluation, *known)
+    tables = {field.name: table for field in fields(found) if len(table := getattr(found, field.name))}
     held = guarantees(folder.path, config, finished)
     tables["results"] = mark(found.results, held)
     tables["guarantees"] = guarantee_table(folder.path, config, finished, held)

@@ -5,6 +5,7 @@ from typing import Any
 from fedmammo.config.arm import ARMS
 
 LEARNING = ("centralized", "local", "federated")  # arms of which a learning curve is drawn
+FRACTION = "-fraction"  # after an arm's name: the part of the patients that trains follows
 
 
 def expand(content: Any) -> Any:
@@ -38,7 +39,7 @@ def expand(content: Any) -> Any:
         largest = max(fractions)
         content["cohort"] = {**content["cohort"], "fraction": largest}
         for one in sorted({float(one) for one in fractions} - {float(largest)}):
-            variants |= {f"{arm}-fraction{one:g}": {"cohort.fraction": one} for arm in LEARNING if arm in arms}
+            variants |= {f"{arm}{FRACTION}{one:g}": {"cohort.fraction": one} for arm in LEARNING if arm in arms}
     if variants:
         plain = {name: {} for name in arms} if isinstance(arms, list) else dict(arms)
         for name, overrides in variants.items():

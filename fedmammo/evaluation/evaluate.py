@@ -1,6 +1,7 @@
 """All that is said of a study's predictions: one pass from scores to tables."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -8,6 +9,8 @@ from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.errors import InputError
 from fedmammo.evaluation.curves import calibration, decision_curve, precision_recall, roc
+from fedmammo.evaluation.heterogeneity import Covariates, heterogeneity_of
+from fedmammo.evaluation.learning import learning_of
 from fedmammo.evaluation.metrics import metrics_of
 from fedmammo.evaluation.predictions import arrange
 from fedmammo.evaluation.scoring import READER, Place, Scores
@@ -15,6 +18,7 @@ from fedmammo.evaluation.subgroups import subgroups_of
 from fedmammo.evaluation.tables import (
     COMPARISONS,
     Pair,
+    between_hospitals,
     comparison_row,
     measured,
     pairs_of_arms,
@@ -22,14 +26,28 @@ from fedmammo.evaluation.tables import (
     primary_pair,
     tabulate,
 )
+from fedmammo.evaluation.value import values_of
 from fedmammo.evaluation.verdicts import verdicts_of, what_varies
 
 Recipes = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
+class OfHospitals:
+    """What is known of hospitals beside scores.
+
+    Attributes:
+        patients: arm → hospital → how many patients trained in it.
+        distances: name → draw of hospitals (its seed) and hospital → number.
+    """
+
+    patients: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    distances: Covariates = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Tables, by the name of their file: `fedmammo.run.dictionary` explains every column."""
+    """Tables, by the name of their file: `fedmammo.run.dictionary` explains every column. Empty ones say nothing."""
 
     verdicts: pd.DataFrame
     results: pd.DataFrame
@@ -39,10 +57,17 @@ class Evaluation:
     precision_recall: pd.DataFrame
     calibration: pd.DataFrame
     decision_curve: pd.DataFrame
+    heterogeneity: pd.DataFrame
+    values: pd.DataFrame
+    learning_curve: pd.DataFrame
 
 
 def evaluate(
-    predictions: pd.DataFrame, test_split: str, config: EvaluationConfig, recipes: Recipes | None = None
+    predictions: pd.DataFrame,
+    test_split: str,
+    config: EvaluationConfig,
+    recipes: Recipes | None = None,
+    hospitals: OfHospitals | None = None,
 ) -> Evaluation:
     """Measure, compare and judge.
 
@@ -52,11 +77,12 @@ def evaluate(
         config: units, primary comparison, prevalence, thresholds, subgroups.
         recipes: of each arm and setting, what it is trained by but for its budget: what a budget costs is told where
             its setting and another differ in nothing else. Without, settings of the same kind are compared.
+        hospitals: what else is known of them.
 
     Raises:
         InputError: where the predictions are not complete.
     """
-    scores = Scores(arrange(predictions, test_split, config.unit))
+    scores, known = Scores(arrange(predictions, test_split, config.unit)), hospitals or OfHospitals()
     pairs = [primary_pair(config.primary, scores), *pairs_of_arms(scores), *pairs_of_settings(scores, recipes)]
     results, comparisons = tabulate(scores, config, [*dict.fromkeys(pairs)])
     return Evaluation(
@@ -68,6 +94,9 @@ def evaluate(
         precision_recall(scores, config),
         calibration(scores, config),
         decision_curve(scores, config),
+        heterogeneity_of(scores, config, between_hospitals(scores, config), known.distances),
+        values_of(scores, config),
+        learning_of(scores, config, known.patients),
     )
 
 

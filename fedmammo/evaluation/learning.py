@@ -16,11 +16,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
+from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.config.variants import FRACTION, LEARNING
 from fedmammo.evaluation.intervals import CAUTIOUS, interval_of, limits_around, why_none
 from fedmammo.evaluation.metrics import Metric, metric_named
-from fedmammo.evaluation.scoring import Place, Scores
-from fedmammo.evaluation.tables import limits_shown
+from fedmammo.evaluation.predictions import Series
+from fedmammo.evaluation.scoring import Estimate, Place, Scores
+from fedmammo.evaluation.tables import limits_shown, measured
 from fedmammo.evaluation.tested import Floats
 from fedmammo.evaluation.value import Coalition, models_of
 from fedmammo.evaluation.variance import Sample, combined, covariance_of, spread_of
@@ -105,7 +108,7 @@ def law_of(sizes: Floats, values: Floats, weights: Floats) -> Law:
         found = np.linalg.lstsq(root[:, None] * design, root * values, rcond=None)[0]
         return found, float(((root * (values - design @ found)) ** 2).sum())
 
-    grid = np.linspace(*np.log(RATES), 81)
+    grid = np.log(np.geomspace(*RATES, 81))
     best = int(np.argmin([solved(one)[1] for one in grid]))
     if solved(grid[best])[0][1] <= 0:
         raise UntoldError("the curve does not rise")
@@ -191,17 +194,20 @@ def _limits(
     return low, high
 
 
-def learning_of(scores: Scores, config: EvaluationConfig, patients: Mapping[str, float] | None = None) -> pd.DataFrame:
+def learning_of(
+    scores: Scores, config: EvaluationConfig, patients: Mapping[str, Mapping[str, float]] | None = None
+) -> pd.DataFrame:
     """Return learning curves on all test patients, by hospitals and by training patients, in each setting.
 
     By hospitals a point is the mean over all coalitions of as many; sizes of which one has no model are left out. By
-    patients a point is a coalition. A law tells the mean curve, not what one more hospital of a kind would do, and
-    takes for granted that those to come are like those that are here.
+    patients a point is a coalition; and, of an arm that the study runs on fractions of the patients, one of these: with
+    so many patients in all, or where each hospital trains alone, in each on average. A law tells the mean curve, not
+    what one more hospital of a kind would do, and takes for granted that those to come are like those that are here.
 
     Args:
         scores: of a study.
         config: names the metric.
-        patients: hospital → patients that it learns from; without, there is no curve by patients.
+        patients: arm → hospital, or `all` → patients that train; without, there is no curve by patients.
 
     Returns:
         Columns as LEARNING_CURVE; `what` is `seen`, `fitted` or `extrapolated`. Where no law can be told, one row
@@ -223,9 +229,30 @@ def learning_of(scores: Scores, config: EvaluationConfig, patients: Mapping[str,
             "patients": who.patients,
             "positives": who.positives,
         }
-        for by, points in (("hospitals", by_hospitals(known)), ("patients", by_patients(known, patients or {}))):
+        sizes = patients or {}
+        curves = {
+            "hospitals": by_hospitals(known),
+            "patients": by_patients(known, sizes.get("federated", {})) if len(known) > 1 else [],
+            **by_fractions(measured(scores, Place(), metric), setting, sizes),
+        }
+        for by, points in curves.items():
             rows += [about | {"by": by} | row for row in _rows(points, metric)]
     return pd.DataFrame(rows, columns=LEARNING_CURVE)
+
+
+def by_fractions(
+    found: Mapping[Series, Estimate], setting: str, patients: Mapping[str, Mapping[str, float]]
+) -> dict[str, list[Point]]:
+    """Return, for each arm that was run on fractions of the patients, a point for each fraction and for all of them."""
+    curves: dict[str, list[Point]] = {}
+    for kind in LEARNING:
+        arms = [arm for arm in patients if arm == kind or arm.startswith(kind + FRACTION)]
+        samples = {arm: found[one].sample for arm in arms if (one := Series(arm, setting, ALL)) in found}
+        sizes = {arm: sum(patients[arm].values()) / (len(patients[arm]) if kind == "local" else 1) for arm in arms}
+        points = [Point(sizes[arm], sample) for arm, sample in samples.items() if sample is not None]
+        if len(points) > 1:
+            curves[f"patients, {kind}"] = sorted(points, key=lambda point: point.size)
+    return curves
 
 
 def by_hospitals(samples: Mapping[Coalition, Sample]) -> list[Point]:

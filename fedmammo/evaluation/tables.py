@@ -141,6 +141,15 @@ def pairs_of_arms(scores: Scores) -> list[Pair]:
     return [*pairs, *(Pair(Series(arm, one, ALL), READER) for arm in arms for one in settings)]
 
 
+def between_hospitals(scores: Scores, config: EvaluationConfig) -> list[Pair]:
+    """Return the pairs of arms whose difference is told from hospital to hospital: the primary one first."""
+    primary = primary_pair(config.primary, scores)
+    others = [pair for pair in pairs_of_arms(scores) if pair.one.setting == primary.one.setting]
+    kinds = [(Arm.of(pair.one.arm).kind, pair.other.arm) for pair in others]
+    chosen = [pair for pair, kind in zip(others, kinds, strict=True) if kind in PAIRS and kind[0] != "centralized"]
+    return [primary, *(pair for pair in chosen if pair != primary)]
+
+
 def pairs_of_settings(scores: Scores, recipes: dict[tuple[str, str], str] | None) -> list[Pair]:
     """Pair settings of one arm: another source with real patients under the same budget, and a budget with none."""
     settings = list(dict.fromkeys(one.setting for one in scores.predictions.series))

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, Arm
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.evaluation.intervals import holm, interval_of
 from fedmammo.evaluation.metrics import Metric, metric_named
@@ -29,7 +29,6 @@ VALUES = [
     *("setting", "metric", "unit", "what", "hospital", "tested_at", "value", "ci_low", "ci_high", "p", "p_holm"),
     *("above", "whole", "repeats", "patients", "positives", "note"),
 ]
-JOINS, WITHOUT = "+", "without-"  # how names of coalitions are put together, where their models are said to be trained
 SHOWN = 0.05  # p, adjusted over pairs, below which one hospital is said to be worth more than another
 Coalition = frozenset[str]
 
@@ -65,22 +64,16 @@ def last_in(coalitions: Mapping[Coalition, Sample]) -> dict[str, Sample]:
 def models_of(scores: Scores, setting: str) -> dict[Coalition, Series]:
     """Return whose model is which, of what was run in a setting; none where there is no model of all.
 
-    A coalition's own model comes first. Where there is none, the local arm's stands for one hospital, the federated
-    arm's for all, and `without_one` for all others.
+    The local arm's stands for one hospital, the federated arm's for all, `without_one` for all others.
     """
-    series = [one for one in scores.predictions.series if one.setting == setting]
-    named = [one for one in series if one.arm in ("local", "coalitions")]
-    hospitals = {*scores.predictions.hospitals, *(name for one in named for name in one.trained_at.split(JOINS))}
-    without = {one.trained_at.removeprefix(WITHOUT): one for one in series if one.arm == "without_one"}
-    everybody = frozenset(hospitals | set(without))
-    found = {everybody - {name}: one for name, one in without.items()}
-    for one in series:
-        if (one.arm, one.trained_at) == ("federated", ALL):
-            found[everybody] = one
-    for one in sorted(named, key=lambda one: one.arm == "coalitions"):
-        found[frozenset(one.trained_at.split(JOINS))] = one
-    found.pop(frozenset(), None)
-    return found if everybody in found else {}
+    arms = ("federated", "without_one", "local", "coalitions")
+    series = [one for one in scores.predictions.series if one.setting == setting and one.arm in arms]
+    local = [one.trained_at for one in series if one.arm == "local"]
+    hospitals = list(dict.fromkeys([*scores.predictions.hospitals, *local]))
+    found = {}
+    for one in sorted(series, key=lambda one: arms.index(one.arm)):
+        found[Arm.of(one.arm).coalition(one.trained_at, hospitals)] = one
+    return found if frozenset(hospitals) in found else {}
 
 
 def values_of(scores: Scores, config: EvaluationConfig) -> pd.DataFrame:
@@ -140,7 +133,8 @@ def values_at(coalitions: Mapping[Coalition, Estimate], nothing: float, metric: 
             for name, ones in known.items()
         }
         if any(lost.values()):
-            yield from ({"what": what, "hospital": name, "whole": whole, "note": why} for name, why in lost.items())
+            about: dict[str, object] = {"what": what, "whole": whole}
+            yield from (about | {"hospital": name, "note": why} for name, why in lost.items())
         elif known:
             found = shapley(samples, nothing) if what == "shapley" else last_in(samples)
             yield from ({"what": what, "whole": whole, **row} for row in _told(found, metric))

@@ -176,7 +176,7 @@ class Server:
         up = size(pack(found.tensors)) + size(pack(found.beside)) if travels and isinstance(answer, Answer) else 0
         seconds = 8e-6 * (up + down) / node.uplink_megabits_per_second
         seconds += found.numbers.get("images", 0.0) / node.images_per_second
-        loss, epsilon = found.numbers.get("loss"), found.numbers.get("epsilon")
+        loss, epsilon, patients = (found.numbers.get(name) for name in ("loss", "epsilon", "num-examples"))
         known = round(seconds, 3) if epsilon is None else None  # how many images it read is the hospital's own business
         status = answer if isinstance(answer, str) else "ok"
         return round_row(deployment.place, job.stage, job.round, hospital, status) | {
@@ -185,6 +185,7 @@ class Server:
             "bytes_down": down,
             "loss": loss,
             "epsilon_spent": epsilon,
+            "patients": None if patients is None else int(patients),
         }
 
 

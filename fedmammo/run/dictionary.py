@@ -180,6 +180,7 @@ TABLES: dict[str, dict[str, str]] = {
         "bytes_down": "received by it",
         "loss": "mean over its steps; empty under a budget",
         "epsilon_spent": "so far, under a budget",
+        "patients": "training patients, as the hospital declares them",
     },
     "flow.csv": {
         "stage": "listed, quarantined, prepared, split, hospital, trained, thresholds (who set them), tested, no part",

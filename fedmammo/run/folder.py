@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # whoever reads a run needs no torch
 
 ROUND_COLUMNS = (
     "arm", "setting", "seed", "draw", "fold", "stage", "round", "hospital", "status",
-    "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent",
+    "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent", "patients",
 )  # fmt: skip
 TIMINGS = "timings.csv"
 TABLED = ("unit", "primary", "prevalence", "thresholds")  # keys of evaluation that tables alone depend on
@@ -62,7 +62,7 @@ def round_row(
 
     `place`: of the deployment (`Deployment.place`).
     """
-    done = (stage, number, hospital, status, None, 0, 0, loss, None)
+    done = (stage, number, hospital, status, None, 0, 0, loss, None, None)
     return {**place, **dict(zip(ROUND_COLUMNS[5:], done, strict=True))}
 
 

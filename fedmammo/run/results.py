@@ -66,7 +66,7 @@ NUMBERS: dict[str, dict[str, type]] = {
     "privacy-audit": dict.fromkeys(("value", "ci_low", "ci_high", "ceiling", "claimed"), float),
     "predictions": dict.fromkeys(("seed", "draw", "fold", "label"), int) | {"score": float},
     "rounds": dict.fromkeys(("seed", "draw", "fold", "round", "bytes_up", "bytes_down"), int)
-    | dict.fromkeys(("simulated_seconds", "loss", "epsilon_spent"), float),
+    | dict.fromkeys(("simulated_seconds", "loss", "epsilon_spent", "patients"), float),
 }
 
 

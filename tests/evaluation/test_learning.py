@@ -177,7 +177,8 @@ def test_the_table_of_a_study(study: Study) -> None:
     called = {one: Series("coalitions", "real", one.setting) for one in arranged.series}
     models = {(called[one], repeat): model for (one, repeat), model in arranged.models.items()}
     scores = Scores(replace(arranged, series=list(called.values()), models=models))
-    found = learning_of(scores, CONFIG, {f"H{number}": 20.0 + 10 * number for number in range(4)})
+    sizes = {"federated": {f"H{number}": 20.0 + 10 * number for number in range(4)}}
+    found = learning_of(scores, CONFIG, sizes)
     assert list(found) == LEARNING_CURVE
     by = found[found["by"] == "hospitals"]
     seen = by[by["what"] == "seen"]

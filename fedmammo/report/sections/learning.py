@@ -47,7 +47,8 @@ def _said(part: pd.DataFrame, by: str) -> Parts:
         return Cell(FILE, int(str(row.name)), key, row[key])
 
     last, beyond = part[part["what"] == "seen"].iloc[-1], part[part["what"] == "extrapolated"].iloc[-1]
-    told: Parts = [f"By {by}: with ", cell(last, "size"), f" {by} ", *estimate(FILE, last)]
+    what = by.partition(",")[0]
+    told: Parts = [f"By {by}: with ", cell(last, "size"), f" {what} ", *estimate(FILE, last)]
     if pd.isna(beyond["value"]):
         return [*told, "; ", cell(beyond, "note"), "."]
     return [*told, "; with ", cell(beyond, "size"), " it would be ", *estimate(FILE, beyond), "."]
