@@ -1,24 +1,14 @@
 """heterogeneity.csv: how a difference of two arms varies from hospital to hospital, and what a new one may expect.
 
-Random effects over hospitals, each tested on its own patients with what an arm would give it. Their variance tau² is
-estimated by restricted maximum likelihood (Viechtbauer 2005, Journal of Educational and Behavioral Statistics 30:261;
-Langan et al. 2019, Research Synthesis Methods 10:83). The mean has the interval of Hartung and Knapp 2001 (Statistics
-in Medicine 20:3875) and Sidik and Jonkman 2002 (21:3153), Student's t with one degree of freedom less than there are
-hospitals, guarded as Röver, Knapp and Friede 2015 do (BMC Medical Research Methodology 15:99): where hospitals differ
-by less than their patients explain, the error is not made smaller than the usual one of random effects, which is never
-below that of a fixed effect. I² is that of Higgins and Thompson 2002 (Statistics in Medicine 21:1539), the prediction
-interval that of Higgins, Thompson and Spiegelhalter 2009 (Journal of the Royal Statistical Society A 172:137) with the
-error above, as IntHout et al. 2016 (BMJ Open 6:e010247) do. Regression on what hospitals are like: Knapp and Hartung
-2003 (Statistics in Medicine 22:2693), with the same guard.
+Random effects over hospitals (fedmammo.evaluation.random_effects), each tested on its own patients with what an arm
+would give it; within hospitals variances come from patients' influences.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.stats import t as student
 
 from fedmammo.config.evaluation import EvaluationConfig
@@ -32,9 +22,9 @@ from fedmammo.evaluation.intervals import (
     why_none,
 )
 from fedmammo.evaluation.metrics import Metric, metric_named
+from fedmammo.evaluation.random_effects import Fit, fit, predicted
 from fedmammo.evaluation.scoring import READER, Place, Scores
 from fedmammo.evaluation.tables import Pair, at_home, primary_pair
-from fedmammo.evaluation.tested import Floats
 from fedmammo.evaluation.variance import Sample, combined, covariance_of, spread_of
 
 FEWEST_HOSPITALS = 3  # for an interval of their mean; one more for that of a slope
@@ -46,92 +36,6 @@ HETEROGENEITY = [
 ]
 Covariates = Mapping[str, Mapping[tuple[int, str], float]]
 """Name → draw of hospitals (its seed) and hospital → number."""
-
-
-class Fit(NamedTuple):
-    """Random effects over hospitals, of a mean or of a regression.
-
-    Attributes:
-        estimates: (terms,) the mean, or intercept and slope.
-        errors: (terms,) their standard errors, by observed differences and guarded.
-        lines: (terms, hospitals) how each is summed up from hospitals' effects.
-        tau2: variance between hospitals that is left.
-        q: Cochran's Q of what is left.
-        freedom: hospitals less terms.
-        typical: what hospitals' own variances amount to, as Higgins and Thompson sum them up.
-    """
-
-    estimates: Floats
-    errors: Floats
-    lines: Floats
-    tau2: float
-    q: float
-    freedom: int
-    typical: float
-
-    @property
-    def i2(self) -> float:
-        """The part of the variation between hospitals that is not chance, 0 to 1: by tau²."""
-        return self.tau2 / (self.tau2 + self.typical)
-
-
-def fit(effects: Floats, variances: Floats, design: Floats | None = None) -> Fit:
-    """Fit random effects.
-
-    Args:
-        effects: (hospitals,).
-        variances: (hospitals,) of each effect over its own patients, above 0.
-        design: (hospitals, terms); without, a column of ones: the mean.
-    """
-    design = np.ones((len(effects), 1)) if design is None else design
-    tau2 = _between(effects, variances, design)
-    weights = 1 / (variances + tau2)
-    inverse = np.linalg.inv(design.T @ (weights[:, None] * design))
-    lines = inverse @ (design.T * weights)
-    estimates = lines @ effects
-    freedom = len(effects) - design.shape[1]
-    observed = float((weights * (effects - design @ estimates) ** 2).sum()) / freedom
-    errors = np.sqrt(np.diag(inverse) * max(1.0, observed))
-    rest = _rest(effects, variances, design, 0.0)
-    typical = freedom / float(np.trace(rest))
-    return Fit(estimates, errors, lines, tau2, float(effects @ rest @ effects), freedom, typical)
-
-
-def predicted(found: Fit) -> tuple[float, float]:
-    """Return the limits between which a new hospital's true effect lies with a probability of 95 %; k - 2 degrees."""
-    error = (found.tau2 + found.errors[0] ** 2) ** 0.5
-    low, high, _ = limits_around(float(found.estimates[0]), float(error), found.freedom - 1, "number")
-    return low, high
-
-
-def _rest(effects: Floats, variances: Floats, design: Floats, tau2: float) -> Floats:
-    """Return the matrix P of restricted likelihood, by which y'Py is the weighted square of what is left."""
-    weights = 1 / (variances + tau2)
-    weighted = weights[:, None] * design
-    found: Floats = np.diag(weights) - weighted @ np.linalg.solve(design.T @ weighted, weighted.T)
-    return found
-
-
-def _between(effects: Floats, variances: Floats, design: Floats) -> float:
-    """Return the variance between hospitals of the highest restricted likelihood, at least 0."""
-
-    def slope(tau2: float) -> float:
-        rest = _rest(effects, variances, design, tau2)
-        away = rest @ effects
-        return float(away @ away - np.trace(rest))
-
-    def likelihood(tau2: float) -> float:
-        whole, rest = variances + tau2, _rest(effects, variances, design, tau2)
-        within = np.linalg.slogdet(design.T @ (design / whole[:, None]))[1]
-        return float(-np.log(whole).sum() - within - effects @ rest @ effects)
-
-    most = 10 * float(np.var(effects)) + float(variances.max())
-    grid = [0.0, *np.geomspace(1e-4 * float(variances.min()), most, 60)]
-    best = int(np.argmax([likelihood(tau2) for tau2 in grid]))
-    low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-    if not slope(low) > 0 > slope(high):
-        return grid[best]
-    return float(brentq(slope, low, high, xtol=1e-12 * high, rtol=1e-12))
 
 
 @dataclass(frozen=True)
@@ -265,8 +169,8 @@ def _rows(
     if not told:
         yield mean | {"note": _noted(why, dealings)}
         return
-    sample = _stacked([dealing.summed(found) for dealing, found in zip(dealings, whole, strict=True)])
-    interval, low, high = _one(sample, whole[0]) if len(dealings) == 1 else _many(sample, whole)
+    sample = stacked([dealing.summed(found) for dealing, found in zip(dealings, whole, strict=True)])
+    interval, low, high = of_one_dealing(sample, whole[0]) if len(dealings) == 1 else over_draws(sample, whole)
     estimate, between = float(sample.values.mean()), _between_columns(whole)
     yield mean | {"estimate": estimate, **between, **_limits(interval), "note": _noted(interval.note, dealings)}
     limits = {"ci_low": low, "ci_high": high, "note": _noted(interval.note.partition("; no p")[0], dealings)}
@@ -299,13 +203,13 @@ def _slope(dealings: list[Dealing], numbers: Mapping[tuple[int, str], float]) ->
     if len(fits) < len(dealings):
         why = _too_few(len(fits), len(dealings), FEWEST_HOSPITALS + 1) + " of different numbers"
         return counts | {"note": _noted(why, kept)}
-    sample = _stacked(found)
-    interval = _one(sample, fits[0])[0] if len(fits) == 1 else interval_of(sample, "number")
+    sample = stacked(found)
+    interval = of_one_dealing(sample, fits[0])[0] if len(fits) == 1 else interval_of(sample, "number")
     about = {"estimate": float(sample.values.mean()), **_between_columns(fits), **_limits(interval)}
     return counts | about | {"note": _noted(interval.note, kept)}
 
 
-def _stacked(samples: list[Sample]) -> Sample:
+def stacked(samples: list[Sample]) -> Sample:
     """Put draws beside each other that were worked out one by one."""
     values, influence = (
         np.concatenate([getattr(one, name) for one in samples], axis=1) for name in ("values", "influence")
@@ -314,7 +218,7 @@ def _stacked(samples: list[Sample]) -> Sample:
     return Sample(values, influence, has, min(one.fewest for one in samples))
 
 
-def _one(sample: Sample, found: Fit) -> tuple[Interval, float, float]:
+def of_one_dealing(sample: Sample, found: Fit) -> tuple[Interval, float, float]:
     """Return the interval of a fit's last term where hospitals keep their patients, and limits for a new hospital.
 
     The squared error of seeds comes on top, as they move all hospitals together.
@@ -334,10 +238,10 @@ def _one(sample: Sample, found: Fit) -> tuple[Interval, float, float]:
     note = "cautious" if few or sample.fewest < CAUTIOUS else ""
     note += f"; no p: fewer than {FEWEST_REPEATS} seeds" if few else ""
     interval = Interval(*limits_around(mean, error, freedom, "number"), p, note, error, of_repeats / error**2)
-    return interval, *predicted(found._replace(errors=np.array([error])))
+    return interval, *predicted(found, of_repeats)
 
 
-def _many(sample: Sample, fits: list[Fit]) -> tuple[Interval, float, float]:
+def over_draws(sample: Sample, fits: list[Fit]) -> tuple[Interval, float, float]:
     """Return the interval of the mean over draws, and the limits for a new hospital of a new draw."""
     interval = interval_of(sample, "number")
     if np.isnan(interval.low):

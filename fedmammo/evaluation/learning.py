@@ -74,7 +74,7 @@ class Told(NamedTuple):
     """A law's value at a size, with the limits of its 95 % interval.
 
     What it gains over the largest size seen has none: there the law's bend is all that counts, and the delta method
-    would cover .80 to .87 where points lie off the law (benchmarks/hospitals.py).
+    would cover .80 to .87 where points lie off the law (benchmarks/between_hospitals.py).
     """
 
     size: float
@@ -108,7 +108,7 @@ def law_of(sizes: Floats, values: Floats, weights: Floats) -> Law:
         found = np.linalg.lstsq(root[:, None] * design, root * values, rcond=None)[0]
         return found, float(((root * (values - design @ found)) ** 2).sum())
 
-    grid = np.log(np.geomspace(*RATES, 81))
+    grid = np.linspace(np.log(RATES[0]), np.log(RATES[1]), 81)
     best = int(np.argmin([solved(one)[1] for one in grid]))
     if solved(grid[best])[0][1] <= 0:
         raise UntoldError("the curve does not rise")

@@ -133,11 +133,11 @@ def values_at(coalitions: Mapping[Coalition, Estimate], nothing: float, metric: 
             for name, ones in known.items()
         }
         if any(lost.values()):
-            about: dict[str, object] = {"what": what, "whole": whole}
-            yield from (about | {"hospital": name, "note": why} for name, why in lost.items())
+            for name, why in lost.items():
+                yield {"what": what, "hospital": name, "whole": whole, "note": why}
         elif known:
             found = shapley(samples, nothing) if what == "shapley" else last_in(samples)
-            yield from ({"what": what, "whole": whole, **row} for row in _told(found, metric))
+            yield from (row | {"what": what, "whole": whole} for row in _told(found, metric))
 
 
 class _Worth(NamedTuple):
