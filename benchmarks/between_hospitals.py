@@ -22,7 +22,7 @@ import pandas as pd
 from common import RESULTS
 from scipy.stats import norm
 
-from fedmammo.evaluation.heterogeneity import Dealing, of_one_dealing, over_draws, stacked
+from fedmammo.evaluation.heterogeneity import Dealing, interval_over, of_new_hospital, stacked
 from fedmammo.evaluation.intervals import interval_of
 from fedmammo.evaluation.learning import Law, Point, UntoldError, extrapolated
 from fedmammo.evaluation.ranking import auroc
@@ -80,7 +80,8 @@ def of_hospitals(generator: np.random.Generator, sizes: tuple[int, ...], tau: fl
     dealings = dealt(generator, sizes, tau, draws)
     fits = [dealing.fit() for dealing in dealings]
     sample = stacked([dealing.summed(one) for dealing, one in zip(dealings, fits, strict=True)])
-    interval, low, high = of_one_dealing(sample, fits[0]) if draws == 1 else over_draws(sample, fits)
+    interval = interval_over(sample, fits)
+    low, high = of_new_hospital(sample, fits, interval)
     new = GAIN + tau * generator.normal() + (BETWEEN_DRAWS * generator.normal() if draws > 1 else 0)
     return {"mean": judged(interval.low, interval.high, GAIN), "new hospital": judged(low, high, new)}
 

@@ -23,7 +23,7 @@ from fedmammo.evaluation.intervals import (
 )
 from fedmammo.evaluation.metrics import Metric, metric_named
 from fedmammo.evaluation.random_effects import Fit, fit, predicted
-from fedmammo.evaluation.scoring import READER, Place, Scores
+from fedmammo.evaluation.scoring import READER, Place, Scores, Who
 from fedmammo.evaluation.tables import Pair, at_home, primary_pair
 from fedmammo.evaluation.variance import Sample, combined, covariance_of, spread_of
 
@@ -45,13 +45,13 @@ class Dealing:
     Attributes:
         draw: its seed; of several that deal the same, the first.
         samples: hospital → effect in each repeat: those that can be told of.
-        patients: hospital → how many were tested.
+        who: hospital → who was tested.
         left: hospital → why it is left out.
     """
 
     draw: int
     samples: dict[str, Sample]
-    patients: dict[str, int]
+    who: dict[str, Who]
     left: dict[str, str]
 
     def fit(self, values: Sequence[float] | None = None) -> Fit:
@@ -93,7 +93,7 @@ def heterogeneity_of(
     rows: list[dict[str, object]] = []
     for pair in pairs or [primary_pair(config.primary, scores)]:
         dealings = [_dealing(one, metric, pair) for one in _dealt(scores)]
-        if not any(dealing.patients for dealing in dealings):
+        if not any(dealing.who for dealing in dealings):
             continue
         who = scores.who(Place(read=READER in pair), metric.unit)
         about = {
@@ -107,7 +107,7 @@ def heterogeneity_of(
             "positives": who.positives,
             "repeats": len(scores.predictions.repeats),
         }
-        rows += [about | row for row in _rows(dealings, scores, metric, covariates or {})]
+        rows += [about | row for row in _rows(dealings, metric, covariates or {})]
     return pd.DataFrame(rows, columns=HETEROGENEITY)
 
 
@@ -128,7 +128,7 @@ def _dealing(scores: Scores, metric: Metric, pair: Pair) -> Dealing:
             continue
         estimates = scores.estimates(place, metric, here)
         one, other = (estimates[series] for series in here)
-        found.patients[name] = scores.who(place, metric.unit).patients
+        found.who[name] = scores.who(place, metric.unit)
         if one.sample is None or other.sample is None:
             found.left[name] = one.mean.note or other.mean.note
             continue
@@ -142,9 +142,7 @@ def _dealing(scores: Scores, metric: Metric, pair: Pair) -> Dealing:
     return found
 
 
-def _rows(
-    dealings: list[Dealing], scores: Scores, metric: Metric, covariates: Covariates
-) -> Iterator[dict[str, object]]:
+def _rows(dealings: list[Dealing], metric: Metric, covariates: Covariates) -> Iterator[dict[str, object]]:
     """Return the rows of one pair."""
     fits = [dealing.fit() if len(dealing.samples) >= FEWEST_HOSPITALS else None for dealing in dealings]
     for dealing, found in zip(dealings, fits, strict=True):
@@ -152,9 +150,8 @@ def _rows(
             about = {} if found is None else {"estimate": float(found.estimates[0]), **_between_columns([found])}
             yield {"what": "draw", "about": f"draw {dealing.draw}", **about, **_counts([dealing])}
             continue
-        for name in dealing.patients:
+        for name, who in dealing.who.items():
             row: dict[str, object] = {"what": "hospital", "about": name, "note": dealing.left.get(name, "")}
-            who = scores.who(Place(name), metric.unit)
             row |= {"patients": who.patients, "positives": who.positives}
             if name in dealing.samples:
                 interval = interval_of(dealing.samples[name], "number", metric.cautious)
@@ -170,7 +167,8 @@ def _rows(
         yield mean | {"note": _noted(why, dealings)}
         return
     sample = stacked([dealing.summed(found) for dealing, found in zip(dealings, whole, strict=True)])
-    interval, low, high = of_one_dealing(sample, whole[0]) if len(dealings) == 1 else over_draws(sample, whole)
+    interval = interval_over(sample, whole)
+    low, high = of_new_hospital(sample, whole, interval)
     estimate, between = float(sample.values.mean()), _between_columns(whole)
     yield mean | {"estimate": estimate, **between, **_limits(interval), "note": _noted(interval.note, dealings)}
     limits = {"ci_low": low, "ci_high": high, "note": _noted(interval.note.partition("; no p")[0], dealings)}
@@ -182,7 +180,7 @@ def _rows(
         "tau": between["tau"],
         **limits,
     }
-    by_patients = {(one.draw, name): np.log2(count) for one in dealings for name, count in one.patients.items()}
+    by_patients = {(one.draw, name): np.log2(who.patients) for one in dealings for name, who in one.who.items()}
     for name, numbers in {DOUBLING: by_patients, **covariates}.items():
         yield {"what": "slope", "about": name, **_slope(dealings, numbers)}
 
@@ -204,7 +202,7 @@ def _slope(dealings: list[Dealing], numbers: Mapping[tuple[int, str], float]) ->
         why = _too_few(len(fits), len(dealings), FEWEST_HOSPITALS + 1) + " of different numbers"
         return counts | {"note": _noted(why, kept)}
     sample = stacked(found)
-    interval = of_one_dealing(sample, fits[0])[0] if len(fits) == 1 else interval_of(sample, "number")
+    interval = interval_over(sample, fits)
     about = {"estimate": float(sample.values.mean()), **_between_columns(fits), **_limits(interval)}
     return counts | about | {"note": _noted(interval.note, kept)}
 
@@ -218,18 +216,25 @@ def stacked(samples: list[Sample]) -> Sample:
     return Sample(values, influence, has, min(one.fewest for one in samples))
 
 
-def of_one_dealing(sample: Sample, found: Fit) -> tuple[Interval, float, float]:
-    """Return the interval of a fit's last term where hospitals keep their patients, and limits for a new hospital.
+def interval_over(sample: Sample, fits: Sequence[Fit]) -> Interval:
+    """Return the interval of fits' last term.
 
-    The squared error of seeds comes on top, as they move all hospitals together.
+    Where hospitals keep their patients, its error is that of the fit; the squared error of seeds comes on top, as they
+    move all hospitals together. Over draws that deal them anew, it is as of any other number.
+
+    Args:
+        sample: the term, in every repeat.
+        fits: one, or that of each draw.
     """
-    spread, error2 = spread_of(sample), float(found.errors[-1]) ** 2
+    if len(fits) > 1:
+        return interval_of(sample, "number")
+    spread, error2 = spread_of(sample), float(fits[0].errors[-1]) ** 2
     why = why_none(sample, spread)
     if why:
-        return Interval(note=why), np.nan, np.nan
+        return Interval(note=why)
     varied = [levels for levels in sample.values.shape if levels > 1]
     of_repeats = spread.of_repeats * spread.error**2
-    freedom = float(found.freedom)
+    freedom = float(fits[0].freedom)
     if of_repeats:
         freedom = (error2 + of_repeats) ** 2 / (error2**2 / freedom + of_repeats**2 / (min(varied) - 1))
     error, mean = (error2 + of_repeats) ** 0.5, float(sample.values.mean())
@@ -237,21 +242,27 @@ def of_one_dealing(sample: Sample, found: Fit) -> tuple[Interval, float, float]:
     p = np.nan if few else float(2 * student.sf(abs(mean) / error, freedom))
     note = "cautious" if few or sample.fewest < CAUTIOUS else ""
     note += f"; no p: fewer than {FEWEST_REPEATS} seeds" if few else ""
-    interval = Interval(*limits_around(mean, error, freedom, "number"), p, note, error, of_repeats / error**2)
-    return interval, *predicted(found, of_repeats)
+    return Interval(*limits_around(mean, error, freedom, "number"), p, note, error, of_repeats / error**2)
 
 
-def over_draws(sample: Sample, fits: list[Fit]) -> tuple[Interval, float, float]:
-    """Return the interval of the mean over draws, and the limits for a new hospital of a new draw."""
-    interval = interval_of(sample, "number")
+def of_new_hospital(sample: Sample, fits: Sequence[Fit], interval: Interval) -> tuple[float, float]:
+    """Return the limits for a new hospital's true difference; over draws that deal anew, for one of a new draw.
+
+    Args:
+        sample: the mean, in every repeat.
+        fits: one, or that of each draw.
+        interval: of the mean; where it has none, a new hospital has no limits.
+    """
     if np.isnan(interval.low):
-        return interval, np.nan, np.nan
+        return np.nan, np.nan
+    if len(fits) == 1:
+        return predicted(fits[0], interval.of_repeats * interval.error**2)
     spread, means = spread_of(sample), sample.values.mean(axis=0)
     own = float(np.mean([found.errors[0] ** 2 for found in fits]))
     between = max(0.0, float(means.var(ddof=1)) - own)
     error = (spread.error**2 + between + float(np.mean([found.tau2 for found in fits]))) ** 0.5
     low, high, _ = limits_around(spread.mean, error, spread.freedom, "number")
-    return interval, low, high
+    return low, high
 
 
 def _between_columns(fits: list[Fit]) -> dict[str, float]:
