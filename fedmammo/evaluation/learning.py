@@ -74,7 +74,7 @@ class Told(NamedTuple):
     """A law's value at a size, with the limits of its 95 % interval.
 
     What it gains over the largest size seen has none: there the law's bend is all that counts, and the delta method
-    would cover .80 to .87 where points lie off the law (benchmarks/between_hospitals.py).
+    covered too seldom in simulations where points lay off the law (docs/statistics.md).
     """
 
     size: float
