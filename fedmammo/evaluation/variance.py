@@ -96,7 +96,7 @@ def spread_of(sample: Sample) -> Spread:
     seeds, draws = sample.values.shape
     repeats = seeds * draws
     covariance = covariance_of(sample)
-    patients_freedom = _patients(sample)
+    patients_freedom = freedom_of_patients(sample)
     mean = float(sample.values.mean())
     floor = max(0.0, float(covariance.mean()))
     if repeats == 1:
@@ -131,7 +131,7 @@ def _enlarged(count: int) -> float:
     return count / (count - 1) if count > 1 else np.nan
 
 
-def _patients(sample: Sample) -> float:
+def freedom_of_patients(sample: Sample) -> float:
     """Return the degrees of freedom of the variance over patients of the mean over repeats."""
     mean = sample.influence.mean(axis=(0, 1))
     counts = sample.has.sum(axis=1)
