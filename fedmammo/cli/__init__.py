@@ -17,6 +17,7 @@ from fedmammo.cli.arguments import Interrupted
 from fedmammo.cli.data import data
 from fedmammo.cli.hospitals import site, sites
 from fedmammo.cli.phantom import phantom
+from fedmammo.cli.plan import planning
 from fedmammo.cli.privacy import privacy
 from fedmammo.cli.reports import reports
 from fedmammo.cli.streams import mend_streams
@@ -34,6 +35,7 @@ app = typer.Typer(
     "Exit codes: 0 done · 1 fault of the software · 2 bad input · 3 the study could not go on · 130 interrupted",
 )
 app.add_typer(studies)
+app.add_typer(planning)
 app.add_typer(reports)
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")

@@ -161,7 +161,11 @@ def acting(scores: Scores, threshold: float) -> Acting:
 
 
 def validating(
-    c_statistic: float, prevalence: float, scores: Scores, acts: Acting, widths: Widths = Widths()  # noqa: B008
+    c_statistic: float,
+    prevalence: float,
+    scores: Scores,
+    acts: Acting,
+    widths: Widths = Widths(),  # noqa: B008
 ) -> Validating:
     """Return how many patients it takes to validate a model, measure by measure (Riley et al. 2021).
 
