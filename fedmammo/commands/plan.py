@@ -1,6 +1,6 @@
 """What a planner reads before anything is trained: how sure a study will be, what it needs, what it costs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, ArmName
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
@@ -32,12 +32,12 @@ from fedmammo.planning.tables import answer, plan_table, power_table
 from fedmammo.planning.tested import tested_at
 from fedmammo.privacy.limits import strictest
 from fedmammo.run.folder import RunFolder, read_config
-from fedmammo.run.predictions import tested_split
 
 if TYPE_CHECKING:  # torch is loaded where something is timed
     from fedmammo.planning.calibration import Calibration
 
 PAGE = "plan.html"
+Held = Mapping[ArmName, Mapping[str, Holder]]  # by arm, then by holder
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,8 @@ def pilots_in(run: Path, config: StudyConfig) -> dict[str, Pilot]:
 
     Raises InputError where there is no finished run, or it does not compare the two arms.
     """
+    from fedmammo.run.predictions import tested_split  # and torch with it
+
     before, _ = read_config(run)
     primary, settings = config.evaluation.primary, [*before.settings]
     predictions = RunFolder(run).predictions()
@@ -191,14 +193,12 @@ def _members(deployment: Deployment, dealt: Dealt) -> list[str]:
     return [name for group in deployment.arm.groups(dealt.names) for name in group.members]
 
 
-def _patients(deployment: Deployment, dealt: Dealt, held: dict[str, dict[str, Holder]]) -> dict[str, int]:
+def _patients(deployment: Deployment, dealt: Dealt, held: Held) -> dict[str, int]:
     own = held[deployment.arm_name]
     return {name: len(own[name].training) for name in _members(deployment, dealt)}
 
 
-def _costs(
-    dealt: Dealt, first: list[Deployment], held: dict[str, dict[str, Holder]], found: "Calibration"
-) -> pd.DataFrame:
+def _costs(dealt: Dealt, first: list[Deployment], held: Held, found: "Calibration") -> pd.DataFrame:
     profiles = {profile.name: profile for profile in dealt.profiles}
     rows = []
     for deployment in first:
@@ -219,7 +219,7 @@ def _timed(config: StudyConfig, first: Deployment, report: Callable[[str], None]
     return calibrate(first.diagnosis, config.engine.threads_per_hospital)
 
 
-def _computing(config: StudyConfig, held: dict[str, dict[str, Holder]], found: "Calibration") -> list[str]:
+def _computing(config: StudyConfig, held: Held, found: "Calibration") -> list[str]:
     from fedmammo.features.views import views_of
     from fedmammo.planning.calibration import computing
 

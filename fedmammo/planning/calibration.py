@@ -45,7 +45,7 @@ def calibrate(diagnosis: DiagnosisConfig, threads: int) -> Calibration:
     images = torch.rand(IMAGES, 1, model.image_size, model.image_size)
     features, read = 0.0, images
     if model.has_prefix:
-        began = time.perf_counter()
+        began = time.perf_counter()  # the network read an image when it was built: it is warm
         read = model.prefix(images)
         features = (time.perf_counter() - began) / IMAGES
     width = int(model.head.weight.shape[1])

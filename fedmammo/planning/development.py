@@ -60,7 +60,7 @@ def side_by_side(table: pd.DataFrame) -> pd.DataFrame:
     for place, own in table.groupby("place", sort=False):
         row: dict[str, Any] = {"place": "all hospitals" if place == ALL else place}
         for aim, part in own.groupby("aim", sort=False):
-            worst = part.loc[part["patients_needed"].idxmax()]
+            worst = part.iloc[int(part["patients_needed"].to_numpy().argmax())]
             row[f"for_{aim}"], row[f"needed_{aim}"] = worst["patients"], worst["patients_needed"]
             row[f"because_of_{aim}"] = worst["criterion"].replace("_", " ")
         row["parameters_borne"] = own["parameters_borne"].max()

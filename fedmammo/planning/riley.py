@@ -1,8 +1,8 @@
 """How many patients a prediction model needs, for developing it and for validating it: Riley's criteria.
 
-Development, binary outcome: Riley et al. 2019 (Statistics in Medicine 38:1276) and 2020 (BMJ 368:m441); the Cox-Snell R²
-that a C statistic implies: Riley et al. 2021 (Statistics in Medicine 40:859). Validation: Riley et al. 2021 (Statistics
-in Medicine 40:4230). Scores are taken to be normal in each class, with one width, and calibrated.
+Development, binary outcome: Riley et al. 2019 (Statistics in Medicine 38:1276) and 2020 (BMJ 368:m441); Cox-Snell's R²
+from a C statistic: Riley et al. 2021 (Statistics in Medicine 40:859). Validation: Riley et al. 2021 (Statistics in
+Medicine 40:4230). Scores are taken to be normal in each class, with one width, and calibrated.
 
 A parameter is a candidate predictor's coefficient. A head on a frozen network has as many as tensors that are trained
 hold numbers; stopped early or penalised it moves in fewer effective directions, whose number shows from fitting alone.

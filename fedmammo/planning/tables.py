@@ -109,6 +109,8 @@ def answer(table: pd.DataFrame) -> list[str]:
         says = f"a true difference of {row['detectable']:+.3f} would be shown, with a probability of {100 * POWER:g} %"
         needed = row["patients_superior"]
         then = _more(row["margin"], needed, row["patients"])
+        if row["note"].startswith("no interval"):
+            then = f"; {row['note']}"
         lines.append(f"{where} ({row['basis']}): {says}; 95 % interval ±{row['half_width']:.3f}; {who}{then}.")
     return lines
 

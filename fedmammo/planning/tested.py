@@ -74,7 +74,7 @@ def tested_at(
         names: the hospitals, in order.
         config: says who is tested: with folds patients of the splits that are dealt to folds, else of `test`.
     """
-    splits = config.splits_of_folds or [config.test]
+    splits: list[str] = [*config.splits_of_folds] or [config.test]
     units = units_of(manifest, config.unit)
     found: dict[str, list[Tested]] = {name: [] for name in (ALL, *names)}
     for table in draws.values():
@@ -97,6 +97,8 @@ def _count(name: str, units: pd.DataFrame, folds: int) -> Tested:
 
 
 def _mean(rows: list[Tested]) -> Tested:
-    means = {key: float(np.mean([getattr(row, key) for row in rows]))
-             for key in ("patients", "positives", "benign", "malignant")}  # fmt: skip
-    return rows[0]._replace(**means, fewest=min(row.fewest for row in rows))
+    patients, positives, benign, malignant = (
+        float(np.mean([getattr(row, key) for row in rows])) for key in ("patients", "positives", "benign", "malignant")
+    )
+    first, fewest = rows[0], min(row.fewest for row in rows)
+    return Tested(first.name, patients, positives, benign, malignant, fewest, first.units, first.folds)

@@ -37,7 +37,8 @@ def plan_page(planned: Planned) -> str:
             *_texts(words.needs(planned)), _table("Riley's criteria: what is there, and the most that one asks for",
                                                   needs, words.NEEDS),
             _table("Each criterion", tables["development"], _own(tables["development"]), "development", folded=True)]),
-        Section("costs", "What taking part costs", [*_texts(words.costs(planned)), *_rows(tables, "costs", words.COSTS)]),
+        Section("costs", "What taking part costs", [
+            *_texts(words.costs(planned)), *_rows(tables, "costs", words.COSTS)]),
         Section("privacy", "What patients are promised", [
             *_texts(words.privacy(planned)), *_rows(tables, "privacy", words.BUDGETS)]),
         Section("assumed", "What is assumed", [

@@ -23,6 +23,7 @@ BUDGETS = {"arm": "arm", "setting": "setting", "hospital": "hospital", "stage": 
            "noise_multiplier": "noise", "steps": "steps", "signal_to_noise": "signal to noise of a step",
            "epsilon": "epsilon", "best_attack": "best attack finds", "refuses": "refuses"}  # fmt: skip
 ASSUMED = {"name": "name", "value": "value", "source": "source", "pilot": "in the pilot", "meaning": "of what"}
+SURE = 0.999  # power from which on more patients are not told of
 OTHERWISE = (
     "every number in rows marked `assumed`, and all of Riley's criteria, rest on these; change one with --assume"
 )
@@ -40,6 +41,7 @@ def parts_of(planned: Planned) -> list[Part]:
     """Return what the terminal prints."""
     tables = planned.tables
     power = tables["power"][tables["power"]["tested_at"] == ALL]
+    power = power[(power["power_superior"] < SURE) | power["planned"]]
     return [
         Part(f"plan of {planned.study.name}", [planned.compared, *planned.answer]),
         Part(sure(planned), [], shown(tables["plan"], SHOWN)),
@@ -87,8 +89,8 @@ def privacy(planned: Planned) -> list[str]:
         return [NO_BUDGET, *planned.refusals]
     rows = planned.tables["privacy"].drop_duplicates(["setting", "epsilon"])
     lines = [
-        f"{row['setting']}: epsilon {row['epsilon']:.3g} at delta {row['delta']:g}, {row['protection']}: the best attack "
-        f"that is wrong on 1 % of other patients finds at most {row['best_attack']:.0%} of those who took part"
+        f"{row['setting']}: epsilon {row['epsilon']:.3g} at delta {row['delta']:g}, {row['protection']}: the best "
+        f"attack that is wrong on 1 % of other patients finds at most {row['best_attack']:.0%} of those who took part"
         for _, row in rows.iterrows()
     ]
     return [*lines, SAYS, *planned.refusals]
