@@ -113,4 +113,6 @@ def power_of(difference: float, error: float, freedom: float = np.inf) -> float:
 
     For non-inferiority take the true difference plus the margin.
     """
+    if not error > 0:
+        return float(difference > 0)
     return float(student.cdf(difference / error - student.ppf((1 + COVERAGE) / 2, freedom), freedom))

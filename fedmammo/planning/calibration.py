@@ -53,7 +53,7 @@ def calibrate(diagnosis: DiagnosisConfig, threads: int) -> Calibration:
     if head:
         return Calibration(shapes, _head_seconds(width), features, width, head)
     began = time.perf_counter()
-    functional.binary_cross_entropy_with_logits(model(read).squeeze(1), torch.zeros(IMAGES)).backward()
+    functional.binary_cross_entropy_with_logits(model(read), torch.zeros(IMAGES)).backward()
     return Calibration(shapes, (time.perf_counter() - began) / IMAGES, features, width, head)
 
 

@@ -90,7 +90,8 @@ def precision_of(parts: Components, repeats: Repeats) -> Precision:
     floor = (parts.alone + (count - 1) * parts.shared) / count  # of these very repeats
     of_patients = parts.alone if count == 1 else parts.shared
     told = [(part, of) for part, of in ((varied, varied_freedom), (of_patients, parts.freedom)) if part > 0]
-    freedom = squared**2 / sum(part**2 / of for part, of in told) if told else parts.freedom
+    spread = sum(part**2 / of for part, of in told)
+    freedom = squared**2 / spread if spread else np.inf
     if floor > squared:
         squared, freedom = floor, min(freedom, parts.freedom)
     error = squared**0.5

@@ -26,8 +26,8 @@ def plan_page(planned: Planned) -> str:
     more: list[Block] = [
         text(f"Power to show a true difference of {primary.margin:+g} as superior; dashed: {POWER:g}; points: the "
              "study's own patients. Seeds and draws stay as they are.", kind="small"),
-        Figure(charts.power(power, POWER), _table("Power by tested patients", power, {"tested_at": "tested at",
-               **words.POWERS, "planned": "planned"}, "power"), "power against numbers of tested patients"),
+        Figure(charts.power(power, POWER), _table("Power by tested patients", power, words.BY_PATIENTS, "power",
+               folded=True), "power against numbers of tested patients"),
     ]  # fmt: skip
     needs = side_by_side(tables["development"])
     sections = [
@@ -44,7 +44,11 @@ def plan_page(planned: Planned) -> str:
         Section("assumed", "What is assumed", [
             text(words.OTHERWISE), _table("Assumptions", tables["assumptions"], words.ASSUMED, "assumptions")]),
     ]  # fmt: skip
-    head = [text(planned.compared, kind="small"), *(text(line, kind="answer") for line in planned.answer)]
+    head = [
+        text(planned.compared, kind="small"),
+        text(planned.answer[0], kind="answer"),
+        *map(text, planned.answer[1:]),
+    ]
     return page_html(f"Plan of {planned.study.name}", head, sections)
 
 

@@ -14,6 +14,7 @@ SHOWN = {"tested_at": "tested at", "basis": "from", "patients": "patients", "hal
          "note": "note"}  # fmt: skip
 POWERS = {"basis": "from", "patients": "patients", "half_width": "95 % interval ±", "detectable": "smallest shown",
           "power_superior": "power, superior", "power_non_inferior": "power, non-inferior"}  # fmt: skip
+BY_PATIENTS = {"tested_at": "tested at", **POWERS, "planned": "planned"}
 NEEDS = {"place": "at", "for_developing": "training patients", "parameters_borne": "parameters they bear",
          "needed_developing": "needed to develop", "because_of_developing": "for", "for_validating": "tested patients",
          "needed_validating": "needed to validate", "because_of_validating": "for "}  # fmt: skip
@@ -47,10 +48,19 @@ def parts_of(planned: Planned) -> list[Part]:
         Part(sure(planned), [], shown(tables["plan"], SHOWN)),
         Part("more or fewer patients, over all hospitals", [], shown(power, POWERS)),
         Part("Riley's criteria", needs(planned), shown(side_by_side(tables["development"]), NEEDS)),
-        Part("what taking part costs", costs(planned), shown(tables.get("costs"), COSTS)),
-        Part("privacy", privacy(planned), shown(tables.get("privacy"), BUDGETS)),
+        Part("what taking part costs", costs(planned), shown(_of_the_arm(planned, "costs"), COSTS)),
+        Part("privacy", privacy(planned), shown(_of_the_arm(planned, "privacy"), BUDGETS)),
         Part("assumed", [OTHERWISE], shown(tables["assumptions"], ASSUMED)),
     ]
+
+
+def _of_the_arm(planned: Planned, name: str) -> pd.DataFrame | None:
+    """Return a table's rows of the arm that ought to be better, if the study has it; settings alike, costs once."""
+    if name not in planned.tables:
+        return None
+    table, arm = planned.tables[name], planned.study.evaluation.primary.arm
+    own = table[table["arm"] == arm] if arm in set(table["arm"]) else table
+    return own.drop_duplicates([key for key in own if key != "setting"]) if name == "costs" else own
 
 
 def shown(table: pd.DataFrame | None, columns: dict[str, str]) -> pd.DataFrame | None:
