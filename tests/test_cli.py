@@ -74,6 +74,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
         "privacy plan",
         "privacy show",
         "privacy audit",
+        "plan",
         "phantom",
         "phantom pretrain",
         "run",
@@ -202,7 +203,13 @@ def test_a_cohort_whose_parts_are_damaged_is_one_line(here: Here, own_cohort: Co
 def test_a_file_that_is_no_study_is_one_line(here: Here, content: str | bytes | None, expected: str) -> None:
     if content is not None:
         (here.folder / "study.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
-    commands = ("run study.yaml", "sites show study.yaml", "synthesis evaluate study.yaml x", "privacy plan study.yaml")
+    commands = (
+        "run study.yaml",
+        "sites show study.yaml",
+        "synthesis evaluate study.yaml x",
+        "privacy plan study.yaml",
+        "plan study.yaml",
+    )
     for command in commands:
         here.refuses(*command.split(), saying=expected)
 

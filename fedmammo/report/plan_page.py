@@ -18,6 +18,7 @@ def plan_page(planned: Planned) -> str:
     tables, primary = planned.tables, planned.study.evaluation.primary
     plan, power = tables["plan"], tables["power"]
     sure: list[Block] = [
+        *_texts(words.sure(planned)),
         text("A line begins at half of the width of the 95 % interval, and ends at the smallest true difference that "
              f"is shown as superior with a probability of {100 * POWER:g} %; dashed: the margin.", kind="small"),
         Figure(charts.detectable(plan, primary.margin), _table("How sure, at each place", plan, words.SHOWN, "plan"),

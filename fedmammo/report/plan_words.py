@@ -9,20 +9,20 @@ from fedmammo.planning.development import NOT_SAID, side_by_side
 from fedmammo.planning.privacy import SAYS
 from fedmammo.report.part import Part
 
-SHOWN = {"tested_at": "tested at", "basis": "from", "patients": "patients", "half_width": "95 % interval ±",
-         "detectable": "smallest shown", "power_superior": "power", "patients_superior": "patients for margin",
+SHOWN = {"tested_at": "tested at", "basis": "from", "patients": "patients", "half_width": "95 % ±",
+         "detectable": "smallest", "power_superior": "power", "patients_superior": "needed",
          "note": "note"}  # fmt: skip
-POWERS = {"basis": "from", "patients": "patients", "half_width": "95 % interval ±", "detectable": "smallest shown",
-          "power_superior": "power, superior", "power_non_inferior": "power, non-inferior"}  # fmt: skip
+POWERS = {"basis": "from", "patients": "patients", "half_width": "95 % ±", "detectable": "smallest",
+          "power_superior": "superior", "power_non_inferior": "non-inferior"}  # fmt: skip
 BY_PATIENTS = {"tested_at": "tested at", **POWERS, "planned": "planned"}
-NEEDS = {"place": "at", "for_developing": "training patients", "parameters_borne": "parameters they bear",
-         "needed_developing": "needed to develop", "because_of_developing": "for", "for_validating": "tested patients",
-         "needed_validating": "needed to validate", "because_of_validating": "for "}  # fmt: skip
+NEEDS = {"place": "at", "for_developing": "training", "parameters_borne": "parameters borne",
+         "needed_developing": "to develop", "because_of_developing": "for", "for_validating": "tested",
+         "needed_validating": "to validate", "because_of_validating": "for "}  # fmt: skip
 COSTS = {"arm": "arm", "setting": "setting", "hospital": "hospital", "rounds": "rounds", "steps": "steps",
          "simulated_hours": "hours", "megabytes_up": "MB up", "megabytes_down": "MB down"}  # fmt: skip
 BUDGETS = {"arm": "arm", "setting": "setting", "hospital": "hospital", "stage": "stage", "patients": "patients",
-           "noise_multiplier": "noise", "steps": "steps", "signal_to_noise": "signal to noise of a step",
-           "epsilon": "epsilon", "best_attack": "best attack finds", "refuses": "refuses"}  # fmt: skip
+           "noise_multiplier": "noise", "steps": "steps", "signal_to_noise": "signal to noise",
+           "refuses": "refuses"}  # fmt: skip
 ASSUMED = {"name": "name", "value": "value", "source": "source", "pilot": "in the pilot", "meaning": "of what"}
 SURE = 0.999  # power from which on more patients are not told of
 OTHERWISE = (
@@ -45,7 +45,7 @@ def parts_of(planned: Planned) -> list[Part]:
     power = power[(power["power_superior"] < SURE) | power["planned"]]
     return [
         Part(f"plan of {planned.study.name}", [planned.compared, *planned.answer]),
-        Part(sure(planned), [], shown(tables["plan"], SHOWN)),
+        Part("how sure the study will be", sure(planned), shown(tables["plan"], SHOWN)),
         Part("more or fewer patients, over all hospitals", [], shown(power, POWERS)),
         Part("Riley's criteria", needs(planned), shown(side_by_side(tables["development"]), NEEDS)),
         Part("what taking part costs", costs(planned), shown(_of_the_arm(planned, "costs"), COSTS)),
@@ -68,14 +68,17 @@ def shown(table: pd.DataFrame | None, columns: dict[str, str]) -> pd.DataFrame |
     if table is None:
         return None
     told = {name: heading for name, heading in columns.items() if not table[name].isin(["", None]).all()}
-    part = table[[*told]].dropna(axis=1, how="all").replace({"tested_at": {ALL: "all hospitals"}})
+    part = table[[*told]].dropna(axis=1, how="all")
     return part.rename(columns=told)
 
 
-def sure(planned: Planned) -> str:
-    """Return the heading of what can be shown."""
+def sure(planned: Planned) -> list[str]:
+    """Say what the columns of plan.csv and power.csv are."""
     margin = planned.study.evaluation.primary.margin
-    return f"how sure: smallest difference shown with {100 * POWER:g} % power, and power at the margin, {margin:g}"
+    return [
+        f"95 % ±: half of the interval's width; smallest: true difference shown with {100 * POWER:g} % power; power and "
+        f"needed patients: to show {margin:+g} as superior"
+    ]
 
 
 def needs(planned: Planned) -> list[str]:
