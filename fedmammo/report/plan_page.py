@@ -31,7 +31,9 @@ def plan_page(planned: Planned) -> str:
                folded=True), "power against numbers of tested patients"),
     ]  # fmt: skip
     needs = side_by_side(tables["development"])
+    answer = [text(planned.answer[0], kind="answer"), *map(text, planned.answer[1:])]
     sections = [
+        Section("answer", "What the study can show", answer),
         Section("sure", "How sure the study will be", sure),
         Section("more", "With more or fewer patients", more),
         Section("needs", "How many patients a model needs", [
@@ -45,12 +47,7 @@ def plan_page(planned: Planned) -> str:
         Section("assumed", "What is assumed", [
             text(words.OTHERWISE), _table("Assumptions", tables["assumptions"], words.ASSUMED, "assumptions")]),
     ]  # fmt: skip
-    head = [
-        text(planned.compared, kind="small"),
-        text(planned.answer[0], kind="answer"),
-        *map(text, planned.answer[1:]),
-    ]
-    return page_html(f"Plan of {planned.study.name}", head, sections)
+    return page_html(f"Plan of {planned.study.name}", [text(planned.compared, kind="small")], sections)
 
 
 def _own(table: pd.DataFrame) -> dict[str, str]:

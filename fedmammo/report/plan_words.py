@@ -76,8 +76,8 @@ def sure(planned: Planned) -> list[str]:
     """Say what the columns of plan.csv and power.csv are."""
     margin = planned.study.evaluation.primary.margin
     return [
-        f"95 % ±: half of the interval's width; smallest: true difference shown with {100 * POWER:g} % power; power and "
-        f"needed patients: to show {margin:+g} as superior"
+        f"95 % ±: half of the interval's width; smallest: true difference shown with {100 * POWER:g} % power; power "
+        f"and needed patients: to show {margin:+g} as superior"
     ]
 
 
