@@ -242,7 +242,9 @@ def _duration(seconds: float) -> str:
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 1):.0f} seconds" if seconds else "nothing"
+    if not seconds:
+        return "nothing"
+    return "a second" if seconds < 1.5 else f"{seconds:.0f} seconds"
 
 
 def _assumptions(assumed: Assumptions, told: set[str], pilots: dict[str, Pilot] | None) -> pd.DataFrame:
