@@ -14,6 +14,7 @@ from fedmammo.evaluation.intervals import (
     Interval,
     holm,
     interval_of,
+    limits_around,
     patients_needed,
     verdict_of,
 )
@@ -298,3 +299,12 @@ def test_holm_lies_between_no_adjustment_and_bonferroni_and_keeps_the_order(p: l
     assert (adjusted >= raw).all() and (adjusted <= np.minimum(1, raw * len(raw)) + 1e-15).all()
     assert (np.diff(adjusted[np.argsort(raw)]) >= 0).all()
     assert raw.tolist() == p
+
+
+def test_limits_around_a_number_and_a_share_by_hand() -> None:
+    """.6, error .02, 19 degrees. On log odds .02 / (.6 x .4) = .08333 around log 1.5."""
+    assert limits_around(0.6, 0.02, 19, "number") == pytest.approx(
+        (0.6 - FAR * 0.02, 0.6 + FAR * 0.02, 0.6 - ONE_SIDED * 0.02), abs=1e-7
+    )
+    odds = [1.5 * np.exp(far * 0.02 / 0.24) for far in (-FAR, FAR, -ONE_SIDED)]
+    assert limits_around(0.6, 0.02, 19, "share") == pytest.approx([one / (1 + one) for one in odds], abs=1e-7)

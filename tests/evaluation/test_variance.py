@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from fedmammo.evaluation.ranking import auroc
 from fedmammo.evaluation.tested import Flags, Floats
 from fedmammo.evaluation.tested import Tested as Units  # a name that pytest takes for no test
-from fedmammo.evaluation.variance import Sample, covariance_of, spread_of
+from fedmammo.evaluation.variance import Sample, combined, covariance_of, spread_of
 
 PUBLISHED = Path(__file__).parent / "published"
 
@@ -321,6 +321,21 @@ def test_a_difference_is_taken_repeat_by_repeat_on_the_same_or_other_patients() 
     both = one - other
     assert both.has.all() and both.fewest == 1
     assert both.influence[0, 0, 0] == pytest.approx([0.1, -0.1, 0.1, -0.1])
+
+
+def test_a_weighted_sum_by_hand() -> None:
+    """Twice .6 and .8 less .5 and .7: .7 and .9. Weights of their own in each repeat: .6 + .7, then .8 alone."""
+    one, other = made([[0.6, 0.8]], [0.1, -0.1], [0.1, -0.1]), made([[0.5, 0.7]], [0.3, -0.3], [0.1, -0.1])
+    found = combined([one, other], np.array([2.0, -1.0]))
+    assert found.values == pytest.approx(np.array([[0.7, 0.9]]))
+    assert found.influence[0, 1, 0] == pytest.approx([-0.1, 0.1, 0, 0])
+    assert found.has.tolist() == one.has.tolist() and found.fewest == 2
+    difference = combined([one, other], np.array([1.0, -1.0]))
+    assert difference.values == pytest.approx((one - other).values)
+    assert difference.influence == pytest.approx((one - other).influence)
+    each = combined([one, other], np.array([[[1.0, 1.0]], [[1.4, 0.0]]]))
+    assert each.values == pytest.approx(np.array([[1.3, 0.8]]))
+    assert each.influence[0, :, 0, 0] == pytest.approx([0.1 + 1.4 * 0.3, 0.1])
 
 
 def test_a_ratio_is_that_of_the_means_over_repeats_by_hand() -> None:
