@@ -32,6 +32,7 @@ LEARNING_CURVE = [
     *("setting", "metric", "unit", "by", "what", "size", "value", "ci_low", "ci_high"),
     *("models", "limit", "loss", "rate", "repeats", "patients", "positives", "note"),
 ]
+FEWEST_SIZES = 3  # for a curve
 FEWEST_POINTS = 4  # of different sizes: a law has three parameters
 FARTHEST = 2.0  # times the largest size seen
 RATES = 0.02, 5.0  # c; at either end points do not tell how the curve bends
@@ -274,13 +275,13 @@ def by_patients(samples: Mapping[Coalition, Sample], patients: Mapping[str, floa
 
 
 def _rows(points: Sequence[Point], metric: Metric) -> Iterator[dict[str, object]]:
-    """Return the rows of one curve."""
+    """Return the rows of one curve; two sizes make none."""
+    if len({point.size for point in points}) < FEWEST_SIZES:
+        return
     for point in points:
         shown = limits_shown(interval_of(point.sample, metric.kind, metric.cautious))
         value = float(point.sample.values.mean())
         yield {"what": "seen", "size": point.size, "value": value, "models": point.models, **shown}
-    if not points:
-        return
     smallest, largest = points[0].size, max(point.size for point in points)
     try:
         law, told = extrapolated(points, _sizes(smallest, largest), metric.kind)

@@ -192,7 +192,6 @@ def test_the_table_of_a_study(study: Study) -> None:
     assert set(learning_of(scores, CONFIG)["by"]) == {"hospitals"}
 
 
-def test_too_few_sizes_are_told(study: Study) -> None:
-    found = learning_of(Scores(arrange(study(patients=60), "test")), CONFIG)
-    assert found["what"].tolist() == ["seen", "seen", "extrapolated"], "one hospital, and all three"
-    assert found["note"].iloc[-1] == "no extrapolation: fewer than 4 sizes"
+def test_two_sizes_are_no_curve(study: Study) -> None:
+    """One hospital, and all three."""
+    assert learning_of(Scores(arrange(study(patients=60), "test")), CONFIG).empty

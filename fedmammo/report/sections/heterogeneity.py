@@ -7,6 +7,7 @@ import pandas as pd
 from fedmammo.report.blocks import Block, Cell, Figure, Side, Table, Text, text
 from fedmammo.report.chapter import Chapter, Parts, estimate, headings
 from fedmammo.report.charts import pooled
+from fedmammo.report.outline import Folded
 from fedmammo.run.results import Run
 
 _PAIR = ["arm", "against", "setting", "against_setting"]
@@ -20,13 +21,15 @@ def blocks(run: Run) -> Sequence[Block]:
     told: list[Block] = []
     figures: list[Block] = []
     tables: list[Block] = []
+    others: list[Block] = []  # than the first pair, which is the primary one
     for _, part in table.groupby(_PAIR, sort=False):
         first = part.iloc[0]
         pair = f"{first['arm']} minus {first['against']}"
         shown, slopes = part[part["what"] != "slope"], part[part["what"] == "slope"]
         if len(slopes):
             tables.append(Table(f"What differences go by: {pair}", slopes, _SLOPES, FILE, folded=True))
-        told.append(Text([f"{pair[0].upper()}{pair[1:]}: ", *_mean(part), *_slopes(part)]))
+        words = Text([f"{pair[0].upper()}{pair[1:]}: ", *_mean(part), *_slopes(part)])
+        (others if told else told).append(words)
         keys = headings("about", "what", "estimate", "ci_low", "ci_high", "p", "weight", "tau", "i2", "q")
         keys |= headings("hospitals", "left_out", "patients", "positives", "note")
         title = f"{first['metric'].upper()} per {first['unit']}, {pair}: right is better"
@@ -49,7 +52,7 @@ def blocks(run: Run) -> Sequence[Block]:
             kind="small",
         ),
         *([Side(figures)] if figures else []),
-        *tables,
+        *([Folded("Other pairs in words, and what differences go by", [*others, *tables])] if tables else []),
     ]
 
 

@@ -10,7 +10,6 @@ from fedmammo.report.charts import learning
 from fedmammo.run.results import Run
 
 FILE = "learning_curve"
-FEWEST = 3  # sizes, for a curve to be drawn
 
 
 def blocks(run: Run) -> Sequence[Block]:
@@ -18,7 +17,7 @@ def blocks(run: Run) -> Sequence[Block]:
     table = run.learning_curve
     rows = table[table["setting"] == setting_of(run)]
     seen = rows[rows["what"] == "seen"]
-    if seen.groupby("by")["size"].nunique().max() < FEWEST or seen.empty:
+    if seen.empty:
         return []
     keys = headings("by", "what", "size", "value", "ci_low", "ci_high", "models", "limit", "loss", "rate", "note")
     title = f"{rows['metric'].iloc[0].upper()} per {rows['unit'].iloc[0]}, all test patients"

@@ -135,5 +135,3 @@ def test_a_curve_that_is_not_told(run: Run) -> None:
     assert f"with 3 hospitals 0.760 (0.730 to 0.790); {why}." in said(
         changed(run, "learning_curve", rows, LEARNING_CURVE), learning.CHAPTER
     )
-    left = sections_of(changed(run, "learning_curve", rows[1:], LEARNING_CURVE))
-    assert "learning" not in [section.name for section in left], "two sizes are no curve"
