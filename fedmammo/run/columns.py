@@ -3,7 +3,7 @@
 from fedmammo.evaluation.metrics import ABOUT
 
 PLACE = {
-    "arm": "centralized, local or federated; `reader` for the recorded BI-RADS assessments",
+    "arm": "the arm, and after a hyphen its variant; `reader` for the recorded BI-RADS assessments",
     "setting": "what was learned from, and under which budget; `assessment` for the reader",
     "seed": "of the classifier, of the order of patients and of folds; `all`: the mean over seeds and draws",
     "draw": "of hospitals (its seed); `all`: the mean over seeds and draws",
