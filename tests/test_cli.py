@@ -326,3 +326,15 @@ def test_the_way_to_go_on_can_be_pasted(
     code, _, err = here("run", "my study.yaml", "--set", "seeds=[0, 1]", "--out", "my run")
     assert code == 130
     assert "fedmammo run 'my study.yaml' --set 'seeds=[0, 1]' --out 'my run' continues\n" in err
+
+
+def test_a_plan_is_printed_and_written(here: Here, phantom_study: dict[str, Any]) -> None:
+    phantom_study["evaluation"] = {"folds": 2, "folds_over": ["train", "test"]}
+    (here.folder / "study.yaml").write_text(yaml.safe_dump(phantom_study))
+    code, out, err = here("plan", "study.yaml", "--no-timing", "--assume", "auroc=.8", "--out", "plan")
+    assert (code, err) == (0, "")
+    assert out.startswith("plan of small\n") and "how sure the study will be" in out and "told" in out
+    assert out.endswith("plan: plan.html to look at, and its tables; columns.csv says what each column means\n")
+    assert {"plan.csv", "power.csv", "plan.html", "columns.csv"} <= {path.name for path in Path("plan").iterdir()}
+    here.refuses("plan", "study.yaml", "--assume", "area=.8", saying="--assume area=.8: nobody knows area")
+    here.refuses("plan", "study.yaml", "--pilot", "plan", saying="is not the configuration of a run")

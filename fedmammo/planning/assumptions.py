@@ -14,13 +14,15 @@ MEANING = {
     "correlation": "over patients, of the two arms' AUROCs",
     "correlation_of_local": "over patients, of the AUROCs of two hospitals' own models, and of one's in two draws",
     "within_patient": "of what two lesions of a patient add to an AUROC's error",
-    "deviation_of_repeats": "standard deviation of the difference between draws or seeds, beside what patients explain",
+    "deviation_of_draws": "standard deviation of the difference between draws, beside what patients explain",
+    "deviation_of_seeds": "standard deviation of the difference between seeds",
     "true_difference": "that is to be shown as non-inferior",
     "parameters": "directions in which the classifier effectively moves, for Riley's criteria",
 }
 RANGES = {
     "auroc": (0.5, 1.0), "correlation": (-1.0, 1.0), "correlation_of_local": (0.0, 1.0), "within_patient": (0.0, 1.0),
-    "deviation_of_repeats": (0.0, 0.5), "true_difference": (-1.0, 1.0), "parameters": (0.0, 1e6),
+    "deviation_of_draws": (0.0, 0.5), "deviation_of_seeds": (0.0, 0.5),
+    "true_difference": (-1.0, 1.0), "parameters": (0.0, 1e6),
 }  # fmt: skip
 
 
@@ -32,7 +34,8 @@ class Assumptions:
     correlation: float = 0.6
     correlation_of_local: float = 0.3
     within_patient: float = 0.5
-    deviation_of_repeats: float = 0.015
+    deviation_of_draws: float = 0.015
+    deviation_of_seeds: float = 0.006
     true_difference: float = 0.0
     parameters: float = 10.0
 
@@ -48,7 +51,7 @@ class Assumptions:
                 number = float(value)
             except ValueError:
                 raise InputError(f"--assume {word}: expected {name}= and a number, such as auroc=.8") from None
-            inside = low <= number < high if name in ("within_patient", "deviation_of_repeats") else low < number < high
+            inside = low <= number < high if low == 0 and name != "parameters" else low < number < high
             if not inside:
                 raise InputError(f"--assume {word}: expected a number between {low:g} and {high:g}")
             found[name] = number
@@ -103,7 +106,6 @@ def assumed_parts(assumed: Assumptions, arms: Arms, everybody: Tested, here: Tes
             f"below {(1 + own) / 2:g}, or a higher correlation_of_local"
         )
     shared = min(alone, shared) if anew else alone
-    between = assumed.deviation_of_repeats**2 + alone - shared
-    seeds, draws = (between, 0.0) if arms.repeats.draws == 1 else (0.0, between)
+    seeds, draws = assumed.deviation_of_seeds**2, assumed.deviation_of_draws**2 + alone - shared
     freedom = max(1.0, here.benign + here.malignant - 2)
     return Components(seeds, draws, 0.0, alone, shared, here.patients, freedom)

@@ -50,15 +50,12 @@ def _from_pilot(
         notes.append("no hospital in the pilot is assessable: as over all")
     found = Components(*np.mean([one.components.with_patients(here.patients) for one in own], axis=0))
     had, wants = own[0].repeats, arms.repeats
-    deviation = assumed.deviation_of_repeats**2
     if wants.draws > 1 and had.draws == 1:
         shared = found.alone * parts.shared / parts.alone
-        found = found._replace(draws=deviation + found.alone - shared, shared=shared)
+        found = found._replace(draws=assumed.deviation_of_draws**2 + found.alone - shared, shared=shared)
         notes.append("one draw in the pilot: what draws differ by is assumed")
     if wants.seeds > 1 and had.seeds == 1:
-        if wants.draws == 1:
-            found = found._replace(seeds=deviation, shared=found.alone)
-            notes.append("one seed in the pilot: what seeds differ by is assumed")
-        else:
-            notes.append("one seed in the pilot: seeds are taken to differ by nothing")
+        shared = found.alone if wants.draws == 1 else found.shared
+        found = found._replace(seeds=assumed.deviation_of_seeds**2, shared=shared)
+        notes.append("one seed in the pilot: what seeds differ by is assumed")
     return Basis("pilot", here, found, wants, "; ".join(notes))

@@ -32,6 +32,10 @@ HOURS = (
     "estimated for the first draw and fold, of training alone, by each hospital's profile (images and megabits per "
     "second) and the sizes of what is trained; generators and more than FedAvg sends come on top"
 )
+NOISE = (
+    "noise moves a model from draw to draw: for a comparison under a budget assume a larger deviation_of_seeds, or "
+    "take a run under that budget as pilot"
+)
 NO_COSTS = "not estimated: take out --no-timing"
 NO_BUDGET = (
     "none: no setting has a budget, and patients are promised nothing; add one such as real-epsilon-6 to settings"
@@ -106,4 +110,4 @@ def privacy(planned: Planned) -> list[str]:
         f"attack that is wrong on 1 % of other patients finds at most {row['best_attack']:.0%} of those who took part"
         for _, row in rows.iterrows()
     ]
-    return [*lines, SAYS, *planned.refusals]
+    return [*lines, SAYS, NOISE, *planned.refusals]

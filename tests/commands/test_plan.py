@@ -80,7 +80,7 @@ def test_the_screen_and_the_page_say_what_is_assumed(config: StudyConfig) -> Non
     page = plan_page(planned)
     for line in planned.answer:
         assert line in page
-    assert page.count('<figure class="chart"') == 2 and "deviation_of_repeats" in page
+    assert page.count('<figure class="chart"') == 2 and "deviation_of_draws" in page
 
 
 def test_hospitals_that_would_refuse_are_named(config: StudyConfig) -> None:

@@ -47,11 +47,11 @@ def test_local_models_of_which_the_mean_counts_by_hand() -> None:
 
     One draw: 1 + .475 - 2 x .6 = .275 variances of an AUROC; draws share 1 + .3 - 1.2 = .1 of it.
     """
-    assumed = Assumptions(deviation_of_repeats=0.0)
+    assumed = Assumptions(deviation_of_draws=0.0)
     of_all, of_north = (variance(0.75, place.sizes(0.5)) for place in (ALL, NORTH))
     parts = assumed_parts(assumed, DRAWS, ALL, ALL)
     assert parts.alone == pytest.approx(0.275 * of_all) and parts.shared == pytest.approx(0.1 * of_all)
-    assert parts.draws == pytest.approx(0.175 * of_all) and parts.seeds == 0
+    assert parts.draws == pytest.approx(0.175 * of_all) and parts.seeds == 0.006**2
     here = assumed_parts(assumed, DRAWS, ALL, NORTH)
     assert here.alone == pytest.approx(0.8 * of_north) and here.shared == pytest.approx(0.1 * of_all)
 
@@ -61,7 +61,7 @@ def test_two_pooled_arms_and_seeds_by_hand() -> None:
     of_all = variance(0.75, ALL.sizes(0.5))
     parts = assumed_parts(Assumptions(), Arms(0, True, Repeats(3, 1)), ALL, ALL)
     assert parts.alone == parts.shared == pytest.approx(0.8 * of_all)
-    assert (parts.seeds, parts.draws) == (pytest.approx(0.015**2), 0.0)
+    assert (parts.seeds, parts.draws) == (pytest.approx(0.006**2), pytest.approx(0.015**2))
 
 
 def test_a_dealing_that_stays_shares_all() -> None:

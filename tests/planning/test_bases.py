@@ -49,6 +49,7 @@ def test_what_the_pilot_did_not_repeat_is_assumed() -> None:
     assert draws.parts.shared == pytest.approx(draws.parts.alone * 0.1 / (1 + 1.3 / 2 - 1.2))
     assert draws.parts.draws == pytest.approx(0.015**2 + draws.parts.alone - draws.parts.shared)
     seeds = bases_of([ALL], Assumptions(), Arms(2, True, Repeats(5, 1)), one)[1]
-    assert seeds.parts.seeds == pytest.approx(0.015**2) and seeds.parts.shared == seeds.parts.alone
+    assert seeds.parts.seeds == pytest.approx(0.006**2) and seeds.parts.shared == seeds.parts.alone
     both = bases_of([ALL], Assumptions(), Arms(2, True, Repeats(3, 20)), pilots(Repeats(1, 10)))[1]
-    assert both.note == "one seed in the pilot: seeds are taken to differ by nothing"
+    assert both.note == seeds.note == "one seed in the pilot: what seeds differ by is assumed"
+    assert both.parts == pytest.approx(PARTS.with_patients(200)._replace(seeds=0.006**2))
