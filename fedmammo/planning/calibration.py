@@ -16,7 +16,7 @@ STEPS = 5
 
 
 class Calibration(NamedTuple):
-    """What was measured, on one thread.
+    """What was measured: processor time, which other work on this machine hardly changes.
 
     Attributes:
         shapes: of the tensors that are trained, by name.
@@ -45,26 +45,26 @@ def calibrate(diagnosis: DiagnosisConfig, threads: int) -> Calibration:
     images = torch.rand(IMAGES, 1, model.image_size, model.image_size)
     features, read = 0.0, images
     if model.has_prefix:
-        began = time.perf_counter()  # the network read an image when it was built: it is warm
+        began = time.process_time()  # the network read an image when it was built: it is warm
         read = model.prefix(images)
-        features = (time.perf_counter() - began) / IMAGES
+        features = (time.process_time() - began) / IMAGES
     width = int(model.head.weight.shape[1])
     head = diagnosis.train == "head"
     if head:
         return Calibration(shapes, _head_seconds(width), features, width, head)
-    began = time.perf_counter()
+    began = time.process_time()
     functional.binary_cross_entropy_with_logits(model(read), torch.zeros(IMAGES)).backward()
-    return Calibration(shapes, (time.perf_counter() - began) / IMAGES, features, width, head)
+    return Calibration(shapes, (time.process_time() - began) / IMAGES, features, width, head)
 
 
 def _head_seconds(width: int) -> float:
     """Return how long a step of a linear head takes for each row that it reads: two products of matrices."""
     rows, weight = torch.rand(ROWS, width), torch.zeros(1, width)
-    began = time.perf_counter()
+    began = time.process_time()
     for _ in range(STEPS):
         error = functional.linear(rows, weight).squeeze(1).sigmoid() / ROWS
         weight = weight - 1e-3 * (error @ rows)[None]
-    return (time.perf_counter() - began) / (STEPS * ROWS)
+    return (time.process_time() - began) / (STEPS * ROWS)
 
 
 def computing(deployments: list[Deployment], read: float, looks: float, found: Calibration) -> tuple[float, float]:
