@@ -10,7 +10,7 @@ from scipy.special import digamma, polygamma
 from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.errors import InputError
-from fedmammo.evaluation.metrics import PRIMARY, metrics_of
+from fedmammo.evaluation.metrics import Metric, metrics_of
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import Estimate, Place, Scores, mean_over_models
 from fedmammo.evaluation.tables import primary_pair
@@ -48,7 +48,8 @@ def pilots_of(scores: Scores, config: EvaluationConfig) -> dict[str, Pilot]:
     Raises InputError where the run has not the two arms, or the metric is undefined over all.
     """
     pair = primary_pair(config.primary, scores)
-    metric = next(one for one in metrics_of(config.unit, config.prevalence) if one.name == config.primary.metric)
+    kind = (config.primary.metric, config.unit)
+    metric = next(one for one in metrics_of(config.unit, config.prevalence) if (one.name, one.unit) == kind)
     known = {one._replace(trained_at=ALL) for one in scores.predictions.series}
     for one in pair:
         if one not in known:
@@ -56,7 +57,7 @@ def pilots_of(scores: Scores, config: EvaluationConfig) -> dict[str, Pilot]:
     found: dict[str, Pilot] = {}
     for name in (ALL, *scores.predictions.hospitals):
         place = Place(name)
-        arm, against = (_estimate(scores, place, one, name) for one in pair)
+        arm, against = (_estimate(scores, place, metric, one) for one in pair)
         if arm.sample is not None and against.sample is not None:
             who = scores.who(place, metric.unit)
             parts = components_of(arm.sample - against.sample, who.patients)
@@ -64,17 +65,19 @@ def pilots_of(scores: Scores, config: EvaluationConfig) -> dict[str, Pilot]:
             shape = Repeats(*arm.sample.values.shape)
             found[name] = Pilot(parts, shape, float(against.mean.value), *both, who.patients, who.positives)
     if ALL not in found:
-        raise InputError(f"the pilot's {PRIMARY} is undefined over all patients; name a run that tested both classes")
+        raise InputError(
+            f"the pilot's {metric.name} is undefined over all patients; name a run that tested both classes"
+        )
     return moderated(found)
 
 
-def _estimate(scores: Scores, place: Place, one: Series, name: str) -> Estimate:
-    metric = next(known for known in metrics_of("lesion", None) if known.name == PRIMARY)
+def _estimate(scores: Scores, place: Place, metric: Metric, one: Series) -> Estimate:
+    """Measure an arm at a place: local by the hospital's own model, over all by the mean over models."""
     if one.arm != "local":
         return scores.estimates(place, metric, [one])[one]
     alone = [known for known in scores.predictions.series if known._replace(trained_at=ALL) == one]
-    if name != ALL:
-        alone = [known for known in alone if known.trained_at == name]
+    if place.hospital != ALL:
+        alone = [known for known in alone if known.trained_at == place.hospital]
     return mean_over_models([*scores.estimates(place, metric, alone).values()])
 
 

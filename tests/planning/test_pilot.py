@@ -56,6 +56,20 @@ def test_the_same_study_again_has_the_interval_that_it_had() -> None:
         assert half == pytest.approx((row["ci_high"] - row["ci_low"]) / 2, rel=0.25)
 
 
+@pytest.mark.parametrize("unit", ["image", "patient"])
+def test_it_is_of_the_studys_unit(unit: str) -> None:
+    """Thirty patients with four images each, all of one label."""
+    table = predictions(3).assign(patient=lambda rows: "p" + (rows["patient"].str[1:].astype(int) % 30).astype(str))
+    first = table.groupby(["draw", "patient"])["hospital"].transform("first")  # a patient is in one hospital
+    table["breast"], table["hospital"] = table["patient"], first
+    config = EvaluationConfig.model_validate({"unit": unit})
+    found = pilots_of(Scores(arrange(table, "test", config.unit)), config)["all"]
+    rows = evaluate(table, "test", config).comparisons
+    row = rows[(rows["role"] == "primary") & (rows["tested_at"] == "all")].iloc[0]
+    assert found.units_per_patient == {"image": 4.0, "patient": 1.0}[unit]
+    assert (found.patients, found.positives) == (row["patients"], row["positives"])
+
+
 def test_half_of_the_draws_foretell_the_other_half() -> None:
     """Twenty drawn studies; over all within 20 %, at hospitals as often as ten draws allow."""
     off: dict[str, list[float]] = {name: [] for name in ("all", *HOSPITALS)}
