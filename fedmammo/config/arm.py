@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import combinations
 from typing import Annotated, Literal, NamedTuple, cast, get_args
 
@@ -54,6 +55,7 @@ class Arm(NamedTuple):
     kind: Kind
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, name: ArmName) -> "Arm":
         """Return the arm with this name. Raises ValueError for another name."""
         return cls(_known(name), cast(Kind, name.partition("-")[0]))

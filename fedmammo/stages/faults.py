@@ -57,9 +57,14 @@ def with_faults(work: Work, incoming: Incoming, answer: Callable[[], Answer]) ->
     return Answer(tensors, found.numbers, found.beside)
 
 
+def crashes_in(work: Work) -> bool:
+    """Whether the study orders a job to fail in the midst of a step, so that nothing of the round is kept."""
+    return any(fault.kind == "crashes" for fault in faults_of(work))
+
+
 def crash_if_ordered(work: Work) -> None:
-    """Fail in the midst of a step, where the study orders it: nothing of the round is kept."""
-    if any(fault.kind == "crashes" for fault in faults_of(work)):
+    """Fail in the midst of a step, where the study orders it."""
+    if crashes_in(work):
         raise FaultError("crashed in the midst of a step, as the study orders")
 
 

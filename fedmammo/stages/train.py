@@ -11,7 +11,7 @@ from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
-from fedmammo.stages.faults import crash_if_ordered
+from fedmammo.stages.faults import crash_if_ordered, crashes_in
 from fedmammo.stages.personalize import PERSONAL, steps_at_home
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.stages.tensors import check_arrived
@@ -60,9 +60,12 @@ class Train:
             patients = (*patients, *chosen.reshape(-1, 1))
         local = LocalRound(deployment, model, beside, kept)
 
+        crashes, strategy = crashes_in(work), deployment.strategy
+
         def correct(parameters: dict[str, nn.Parameter]) -> None:
-            crash_if_ordered(work)
-            deployment.strategy.correct(local, parameters)
+            if crashes:
+                crash_if_ordered(work)
+            strategy.correct(local, parameters)
 
         def draw(private: PrivateSteps | None) -> Answer:
             trained, numbers, state = steps.train(
@@ -73,12 +76,12 @@ class Train:
                 generator_of(*deployment.stream, self.name, number, name),
                 personal.begin(model, own) if personal else model,
                 optimizer,
-                correct,
+                correct if crashes or strategy.corrects else None,
                 private,
             )
             if not all(tensor.isfinite().all() for tensor in (*trained.model.values(), *state.values())):
                 raise StudyError("its model is not finite; a smaller learning rate may help")
-            sent, of_strategy = deployment.strategy.after(local, trained.model)
+            sent, of_strategy = strategy.after(local, trained.model)
             found, at_home = trained.model, dict[str, Tensor]()
             if personal:
                 found, at_home = personal.end(model, trained.model, own, steps_at_home(work, number))

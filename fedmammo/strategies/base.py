@@ -74,6 +74,11 @@ class BaseStrategy(Section):
         parameters = self.parameters(deployment) if found else {}
         return (found or flower.FedAvg)(min_train_nodes=1, min_available_nodes=1, **parameters)
 
+    @property
+    def corrects(self) -> bool:
+        """Whether the algorithm changes gradients."""
+        return type(self).correct is not BaseStrategy.correct
+
     def correct(self, local: LocalRound, parameters: dict[str, Parameter]) -> None:
         """Change the gradients of a step at a hospital, which are in the parameters."""
 
