@@ -15,6 +15,7 @@ from fedmammo.evaluation.learning import (
     Law,
     Point,
     UntoldError,
+    by_fractions,
     by_hospitals,
     by_patients,
     extrapolated,
@@ -22,7 +23,7 @@ from fedmammo.evaluation.learning import (
     learning_of,
 )
 from fedmammo.evaluation.predictions import Series, arrange
-from fedmammo.evaluation.scoring import Scores
+from fedmammo.evaluation.scoring import Estimate, Scores
 from fedmammo.evaluation.variance import Sample, spread_of
 
 Study = Callable[..., pd.DataFrame]
@@ -190,6 +191,22 @@ def test_the_table_of_a_study(study: Study) -> None:
     patients = found[found["by"] == "patients"]
     assert (patients["what"] == "seen").sum() == 15 and patients[patients["what"] == "seen"]["size"].max() == 140
     assert set(learning_of(scores, CONFIG)["by"]) == {"hospitals"}
+
+
+def test_a_curve_over_fractions_of_the_patients() -> None:
+    """Local: patients of a hospital on average; federated: of all. An arm on all patients alone has no curve."""
+    generator = np.random.default_rng(0)
+    arms = ("local", "local-fraction0.25", "local-fraction0.5", "federated", "federated-fraction0.5", "centralized")
+    points = drawn(generator, Law(0.9, 0.2, 1.0), tuple(range(1, len(arms) + 1)))
+    found = {Series(arm, "real", "all"): Estimate({}, point.sample) for arm, point in zip(arms, points, strict=True)}
+    patients = {arm: {"A": 40.0, "B": 20.0} for arm in arms if arm[-1] not in "05"} | {"centralized": {"all": 60.0}}
+    patients |= {"local-fraction0.25": {"A": 10.0, "B": 5.0}, "local-fraction0.5": {"A": 20.0, "B": 10.0}}
+    patients |= {"federated-fraction0.5": {"A": 20.0, "B": 10.0}}
+    curves = by_fractions(found, "real", patients)
+    sizes = {by: [point.size for point in curve] for by, curve in curves.items()}
+    assert sizes == {"patients, local": [7.5, 15, 30], "patients, federated": [30, 60]}
+    assert curves["patients, local"][0].sample is points[1].sample
+    assert by_fractions(found, "other", patients) == {}
 
 
 def test_two_sizes_are_no_curve(study: Study) -> None:
