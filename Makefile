@@ -17,8 +17,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(MAKE) --jobs 2 --output-sync=line lint unit-tests
 
+# Three processes on two processors: tests wait for others that start, or are to end.
 unit-tests: $(VENV)/installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-long: $(VENV)/installed
 	$(BIN)/python -m pytest -m long

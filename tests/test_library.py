@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.metadata
-import os
 import re
 import subprocess
 import sys
@@ -59,31 +58,11 @@ def test_the_version_is_that_of_the_package() -> None:
     assert subprocess.check_output(command, text=True) == f"fedmammo {fedmammo.__version__}\n"
 
 
-def test_the_documented_lines_run_as_a_script(
+def test_a_notebook_runs_the_documented_lines_after_an_interrupt(
     study: Path, documented: str, run_inline: Callable[[StudyConfig, Path], Path]
 ) -> None:
-    """A plain script without a guard of its main module, whose standard input is closed."""
-    script = study.with_name("script.py")
-    script.write_text(documented)
-    done = subprocess.run(
-        ["sh", "-c", 'exec "$0" script.py <&-', sys.executable],
-        cwd=study.parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("centralized-real-seed0-draw0-fold0 declare\n")
-    assert {f"{arm}-real-seed0-draw0-fold0" for arm in ("centralized", "local", "federated")} <= set(
-        done.stdout.split()
-    )
-    here = run_inline(load(study, ["federation.rounds=3"]), study.parent / "here")
-    for table in ("results", "comparisons", "predictions", "rounds"):
-        assert (study.parent / f"runs/first/{table}.csv").read_bytes() == (here / f"{table}.csv").read_bytes()
-
-
-def test_a_notebook_runs_the_documented_lines_after_an_interrupt(study: Path, documented: str) -> None:
+    """They are lines of a script as well; commands/test_run.py has one that is run."""
+    compile(documented, "script.py", "exec")
     why = "Jupyter is not installed"
     pytest.importorskip("ipykernel", reason=why)
     manager, client = pytest.importorskip("jupyter_client.manager", reason=why).start_new_kernel(cwd=str(study.parent))
@@ -104,12 +83,18 @@ def test_a_notebook_runs_the_documented_lines_after_an_interrupt(study: Path, do
             f"{endless}fedmammo.run_study(endless, 'runs/endless', print)", timeout=120, output_hook=interrupt
         )
         assert reply["content"]["ename"] == "KeyboardInterrupt" and said
+        told = len(said)
         reply = client.execute_interactive(documented, timeout=120, output_hook=hear)
         assert reply["content"]["status"] == "ok", reply["content"]
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-    assert "federated-real-seed0-draw0-fold0 score" in "".join(said)
+    lines = "".join(said[told:]).splitlines()
+    assert lines[0] == "centralized-real-seed0-draw0-fold0 declare"
+    assert {f"{arm}-real-seed0-draw0-fold0 score" for arm in ("centralized", "local", "federated")} <= set(lines)
+    here = run_inline(load(study, ["federation.rounds=3"]), study.parent / "here")
+    for table in ("results", "comparisons", "predictions", "rounds"):
+        assert (study.parent / f"runs/first/{table}.csv").read_bytes() == (here / f"{table}.csv").read_bytes()
 
 
 def test_an_error_has_its_type_under_a_running_loop_too(study: Path) -> None:

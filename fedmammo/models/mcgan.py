@@ -103,9 +103,11 @@ def sample(gan: Mcgan, malignant: bool, images: int, *stream: str | int) -> Tens
     Image i depends on the generator, the class, the name of the stream and i alone.
     """
     label = torch.tensor([int(malignant)], device=next(gan.average.parameters()).device)
+    # Without a GPU the first keeps, for each seed, where in the code it was set: time, and memory for ever.
+    set_seed = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
     drawn = []
     for number in range(images):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed_of(*stream, int(malignant), number))
+            set_seed(seed_of(*stream, int(malignant), number))
             drawn.append(gan.average(label).cpu())
     return (torch.cat(drawn) + 1) / 2

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 EXEMPT = {"timings.csv", "run.log", "config.yaml", "report.html"}  # the last two name the engine
 COMMAND = Path(sys.executable).with_name("fedmammo")
@@ -25,18 +26,31 @@ def digests(run: Path) -> dict[str, str]:
     return {str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-class Command:
-    """A process of its own, whose whole tree is found again by a mark in the environment."""
+def strange_place(folder: Path) -> dict[str, Any]:
+    """Make a working folder with files called as modules are; gives it, and an environment that tells of no home."""
+    for name in ("statistics.py", "numpy.py", "flwr.py"):
+        (folder / name).write_text("raise SystemExit('the working directory was imported from')")
+    home = ("HOME", "USER", "LOGNAME")
+    return {"cwd": folder, "env": {name: value for name, value in os.environ.items() if name not in home}}
 
-    def __init__(self, words: list[str], log: Path) -> None:
+
+class Command:
+    """A process of its own, whose whole tree is found again by a mark in the environment.
+
+    `how`: more of subprocess.Popen, such as where it runs.
+    """
+
+    def __init__(self, words: list[str], log: Path, **how: Any) -> None:
         self.mark = uuid.uuid4().hex
         self.log = log.open("w")
+        environment = how.pop("env", os.environ)
         self.process = subprocess.Popen(
             words,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "FEDMAMMO_TEST_MARK": self.mark},
+            env={**environment, "FEDMAMMO_TEST_MARK": self.mark},
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # background jobs ignore it
+            **how,
         )
 
     def tree(self) -> list[int]:
@@ -89,6 +103,7 @@ class Command:
 class Run(Command):
     """`fedmammo run`."""
 
-    def __init__(self, study: Path, out: Path, *overrides: str) -> None:
+    def __init__(self, study: Path, out: Path, *overrides: str, **how: Any) -> None:
         options = [word for override in overrides for word in ("--set", override)]
-        super().__init__([str(COMMAND), "run", str(study), "--out", str(out), *options], out.with_suffix(".log"))
+        words = [str(COMMAND), "run", str(study), "--out", str(out), *options]
+        super().__init__(words, out.with_suffix(".log"), **how)

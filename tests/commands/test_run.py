@@ -12,7 +12,7 @@ import pytest
 
 from fedmammo.commands.run import ENVIRONMENT, ChildError, Event, run
 from fedmammo.config.study import load
-from tests.commands.processes import Command, Run, digests
+from tests.commands.processes import Command, Run, digests, strange_place
 
 
 def test_generators_interrupted_on_ray_while_they_are_used(
@@ -20,7 +20,8 @@ def test_generators_interrupted_on_ray_while_they_are_used(
 ) -> None:
     """GANs, images sent to hospitals, pretraining, a budget; Ctrl-C ends all within seconds.
 
-    Continued on the inline grid; in the end each round is in a ledger once.
+    Continued on the inline grid; in the end each round is in a ledger once. Where it is run lies a `statistics.py`, and
+    nobody has a home: neither is in Ray's way.
     """
     settings = [
         "settings=[augmented, pretrained, real-epsilon-6]",
@@ -33,13 +34,14 @@ def test_generators_interrupted_on_ray_while_they_are_used(
     undisturbed = run_inline(load(study, settings), tmp_path / "undisturbed")
     assert len(list((undisturbed / "models").glob("generator-alone-*.safetensors"))) == 3
     out = tmp_path / "interrupted"
-    run = Run(study, out, "engine.name=ray", *settings)
+    (tmp_path / "strange").mkdir()
+    run = Run(study, out, "engine.name=ray", *settings, **strange_place(tmp_path / "strange"))
     kept = out / "deployments/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors"
     assert run.until(kept.exists, 120), run.said()
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=30) == 130  # seconds, where nobody else uses the machine
     assert run.until_gone()
-    assert "Traceback" not in run.said()
+    assert "Traceback" not in run.said() and "imported from" not in (out / "run.log").read_text()
     assert f"--out {out} continues" in run.said().replace("\n", "")
     assert not (out / "results.csv").exists()
     assert digests(run_inline(load(study, settings), out)) == digests(undisturbed)
@@ -69,10 +71,11 @@ fedmammo.run_study(study, out)
 def test_a_script_that_is_interrupted_continues_in_the_same_process(
     study: Path, tmp_path: Path, run_inline: Callable[..., Path]
 ) -> None:
-    """Its main module has no guard, and is not run a second time by the study's process."""
+    """Its main module has no guard, and is not run a second time by the study's process; its input is closed."""
     (tmp_path / "script.py").write_text(SCRIPT)
     out = tmp_path / "out"
-    script = Command([sys.executable, str(tmp_path / "script.py"), str(study), str(out)], tmp_path / "script.log")
+    words = ["sh", "-c", 'exec "$0" "$@" <&-', sys.executable, str(tmp_path / "script.py"), str(study), str(out)]
+    script = Command(words, tmp_path / "script.log")
     assert script.until((out / "second").exists, 120), script.said()
     script.process.send_signal(signal.SIGINT)
     assert script.finish() == 0, script.said()

@@ -1,15 +1,19 @@
-"""The guard helps where torchvision does not fit torch, and hides no other fault. Each case is a fresh process."""
+"""The guard helps where torchvision does not fit torch, and hides no other fault."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from fedmammo.models import torchvision_guard
+
 ROOT = Path(__file__).parents[2]
 
 
 def import_models_beside(torchvision: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Import the guard where torchvision is a package with this source."""
+    """Import the guard in a fresh process, where torchvision is a package with this source."""
     (folder / "torchvision").mkdir()
     (folder / "torchvision" / "__init__.py").write_text(torchvision)
     path = os.pathsep.join([str(folder), str(ROOT)])
@@ -34,7 +38,10 @@ def nms(boxes, scores, threshold):
     assert done.stdout == "torchvision\n", done.stderr
 
 
-def test_any_other_fault_of_torchvision_is_shown(tmp_path: Path) -> None:
-    done = import_models_beside("raise RuntimeError('libcudart.so: cannot open')", tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.endswith("RuntimeError: libcudart.so: cannot open\n")
+def test_any_other_fault_of_torchvision_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('libcudart.so: cannot open')")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(RuntimeError, match=r"^libcudart\.so: cannot open$"):
+        torchvision_guard._import_torchvision()
