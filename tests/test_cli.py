@@ -214,11 +214,8 @@ def test_a_file_that_is_no_study_is_one_line(here: Here, content: str | bytes | 
         here.refuses(*command.split(), saying=expected)
 
 
-def test_a_page_of_hospitals_is_written_where_it_is_asked_for(
-    here: Here, own_cohort: Cohort, small_study: dict[str, Any]
-) -> None:
-    small_study["cohort"]["path"] = str(own_cohort.folder)
-    (here.folder / "study.yaml").write_text(yaml.safe_dump(small_study))
+def test_a_page_of_hospitals_is_written_where_it_is_asked_for(here: Here, phantom_study: dict[str, Any]) -> None:
+    (here.folder / "study.yaml").write_text(yaml.safe_dump(phantom_study))
     here.refuses("sites", "show", "study.yaml", "--out", "page.pdf", saying="--out page.pdf: expected a name that ends")
     code, out, err = here("sites", "show", "study.yaml", "--out", "pages/page.html")
     assert (code, err) == (0, "")
@@ -265,13 +262,10 @@ def test_privacy_is_planned_where_there_is_a_budget(here: Here, phantom_study: d
     here.refuses("privacy", "audit", "nowhere", "--models", "3", saying="'--models': 3 is not in the range")
 
 
-def test_profiles_that_ask_for_too_much_are_one_line(
-    here: Here, own_cohort: Cohort, small_study: dict[str, Any]
-) -> None:
-    small_study["cohort"]["path"] = str(own_cohort.folder)
+def test_profiles_that_ask_for_too_much_are_one_line(here: Here, phantom_study: dict[str, Any]) -> None:
     (here.folder / "greedy.yaml").write_text(yaml.safe_dump({"name": "greedy", "prevalence": 0.95}))
-    small_study["hospitals"] = {"assignment": {"by": "profiles", "profiles": ["./greedy.yaml"]}}
-    (here.folder / "study.yaml").write_text(yaml.safe_dump(small_study))
+    phantom_study["hospitals"] = {"assignment": {"by": "profiles", "profiles": ["./greedy.yaml"]}}
+    (here.folder / "study.yaml").write_text(yaml.safe_dump(phantom_study))
     for command in (("run",), ("sites", "show")):
         here.refuses(*command, "study.yaml", saying="profile greedy: asks for a prevalence of 0.95; the nearest")
 

@@ -22,7 +22,7 @@ from fedmammo.study import simulate
 from tests.commands.processes import OPEN, Run, digests
 
 BUDGETED = [
-    "settings=[real, real-epsilon-6]",
+    "settings=[real-epsilon-6]",
     "privacy.secret_seed=1",
     "federation.rounds=3",
     "arms=[local, federated]",

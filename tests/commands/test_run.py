@@ -25,7 +25,7 @@ def test_generators_interrupted_on_ray_while_they_are_used(
     """
     settings = [
         "settings=[augmented, pretrained, real-epsilon-6]",
-        "synthesis={source: gan, images: 16, image_size: 32, width: 4, rounds: 4, local_steps: 3, batch: 4}",
+        "synthesis={source: gan, images: 16, image_size: 32, width: 4, rounds: 2, local_steps: 2, batch: 4}",
         "synthesis.phantom_steps=4",
         "privacy.secret_seed=1",
         "arms=[federated]",

@@ -22,10 +22,9 @@ PROFILES = {"by": "profiles", "profiles": ["university_hospital", "rural_clinic"
 
 
 @pytest.fixture
-def study(own_cohort: Cohort, small_study: dict[str, Any]) -> StudyConfig:
-    small_study["cohort"]["path"] = str(own_cohort.folder)
-    small_study["hospitals"] = {"assignment": PROFILES, "seed": 3}
-    return parse(small_study, "small")
+def study(phantom_study: dict[str, Any]) -> StudyConfig:
+    phantom_study["hospitals"] = {"assignment": PROFILES, "seed": 3}
+    return parse(phantom_study, "small")
 
 
 def quiet(text: str) -> None:

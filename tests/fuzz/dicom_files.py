@@ -118,11 +118,17 @@ def nested_whole(depth: int) -> bytes:
     return found
 
 
+def deflated(start: bytes, mebibytes: int) -> bytes:
+    """Bytes and then so many MiB of zeros, packed a thousandfold: one of them, which knows no other, over and over."""
+    packer = zlib.compressobj(9, wbits=-15)
+    packed_start = packer.compress(start) + packer.flush(zlib.Z_FULL_FLUSH)
+    one = packer.compress(bytes(2**20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return packed_start + mebibytes * one + packer.flush()
+
+
 def deflated_bomb() -> bytes:
     """200 MiB of zeros in 200 KiB."""
-    packer = zlib.compressobj(9, wbits=-15)
-    start = packer.compress(body() + element(0x7FE1, 0x10, b"UN", b"", 0xFFFFFFF0))
-    return start + b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
+    return deflated(body() + element(0x7FE1, 0x10, b"UN", b"", 0xFFFFFFF0), 200)
 
 
 def sized(stream: bytes, rows: int, columns: int, tile: int = 0) -> bytes:

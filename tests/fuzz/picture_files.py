@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from tests.fuzz.dicom_files import GRAY, picture
+from tests.fuzz.dicom_files import GRAY, deflated, picture
 from tests.fuzz.entries import Build, Entry, Place
 
 SIDE = len(GRAY)
@@ -30,9 +30,8 @@ def png(
 
 
 def zeros(mebibytes: int) -> bytes:
-    """So many MiB, packed a thousandfold."""
-    packer = zlib.compressobj(9)
-    return b"".join(packer.compress(bytes(2**20)) for _ in range(mebibytes)) + packer.flush()
+    """So many MiB, packed a thousandfold, with the checksum that zeros have (RFC 1950)."""
+    return b"\x78\xda" + deflated(b"", mebibytes) + struct.pack(">HH", mebibytes * 2**20 % 65521, 1)
 
 
 def tag(number: int, kind: int, count: int, value: int) -> bytes:

@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -78,7 +79,7 @@ def parquet(**more: object) -> bytes:
 def repeated(rows: int, size: int) -> bytes:
     """A text of a MiB, and so on, once in the file and again in every row."""
     file = BytesIO()
-    column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array(["x" * size]))
+    column = pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array(["x" * size]))
     pq.write_table(pa.table({"image": column}), file)
     return file.getvalue()
 

@@ -54,7 +54,7 @@ cohorts = st.lists(
 
 
 @pytest.mark.parametrize("rule", RULES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(patients=cohorts, seed=st.integers(0, 2**40), shuffle=st.integers(0, 2**32))
 def test_every_patient_once_whatever_the_order(rule: str, patients: pd.DataFrame, seed: int, shuffle: int) -> None:
     try:

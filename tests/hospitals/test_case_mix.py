@@ -132,7 +132,7 @@ fractions = st.none() | st.floats(0, 1)
 mixes = st.none() | st.sampled_from([(1, 0, 0, 0), (0.25, 0.25, 0.25, 0.25), (0.1, 0.2, 0.3, 0.4), (0, 0.5, 0.5, 0)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(counts, min_size=10, max_size=10),
     st.lists(st.tuples(st.floats(0.01, 100), fractions, mixes), min_size=1, max_size=5),
@@ -209,7 +209,7 @@ def test_what_does_not_differ_is_not_asked_for() -> None:
     assert np.isnan(targets(kinds, profiles)[PREVALENCE][1]).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(counts, min_size=30, max_size=30), st.lists(st.tuples(fractions, fractions), min_size=1, max_size=4))
 def test_types_of_lesions_add_up_too(kinds: list[int], asked: list[tuple[float | None, float | None]]) -> None:
     profiles = [Profile(name=f"h{i}", prevalence=p, masses=m, share=i + 1) for i, (p, m) in enumerate(asked)]

@@ -30,7 +30,7 @@ MOST = 1000  # bytes beside tensors and the agreement
 SEED = 918273645  # of secrets, where a study tells it
 
 STUDIES: dict[str, dict[str, Any]] = {
-    "without a budget": {"settings": ["real", "augmented"], "synthesis": GAN},
+    "without a budget": {"arms": ["local", "federated"], "settings": ["real", "augmented"], "synthesis": GAN},
     "under a budget": {
         "settings": ["real-epsilon-6", "pretrained-epsilon-6"],
         "synthesis": GAN | {"method": "mean_embedding"},
@@ -47,6 +47,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "synthesis": {"source": "folder", "path": "", "images": 2},
     },
     "of discriminators": {
+        "arms": ["local", "federated"],
         "settings": ["synthetic-epsilon-6"],
         "synthesis": GAN | {"combine": "discriminator"},
         "privacy": {"generator_share": 0.5, "secret_seed": SEED},
