@@ -48,13 +48,14 @@ settings.load_profile("same every time")
 
 
 LONGEST = (
-    "test_ray.py", "test_run.py", "test_surroundings.py", "test_corpus.py", "test_machines_that_die.py",
-    "test_cli_processes.py", "test_library.py", "test_accounting.py", "test_settings.py",
+    "test_ray.py", "test_run.py", "test_corpus.py", "test_machines_that_die.py", "test_cli_processes.py",
+    "test_surroundings.py", "test_library.py", "test_low_bits.py", "test_private_generators.py", "test_disks.py",
+    "test_accounting.py", "test_generators.py", "test_settings.py", "test_course.py", "test_audit_parts.py",
 )  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files: two processes then end at about the same time."""
+    """Begin with the longest files: all processes then end at about the same time."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 

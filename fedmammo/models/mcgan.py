@@ -103,7 +103,7 @@ def sample(gan: Mcgan, malignant: bool, images: int, *stream: str | int) -> Tens
     Image i depends on the generator, the class, the name of the stream and i alone.
     """
     label = torch.tensor([int(malignant)], device=next(gan.average.parameters()).device)
-    # Without a GPU the first keeps, for each seed, where in the code it was set: time, and memory for ever.
+    # Without a GPU the first notes for each seed, three times, where in the code it was set: milliseconds.
     set_seed = torch.manual_seed if torch.cuda.is_available() else torch.default_generator.manual_seed
     drawn = []
     for number in range(images):
