@@ -52,7 +52,7 @@ def kill(study: Path, out: Path, deployment: str, *overrides: str) -> None:
     """Run on Ray until a round is kept, then SIGKILL the command; its child and Ray end by themselves."""
     run = Run(study, out, "engine.name=ray", *overrides)
     kept = out / f"deployments/{deployment}-seed0-draw0-fold0/checkpoint.safetensors"
-    assert run.until(kept.exists, 120), run.said()
+    assert run.until(kept.exists, 300), run.said()
     run.process.send_signal(signal.SIGKILL)
     assert run.process.wait() == -signal.SIGKILL
     assert run.until_gone()
@@ -88,7 +88,7 @@ def test_a_killed_ray_worker_is_replaced_and_nothing_changes(
 ) -> None:
     out = tmp_path / "worker"
     run = Run(study, out, "engine.name=ray")
-    assert run.until((out / "deployments/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 120), (
+    assert run.until((out / "deployments/centralized-real-seed0-draw0-fold0/checkpoint.safetensors").exists, 300), (
         run.said()
     )
     workers = [pid for pid in run.tree() if b"ray::ClientAppActor" in Path(f"/proc/{pid}/cmdline").read_bytes()]
@@ -154,11 +154,11 @@ def test_deployments_side_by_side_killed_and_continued_give_the_bytes_of_the_inl
     undisturbed = run_inline(config, tmp_path / "inline")
     out = tmp_path / "spread"
     run = Run(light, out, "arms=[federated]")
-    assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 1, 120), run.said()
+    assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 1, 300), run.said()
     workers = [pid for pid in run.tree() if b"ray::_deploy" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     for pid in workers[:1]:
         os.kill(pid, signal.SIGKILL)
-    assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 2, 120), run.said()
+    assert run.until(lambda: len(list(out.glob("deployments/*/predictions.csv"))) >= 2, 300), run.said()
     run.kill()
     assert not (out / "results.csv").exists()
     assert "deployments run side by side: engine.spread says so" in run.said()

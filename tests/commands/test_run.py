@@ -37,7 +37,7 @@ def test_generators_interrupted_on_ray_while_they_are_used(
     (tmp_path / "strange").mkdir()
     run = Run(study, out, "engine.name=ray", *settings, **strange_place(tmp_path / "strange"))
     kept = out / "deployments/federated-real-epsilon-6-seed0-draw0-fold0/checkpoint.safetensors"
-    assert run.until(kept.exists, 120), run.said()
+    assert run.until(kept.exists, 300), run.said()
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(timeout=30) == 130  # seconds, where nobody else uses the machine
     assert run.until_gone()
@@ -76,7 +76,7 @@ def test_a_script_that_is_interrupted_continues_in_the_same_process(
     out = tmp_path / "out"
     words = ["sh", "-c", 'exec "$0" "$@" <&-', sys.executable, str(tmp_path / "script.py"), str(study), str(out)]
     script = Command(words, tmp_path / "script.log")
-    assert script.until((out / "second").exists, 120), script.said()
+    assert script.until((out / "second").exists, 300), script.said()
     script.process.send_signal(signal.SIGINT)
     assert script.finish() == 0, script.said()
     assert script.said() == "continuing\n"
