@@ -8,7 +8,7 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.setting import Setting
-from fedmammo.report import terminal
+from fedmammo.report import answers, terminal
 from fedmammo.run.results import Run
 
 ARMS = {"local": "local (mean)", "reader": "reader"}
@@ -19,6 +19,9 @@ FILES = {
     "verdicts.csv": "these sentences with their numbers, what varies and what is fixed",
     "results.csv": "every metric of every model at every hospital, draw by draw",
     "comparisons.csv": "all differences; those marked secondary are not adjusted",
+    "heterogeneity.csv": "how differences vary from hospital to hospital",
+    "values.csv": "what each hospital is worth, to all and to each other one",
+    "learning_curve.csv": "how far more hospitals or patients would carry",
     "subgroups.csv": "by density, subtlety, type of lesion and view",
     "decision_curve.csv": "what acting on the scores is worth",
 }
@@ -42,6 +45,14 @@ def summary(run: Run) -> None:
     title = f"all test patients (those with a malignant lesion); {primary.metric} per {unit}, 95 % interval"
     terminal.table(arms(run), title)
     for line in budgets(run):
+        terminal.out.print(line)
+    for frame, what in (
+        (answers.differences(run), "differences; at each hospital the model that it would be given"),
+        (answers.worth(run), "what each hospital's joining is worth to all"),
+    ):
+        if len(frame):
+            terminal.table(frame, f"{what}; {primary.metric} per {unit}, 95 % interval")
+    for line in answers.curves(run):
         terminal.out.print(line)
     there = [f"{name} ({about})" for name, about in FILES.items() if (run.folder / name).exists()]
     terminal.out.print(f"{run.folder}: {', '.join(there)}", style="dim")
