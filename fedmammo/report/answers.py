@@ -6,6 +6,8 @@ from fedmammo.config.arm import ALL
 from fedmammo.report.chapter import setting_of
 from fedmammo.run.results import Run
 
+_LIMITS = ("ci_low", "ci_high")
+
 
 def differences(run: Run) -> pd.DataFrame:
     """Return a row for each pair of arms that is told from hospital to hospital; empty where there is none.
@@ -26,10 +28,11 @@ def differences(run: Run) -> pd.DataFrame:
         limits = new.iloc[0] if len(new) and pd.notna(new.iloc[0]["ci_low"]) else None
         rows.append(
             {
-                "difference": f"{arm} - {against}",
+                "arm": arm,
+                "minus": against,
                 "all patients": _told(whole.iloc[0], "difference") if len(whole) else "",
                 "mean over hospitals": _told(mean.iloc[0], "estimate"),
-                "a new hospital": "" if limits is None else f"{limits['ci_low']:+.3f} to {limits['ci_high']:+.3f}",
+                "a new hospital": "" if limits is None else " to ".join(_short(limits[key], "+") for key in _LIMITS),
             }
         )
     return pd.DataFrame(rows)
@@ -68,5 +71,9 @@ def curves(run: Run) -> list[str]:
 def _told(row: pd.Series, key: str, sign: str = "+") -> str:
     if pd.isna(row[key]):
         return "not told"
-    limits = "" if pd.isna(row["ci_low"]) else f" ({row['ci_low']:{sign}.3f}, {row['ci_high']:{sign}.3f})"
-    return f"{row[key]:{sign}.3f}{limits}"
+    limits = "" if pd.isna(row["ci_low"]) else f" ({', '.join(_short(row[key], sign) for key in _LIMITS)})"
+    return _short(row[key], sign) + limits
+
+
+def _short(value: float, sign: str) -> str:
+    return f"{value:{sign}.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.2f}"

@@ -65,6 +65,11 @@ ROW = 13  # pixels
 MOST_LABELLED = 8  # hospitals of a matrix whose cells have room for numbers
 
 
+def of_known(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of arms that charts tell apart, without variants and coalitions."""
+    return frame[frame["arm"].isin(ARMS)]
+
+
 def _colour(frame: pd.DataFrame) -> alt.Color:
     """Colour arms; the legend names those that are in the frame."""
     shown = [arm for arm in ARMS if arm in set(frame["arm"])]

@@ -41,7 +41,8 @@ def table(frame: pd.DataFrame, title: str) -> None:
     shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for column in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[column])
-        shown.add_column(str(column).replace("_", " "), justify="right" if numeric else "left")
+        title_of = str(column).replace("_", " ")
+        shown.add_column(title_of, justify="right" if numeric else "left", overflow="fold")
     for row in frame.itertuples(index=False):
         shown.add_row(*(cell_text(value) for value in row))
     out.print(shown)

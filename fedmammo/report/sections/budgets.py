@@ -8,7 +8,7 @@ from fedmammo.config.arm import ALL
 from fedmammo.config.setting import Setting
 from fedmammo.report.blocks import Block, Figure, Table, text
 from fedmammo.report.chapter import Chapter, headings, whole
-from fedmammo.report.charts import budgets
+from fedmammo.report.charts import budgets, of_known
 from fedmammo.run.results import Run
 
 _ORDER = "Budgets grow from left to right; at the right end there is none. "
@@ -28,6 +28,7 @@ def blocks(run: Run) -> Sequence[Block]:
         return []
     rows = whole(run)
     shown = rows[(rows["trained_at"] == ALL) & (rows["tested_at"] == ALL) & (rows["arm"] != "reader")]
+    shown = of_known(shown)
     no_patient = set(shown.loc[shown["end_to_end"] == "no patient", "setting"])
     order = sorted(dict.fromkeys(shown["setting"]), key=lambda name: _budget(name, no_patient))
     keys = headings("setting", "arm", "value", "ci_low", "ci_high", "epsilon", "delta", "end_to_end", "note")

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from fedmammo.report.blocks import Block, Figure, Side, Table, text
 from fedmammo.report.chapter import Chapter, headings
-from fedmammo.report.charts import bands
+from fedmammo.report.charts import bands, of_known
 from fedmammo.run.results import Run
 
 
 def ranking(run: Run) -> Sequence[Block]:
     """Return ROC and precision-recall curves with pointwise intervals."""
-    roc, precision = run.roc, run.precision_recall
+    roc, precision = of_known(run.roc), of_known(run.precision_recall)
     keys = headings("arm", "setting", "false_positive_rate", "sensitivity", "ci_low", "ci_high", "note")
     others = headings("arm", "setting", "recall", "precision", "ci_low", "ci_high", "note")
     titles = ("false positive rate", "sensitivity"), ("recall (sensitivity)", "precision (PPV)")
@@ -33,7 +33,7 @@ def ranking(run: Run) -> Sequence[Block]:
 
 def calibration(run: Run) -> Sequence[Block]:
     """Return observed against predicted shares."""
-    shown = run.calibration
+    shown = of_known(run.calibration)
     keys = headings(
         "arm", "setting", "bin_low", "bin_high", "predicted", "observed", "ci_low", "ci_high", "units", "note"
     )
@@ -52,7 +52,7 @@ def calibration(run: Run) -> Sequence[Block]:
 
 def decisions(run: Run) -> Sequence[Block]:
     """Return the decision curve."""
-    shown = run.decision_curve
+    shown = of_known(run.decision_curve)
     keys = headings(
         "arm", "setting", "threshold", "net_benefit", "ci_low", "ci_high", "treat_all", "prevalence", "note"
     )

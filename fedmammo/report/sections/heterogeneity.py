@@ -12,6 +12,7 @@ from fedmammo.run.results import Run
 
 _PAIR = ["arm", "against", "setting", "against_setting"]
 FILE = "heterogeneity"
+MOST = 4  # pairs that are drawn; the others are told in words and tables
 _SLOPES = headings("about", "estimate", "ci_low", "ci_high", "p", "tau", "i2", "hospitals", "left_out", "note")
 
 
@@ -33,10 +34,13 @@ def blocks(run: Run) -> Sequence[Block]:
         keys = headings("about", "what", "estimate", "ci_low", "ci_high", "p", "weight", "tau", "i2", "q")
         keys |= headings("hospitals", "left_out", "patients", "positives", "note")
         title = f"{first['metric'].upper()} per {first['unit']}, {pair}: right is better"
-        if shown["estimate"].notna().any():
+        hospitals = Table(f"Hospitals: {pair}", shown, keys, FILE, folded=True)
+        if len(figures) == MOST:
+            tables.append(hospitals)
+        elif shown["estimate"].notna().any():
             figures.append(Figure(
                 pooled(shown[[*keys]], title),
-                Table(f"Hospitals: {pair}", shown, keys, FILE, folded=True),
+                hospitals,
                 f"dots with intervals: {pair} at each hospital, their mean and where a new hospital's may lie",
             ))  # fmt: skip
     if not told:

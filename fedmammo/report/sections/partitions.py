@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fedmammo.config.arm import ALL
 from fedmammo.report.blocks import Block, Figure, Table, text
 from fedmammo.report.chapter import Chapter, headings
-from fedmammo.report.charts import strips
+from fedmammo.report.charts import of_known, strips
 from fedmammo.run.results import Run
 
 
@@ -13,7 +13,7 @@ def blocks(run: Run) -> Sequence[Block]:
     """Return dots of all repeats, where there are several."""
     results, study = run.results, run.study.evaluation
     chosen = (results["trained_at"] == ALL) & (results["tested_at"] == ALL) & (results["unit"] == study.unit)
-    shown = results[chosen & (results["metric"] == study.primary.metric) & (results["arm"] != "reader")]
+    shown = of_known(results[chosen & (results["metric"] == study.primary.metric) & (results["arm"] != "reader")])
     if not (shown["repeats"] > 1).any():
         return []
     keys = ("arm", "setting", "seed", "draw", "value", "median", "lowest")

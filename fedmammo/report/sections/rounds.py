@@ -12,7 +12,7 @@ from fedmammo.run.results import Run
 def blocks(run: Run) -> Sequence[Block]:
     """Return the primary metric by round."""
     curves, study = run.curves, run.study.evaluation
-    shown = curves[(curves["seed"] == ALL) & (curves["trained_at"] == ALL)]
+    shown = of_known(curves[(curves["seed"] == ALL) & (curves["trained_at"] == ALL)])
     keys = headings("arm", "setting", "round", "value", "ci_low", "ci_high", "note")
     title = f"{study.primary.metric.upper()} per {study.unit}"
     return [

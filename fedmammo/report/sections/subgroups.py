@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from fedmammo.report.blocks import Block, Figure, Side, Table, text
 from fedmammo.report.chapter import Chapter, headings, setting_of
-from fedmammo.report.charts import ARMS, dots
+from fedmammo.report.charts import dots, of_known
 from fedmammo.run.results import Run
 
 
 def blocks(run: Run) -> Sequence[Block]:
     """Return a chart for each column, in the primary setting."""
     table = run.subgroups
-    shown = table[table["arm"].isin(ARMS) & table["setting"].isin((setting_of(run), "assessment"))]
+    shown = of_known(table[table["setting"].isin((setting_of(run), "assessment"))])
     shown = shown[shown["estimate"].notna()]
     keys = headings("column", "value", "arm", "estimate", "ci_low", "ci_high", "patients", "positives", "units", "note")
     figures = []
