@@ -250,7 +250,7 @@ def by_fractions(
         arms = [arm for arm in patients if arm == kind or arm.startswith(kind + FRACTION)]
         samples = {arm: found[one].sample for arm in arms if (one := Series(arm, setting, ALL)) in found}
         sizes = {arm: sum(patients[arm].values()) / (len(patients[arm]) if kind == "local" else 1) for arm in arms}
-        points = [Point(sizes[arm], sample) for arm, sample in samples.items() if sample is not None]
+        points = [Point(float(round(sizes[arm])), one) for arm, one in samples.items() if one is not None]
         if len(points) > 1:
             curves[f"patients, {kind}"] = sorted(points, key=lambda point: point.size)
     return curves
@@ -270,7 +270,7 @@ def by_hospitals(samples: Mapping[Coalition, Sample]) -> list[Point]:
 def by_patients(samples: Mapping[Coalition, Sample], patients: Mapping[str, float]) -> list[Point]:
     """Return each coalition whose hospitals' training patients are known, by how many there are in all."""
     known = {one: sample for one, sample in samples.items() if one <= patients.keys()}
-    points = [Point(float(sum(patients[name] for name in sorted(one))), sample) for one, sample in known.items()]
+    points = [Point(float(round(sum(patients[name] for name in sorted(one)))), own) for one, own in known.items()]
     return sorted((point for point in points if point.size > 0), key=lambda point: point.size)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from fedmammo.config.arm import ALL
 from fedmammo.report.blocks import Block, Figure, Table, text
 from fedmammo.report.chapter import Chapter, headings
-from fedmammo.report.charts import bands
+from fedmammo.report.charts import bands, of_known
 from fedmammo.run.results import Run
 
 
