@@ -35,14 +35,21 @@ from fedmammo.report.part import Part
 # names may hold [brackets] and :colons:, which are no markup here
 out, status = (Console(stderr=to_stderr, highlight=False, markup=False, emoji=False) for to_stderr in (False, True))
 
+WORD = 24  # letters that a column of words leaves whole
+
 
 def table(frame: pd.DataFrame, title: str) -> None:
     """Print a frame as a table: numbers right, at most three digits after the point, empty cells empty."""
     shown = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for column in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[column])
-        title_of = str(column).replace("_", " ")
-        shown.add_column(title_of, justify="right" if numeric else "left", overflow="fold")
+        words = [] if numeric else " ".join(map(cell_text, frame[column])).split()
+        shown.add_column(
+            str(column).replace("_", " "),
+            justify="right" if numeric else "left",
+            overflow="fold",  # where there is too little room for it, a word is broken, never cut
+            min_width=min(max(map(len, words), default=0), WORD),
+        )
     for row in frame.itertuples(index=False):
         shown.add_row(*(cell_text(value) for value in row))
     out.print(shown)
