@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fedmammo.cohort.store import Cohort
+from fedmammo.commands.evaluate import rescore
 from fedmammo.config.arm import ALL, Arm
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, parse
@@ -207,3 +208,15 @@ def test_a_schedule_names_hospitals_of_the_study(phantom_study: dict[str, Any]) 
     phantom_study["hospitals"]["schedule"] = [{"hospital": "elsewhere"}]
     with pytest.raises(InputError, match=r"hospitals.schedule: the study has no hospital elsewhere"):
         check(parse(phantom_study, "small"))
+
+
+def test_every_arm_is_scored_on_another_cohort(run: Path, phantom_cohort: Cohort) -> None:
+    """The very patients of the run's own test split: the same scores, whoever trained, or averages."""
+    again = rescore(run, phantom_cohort.folder, "test", lambda _: None)
+    place = ["arm", "trained_at", "tested_at", "metric", "unit", "seed", "draw"]
+    found, expected = (
+        table[table["metric"] == "brier"].astype({"seed": str, "draw": str}).set_index(place)["value"]
+        for table in (again, pd.read_csv(run / "results.csv"))
+    )
+    assert {"ensemble", "without_one", "personalized", "scheduled"} <= set(found.index.get_level_values("arm"))
+    pd.testing.assert_series_equal(found.sort_index(), expected.sort_index(), atol=1e-6, rtol=0)
