@@ -26,7 +26,7 @@ from fedmammo.config.evaluation import scored_rounds
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import digest_of_sources, read_tensors
 from fedmammo.errors import InputError, StudyError
-from fedmammo.evaluation.evaluate import evaluate
+from fedmammo.evaluation.evaluate import OF_SOME_STUDIES, evaluate
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.hospitals import Hospitals
@@ -205,7 +205,8 @@ def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment])
     """Evaluate what deployments left, and say what holds for patients."""
     known = recipes_of(finished), of_hospitals(folder, finished)
     found = evaluate(folder.predictions(finished), tested_split(config), config.evaluation, *known)
-    tables = {field.name: table for field in fields(found) if len(table := getattr(found, field.name))}
+    tables = {field.name: getattr(found, field.name) for field in fields(found)}
+    tables = {name: table for name, table in tables.items() if len(table) or name not in OF_SOME_STUDIES}
     held = guarantees(folder.path, config, finished)
     tables["results"] = mark(found.results, held)
     tables["guarantees"] = guarantee_table(folder.path, config, finished, held)

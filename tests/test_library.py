@@ -132,8 +132,9 @@ arm,setting,seed,draw,fold,trained_at,split,hospital,patient,image,label,score
 local,real,1,2,3,nan,test,nan,0012,1e5,1,0.25
 """
 ROUNDS = """\
-arm,setting,seed,draw,fold,stage,round,hospital,status,simulated_seconds,bytes_up,bytes_down,loss,epsilon_spent
-federated,real,0,0,0,train,1,null,ok,,10,20,0.5,
+arm,setting,seed,draw,fold,stage,round,hospital,status,simulated_seconds,bytes_up,bytes_down,loss,epsilon_spent,\
+patients
+federated,real,0,0,0,train,1,null,ok,,10,20,0.5,,
 """
 TABLES = {"results": RESULTS, "comparisons": COMPARISONS, "predictions": PREDICTIONS, "rounds": ROUNDS}
 

@@ -8,8 +8,9 @@ from tests.report.made_up import made_up
 
 TOUR = Path(__file__).parents[1] / "docs" / "tour.ipynb"
 ROUNDS = (
-    "arm,setting,seed,draw,fold,stage,round,hospital,status,simulated_seconds,bytes_up,bytes_down,loss,epsilon_spent\n"
-    "federated,real,0,0,0,train,1,hospital_1,ok,1.0,10,10,0.5,\n"
+    "arm,setting,seed,draw,fold,stage,round,hospital,status,simulated_seconds,bytes_up,bytes_down,loss,epsilon_spent,"
+    "patients\n"
+    "federated,real,0,0,0,train,1,hospital_1,ok,1.0,10,10,0.5,,\n"
 )
 
 

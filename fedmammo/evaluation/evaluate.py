@@ -30,6 +30,7 @@ from fedmammo.evaluation.value import values_of
 from fedmammo.evaluation.verdicts import verdicts_of, what_varies
 
 Recipes = dict[tuple[str, str], str]
+OF_SOME_STUDIES = ("heterogeneity", "values", "learning_curve")  # tables that a study may have nothing for
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class OfHospitals:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Tables, by the name of their file: `fedmammo.run.dictionary` explains every column. Empty ones say nothing."""
+    """Tables, by the name of their file: `fedmammo.run.dictionary` explains every column."""
 
     verdicts: pd.DataFrame
     results: pd.DataFrame

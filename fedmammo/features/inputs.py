@@ -58,7 +58,6 @@ class Inputs:
         opened = open_classifier(config, device, public)
         self.model, self._network, self._prefix = opened.model, opened.network, opened.prefix
         self._constants = opened.constants
-        self._last: tuple[bytes, Tensor] | None = None  # what a head read last
         self.has_prefix = self._prefix["frozen"] is not None
         with torch.no_grad():  # a process opens it once, and may have trained it since
             for name, parameter in self.model.trained().items():
@@ -170,15 +169,8 @@ class Inputs:
     def standard(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
         """Return what a linear head reads of `rows[i]` in view `views[i]`: centred, scaled and along any directions.
 
-        What was asked for last is kept: where a step reads everybody, so does the next round's. Raises KeyError for a
-        row whose features were never computed.
+        Raises KeyError for a row whose features were never computed.
         """
-        key = rows.tobytes() + views.tobytes()
-        if self._last is None or self._last[0] != key:
-            self._last = (key, self._standard(rows, views))
-        return self._last[1]
-
-    def _standard(self, rows: Rows, views: NDArray[np.int64]) -> Tensor:
         found: Tensor | None = None
         for store, look, at, own in self._looks(rows, views):
             file, width = store.folder / look, self.model.head.in_features

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, ARMS
 from fedmammo.report.chapter import setting_of
 from fedmammo.run.results import Run
 
@@ -10,12 +10,12 @@ _LIMITS = ("ci_low", "ci_high")
 
 
 def differences(run: Run) -> pd.DataFrame:
-    """Return a row for each pair of arms that is told from hospital to hospital; empty where there is none.
+    """Return a row for each pair of arms that is told from hospital to hospital; empty where three arms are all.
 
     On all patients; on average over hospitals, each with its own patients and the model that it would be given; and
     between which limits that of a new hospital lies.
     """
-    if not run.has("heterogeneity"):
+    if not run.has("heterogeneity") or set(run.study.arms) <= set(ARMS):
         return pd.DataFrame()
     table, primary, unit = run.heterogeneity, run.study.evaluation.primary, run.study.evaluation.unit
     everywhere = run.comparisons
@@ -39,8 +39,8 @@ def differences(run: Run) -> pd.DataFrame:
 
 
 def worth(run: Run) -> pd.DataFrame:
-    """Return what each hospital's joining is worth on all patients; empty where coalitions were not trained."""
-    if not run.has("values"):
+    """Return what each hospital's joining is worth on all patients; empty where three arms are all."""
+    if not run.has("values") or set(run.study.arms) <= set(ARMS):
         return pd.DataFrame()
     table = run.values
     table = table[(table["tested_at"] == ALL) & (table["setting"] == setting_of(run))]

@@ -50,7 +50,8 @@ def test_a_run_leaves_what_the_docs_say(finished: Path, phantom_cohort: Cohort) 
         ".lock", ".finished", "config.yaml", "verdicts.csv", "results.csv", "comparisons.csv", "subgroups.csv",
         "roc.csv",
         "precision_recall.csv", "calibration.csv", "decision_curve.csv", "guarantees.csv", "costs.csv",
-        "flow.csv", "holdings.csv", "columns.csv", "predictions.csv", "rounds.csv", "timings.csv", "models",
+        "heterogeneity.csv", "flow.csv", "holdings.csv", "columns.csv", "predictions.csv", "rounds.csv",
+        "timings.csv", "models",
         "deployments", "hospitals",
     }  # fmt: skip
     assert len(list((finished / "models").iterdir())) == 2 * (10 + 1)

@@ -30,7 +30,7 @@ MOST = 1000  # bytes beside tensors and the agreement
 SEED = 918273645  # of secrets, where a study tells it
 
 STUDIES: dict[str, dict[str, Any]] = {
-    "without a budget": {"arms": ["local", "federated"], "settings": ["real", "augmented"], "synthesis": GAN},
+    "without a budget": {"arms": ["local", "personalized"], "settings": ["real", "augmented"], "synthesis": GAN},
     "under a budget": {
         "settings": ["real-epsilon-6", "pretrained-epsilon-6"],
         "synthesis": GAN | {"method": "mean_embedding"},
@@ -166,7 +166,7 @@ def check_stages(name: str, recorder: Recorder) -> None:
     asked = {json.loads(texts(message).get("config job", '{"stage": "hello"}'))["stage"] for message in recorder.asked}
     everywhere = {"hello", "declare", "features", "score"}
     special = {
-        "without a budget": {"train", "share", "count", "generator"},
+        "without a budget": {"train", "share", "count", "generator", "personalize"},
         "under a budget": {"train", "agree", "embedding"},
         "with a trusted server": {"train", "agree", "share"},
         "from a folder": {"train", "share"},
