@@ -250,7 +250,7 @@ def by_fractions(
         arms = [arm for arm in patients if arm == kind or arm.startswith(kind + FRACTION)]
         samples = {arm: found[one].sample for arm in arms if (one := Series(arm, setting, ALL)) in found}
         sizes = {arm: sum(patients[arm].values()) / (len(patients[arm]) if kind == "local" else 1) for arm in arms}
-        points = [Point(float(round(sizes[arm])), one) for arm, one in samples.items() if one is not None]
+        points = [Point(sizes[arm], sample) for arm, sample in samples.items() if sample is not None]
         if len(points) > 1:
             curves[f"patients, {kind}"] = sorted(points, key=lambda point: point.size)
     return curves
@@ -270,7 +270,7 @@ def by_hospitals(samples: Mapping[Coalition, Sample]) -> list[Point]:
 def by_patients(samples: Mapping[Coalition, Sample], patients: Mapping[str, float]) -> list[Point]:
     """Return each coalition whose hospitals' training patients are known, by how many there are in all."""
     known = {one: sample for one, sample in samples.items() if one <= patients.keys()}
-    points = [Point(float(round(sum(patients[name] for name in sorted(one)))), own) for one, own in known.items()]
+    points = [Point(float(sum(patients[name] for name in sorted(one))), sample) for one, sample in known.items()]
     return sorted((point for point in points if point.size > 0), key=lambda point: point.size)
 
 
@@ -281,7 +281,7 @@ def _rows(points: Sequence[Point], metric: Metric) -> Iterator[dict[str, object]
     for point in points:
         shown = limits_shown(interval_of(point.sample, metric.kind, metric.cautious))
         value = float(point.sample.values.mean())
-        yield {"what": "seen", "size": point.size, "value": value, "models": point.models, **shown}
+        yield {"what": "seen", "size": float(round(point.size)), "value": value, "models": point.models, **shown}
     smallest, largest = points[0].size, max(point.size for point in points)
     try:
         law, told = extrapolated(points, _sizes(smallest, largest), metric.kind)
@@ -289,7 +289,7 @@ def _rows(points: Sequence[Point], metric: Metric) -> Iterator[dict[str, object]
         yield {"what": "extrapolated", "size": FARTHEST * largest, "note": f"no extrapolation: {error}"}
         return
     for one in told:
-        what = "fitted" if one.size <= largest else "extrapolated"
+        what = "fitted" if one.size <= round(largest) else "extrapolated"
         limits = {"ci_low": one.low, "ci_high": one.high}
         yield one._asdict() | limits | law._asdict() | {"what": what}
 

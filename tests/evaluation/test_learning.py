@@ -204,7 +204,7 @@ def test_a_curve_over_fractions_of_the_patients() -> None:
     patients |= {"federated-fraction0.5": {"A": 20.0, "B": 10.0}}
     curves = by_fractions(found, "real", patients)
     sizes = {by: [point.size for point in curve] for by, curve in curves.items()}
-    assert sizes == {"patients, local": [8, 15, 30], "patients, federated": [30, 60]}
+    assert sizes == {"patients, local": [7.5, 15, 30], "patients, federated": [30, 60]}
     assert curves["patients, local"][0].sample is points[1].sample
     assert by_fractions(found, "other", patients) == {}
 
