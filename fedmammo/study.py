@@ -78,7 +78,11 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
             _check_tested(dealt, cohort, deployment)
         networks[deployment.diagnosis.model_dump_json()] = deployment
         members = [name for group in deployment.groups(dealt.names) for name in group.members]
-        why = deployment.strategy.refuses(deployment, len(members)) if deployment.arm.federated else None
+        rounds = range(1, deployment.federation.rounds + 1 if deployment.schedule else 2)
+        fewest = min(len(deployment.present(members, number)) for number in rounds)
+        if not fewest:
+            raise InputError("hospitals.schedule: there is a round in which nobody takes part; let somebody")
+        why = deployment.strategy.refuses(deployment, fewest) if deployment.arm.federated else None
         if why:
             raise InputError(f"federation.strategy: {why}")
         why = deployment.federation.personal.refuses(deployment) if deployment.arm.kind == "personalized" else None

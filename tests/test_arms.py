@@ -220,3 +220,25 @@ def test_every_arm_is_scored_on_another_cohort(run: Path, phantom_cohort: Cohort
     )
     assert {"ensemble", "without_one", "personalized", "scheduled"} <= set(found.index.get_level_values("arm"))
     pd.testing.assert_series_equal(found.sort_index(), expected.sort_index(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "strategy", "message"),
+    [
+        ([{"hospital": "hospital-1", "joins": 2}], {"name": "Krum", "num_malicious_nodes": 0}, "needs 3 hospitals"),
+        (
+            [{"hospital": f"hospital-{number}", "joins": 2} for number in (1, 2, 3)],
+            {"name": "FedAvg"},
+            "nobody takes part",
+        ),
+    ],
+)
+def test_a_schedule_leaves_enough_hospitals_in_each_round(
+    phantom_study: dict[str, Any], schedule: list[dict[str, Any]], strategy: dict[str, Any], message: str
+) -> None:
+    """Found before anything is trained; a round never lowers what its strategy needs."""
+    phantom_study["arms"] = ["scheduled"]
+    phantom_study["hospitals"]["schedule"] = schedule
+    phantom_study["federation"]["strategy"] = strategy
+    with pytest.raises(InputError, match=message):
+        check(parse(phantom_study, "small"))

@@ -24,13 +24,14 @@ from fedmammo.planning.assumptions import MEANING, Arms, Assumptions
 from fedmammo.planning.bases import bases_of
 from fedmammo.planning.costs import Member, bytes_of, costs_of, images_per_step
 from fedmammo.planning.development import development_table
-from fedmammo.planning.dictionary import TABLES, explained
+from fedmammo.planning.dictionary import TABLES
 from fedmammo.planning.pilot import Pilot, pilots_of
 from fedmammo.planning.precision import Repeats
 from fedmammo.planning.privacy import privacy_rows, refused_without_budget
 from fedmammo.planning.tables import answer, plan_table, power_table
 from fedmammo.planning.tested import tested_at
 from fedmammo.privacy.limits import strictest
+from fedmammo.run.dictionary import explained
 from fedmammo.run.folder import RunFolder, read_config
 
 if TYPE_CHECKING:  # torch is loaded where something is timed
@@ -169,7 +170,7 @@ def write_tables(folder: Path, planned: Planned) -> None:
         raise InputError(f"--out {folder}: is no folder for a plan (a run, or a file); name another")
     for name, table in planned.tables.items():
         write_text(folder / f"{name}.csv", table[[*TABLES[f"{name}.csv"]]].to_csv(index=False))
-    write_text(folder / "columns.csv", explained().to_csv(index=False))
+    write_text(folder / "columns.csv", explained(TABLES).to_csv(index=False))
 
 
 def _first_deployments(config: StudyConfig) -> list[Deployment]:

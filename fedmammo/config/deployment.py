@@ -119,6 +119,11 @@ class Deployment(Section):
             "fold": self.fold,
         }
 
+    def present(self, hospitals: list[str], number: int) -> list[str]:
+        """Return those of these hospitals who take part in round `number` of training, as the study schedules it."""
+        away = {one.hospital for one in self.schedule if not one.present(number)}
+        return [name for name in hospitals if name not in away]
+
     @property
     def stream(self) -> tuple[int | str, ...]:
         """What its streams of ordinary randomness begin with."""

@@ -260,14 +260,11 @@ class RoundsOf:
             kept = checkpoint.kept.get(group.name, {})
             beside = self.stage.beside(self.deployed.deployment, kept, began.issuperset(group.members))
             sent: dict[str, dict[str, Tensor]] = {"arrays": checkpoint.models[group.name], **beside}
-            present = [name for name in group.members if self._present(name, number)]
+            present = list(group.members)
+            if self.stage.name == "train":
+                present = self.deployed.deployment.present(present, number)
             contents |= dict.fromkeys(present, self.server.content(self._job(group, number, keep), sent))
         return contents
-
-    def _present(self, hospital: str, number: int) -> bool:
-        """Whether a hospital takes part in a round of training, as the study schedules it."""
-        own = [one for one in self.deployed.deployment.schedule if one.hospital == hospital]
-        return self.stage.name != "train" or all(one.present(number) for one in own)
 
     def _ask(self, contents: Mapping[str, RecordDict], number: int, rounds: int) -> dict[str, Reply]:
         deployment, job = self.deployed.deployment, self._job(self.deployed.groups[0], number)

@@ -60,5 +60,8 @@ class BasePersonal(Section):
         return trained, {}
 
     def finish(self, model: Tensors, kept: Tensors, take: TakeSteps) -> Tensors:
-        """Return the hospital's own model. `model`: the federated one; `kept`: from the last round it took part in."""
-        raise NotImplementedError
+        """Return the hospital's own model, by default the federated one, which is `model`.
+
+        `kept`: from the last round in which the hospital took part.
+        """
+        return model

@@ -1,7 +1,5 @@
 """Every column of every table that `fedmammo plan --out` writes, in one line each; it writes them as columns.csv."""
 
-import pandas as pd
-
 _PLACE = {
     "tested_at": "a hospital, or `all` hospitals' patients, as in comparisons.csv",
     "basis": "`assumed`, from assumptions alone; `pilot`, from a finished run's scores",
@@ -77,9 +75,3 @@ TABLES: dict[str, dict[str, str]] = {
     },
 }
 """File → column → what it means."""
-
-
-def explained() -> pd.DataFrame:
-    """Return columns.csv: a row for each column of each table."""
-    rows = [(table, column, about) for table, columns in TABLES.items() for column, about in columns.items()]
-    return pd.DataFrame(rows, columns=["table", "column", "meaning"])

@@ -32,7 +32,7 @@ def differences(run: Run) -> pd.DataFrame:
                 "minus": against,
                 "all patients": _told(whole.iloc[0], "difference") if len(whole) else "",
                 "mean over hospitals": _told(mean.iloc[0], "estimate"),
-                "a new hospital": "" if limits is None else " to ".join(_short(limits[key], "+") for key in _LIMITS),
+                "a new hospital": "" if limits is None else " to ".join(short(limits[key], "+") for key in _LIMITS),
             }
         )
     return pd.DataFrame(rows)
@@ -71,9 +71,10 @@ def curves(run: Run) -> list[str]:
 def _told(row: pd.Series, key: str, sign: str = "+") -> str:
     if pd.isna(row[key]):
         return "not told"
-    limits = "" if pd.isna(row["ci_low"]) else f" ({', '.join(_short(row[key], sign) for key in _LIMITS)})"
-    return _short(row[key], sign) + limits
+    limits = "" if pd.isna(row["ci_low"]) else f" ({', '.join(short(row[key], sign) for key in _LIMITS)})"
+    return short(row[key], sign) + limits
 
 
-def _short(value: float, sign: str) -> str:
+def short(value: float, sign: str = "") -> str:
+    """Write a number with three digits after the point, without a leading 0."""
     return f"{value:{sign}.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:{sign}.2f}"

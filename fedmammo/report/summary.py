@@ -80,12 +80,8 @@ def arms(run: Run) -> pd.DataFrame:
 def _estimate(row: dict[Hashable, Any]) -> str:
     if pd.isna(row["value"]):
         return "undefined"
-    limits = "" if pd.isna(row["ci_low"]) else f" ({_short(row['ci_low'])}, {_short(row['ci_high'])})"
-    return f"{_short(row['value'])}{limits}"
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.2f}"
+    limits = "" if pd.isna(row["ci_low"]) else f" ({answers.short(row['ci_low'])}, {answers.short(row['ci_high'])})"
+    return f"{answers.short(row['value'])}{limits}"
 
 
 SHOWN = ("auroc", "sensitivity_at_90_specificity", "brier", "calibration_slope")

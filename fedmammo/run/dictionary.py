@@ -3,6 +3,8 @@
 `python -m fedmammo.run.dictionary` writes docs/tables.md; a run's folder holds it as `columns.csv`.
 """
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from fedmammo.evaluation.metrics import ABOUT
@@ -318,9 +320,9 @@ TABLES: dict[str, dict[str, str]] = {
 """File → column → what it means. Other columns of predictions.csv are those that `evaluation.subgroups` names."""
 
 
-def explained() -> pd.DataFrame:
+def explained(tables: Mapping[str, Mapping[str, str]] = TABLES) -> pd.DataFrame:
     """Return columns.csv: a row for each column of each table."""
-    rows = [(table, column, about) for table, columns in TABLES.items() for column, about in columns.items()]
+    rows = [(table, column, about) for table, columns in tables.items() for column, about in columns.items()]
     return pd.DataFrame(rows, columns=["table", "column", "meaning"])
 
 

@@ -34,13 +34,7 @@ STAGES: dict[str, Stage] = {
     )
 }
 ROUNDS: dict[str, Rounds] = {stage.name: stage for stage in (Generator(), Embedding(), Train(), Personalize())}
-LEARNING = (
-    "count",
-    "generator",
-    "embedding",
-    "train",
-    "personalize",
-)  # from which something of training patients leaves
+LEARNING = ("count", *ROUNDS)  # from which something of training patients leaves
 OF_GENERATOR = ("count", "generator", "embedding")  # whose budget is the generator's, which other deployments may share
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fedmammo.planning.dictionary import TABLES, explained
+from fedmammo.planning.dictionary import TABLES
 from fedmammo.planning.precision import Components, Repeats
 from fedmammo.planning.tables import Basis, answer, plan_table, power_table
 from fedmammo.planning.tested import Tested as Place
+from fedmammo.run.dictionary import explained
 
 PLACE = Place("all", 200.4, 100, 100, 100, 100, (1,) * 200, 1)
 PARTS = Components(0.0, 0.0, 0.0, 4e-4, 4e-4, 200.4, np.inf)
@@ -45,7 +46,8 @@ def test_power_grows_with_patients_and_marks_the_plan() -> None:
 def test_every_column_is_explained_in_its_order() -> None:
     for name, table in (("plan", plan_table([basis()], 0.05, 0.0)), ("power", power_table([basis()], 0.05, 0.0))):
         assert list(table) == list(TABLES[f"{name}.csv"])
-    assert len(explained()) == sum(map(len, TABLES.values())) and not explained().duplicated(["table", "column"]).any()
+    table = explained(TABLES)
+    assert len(table) == sum(map(len, TABLES.values())) and not table.duplicated(["table", "column"]).any()
 
 
 def test_sentences() -> None:
