@@ -24,7 +24,7 @@ from fedmammo.config.arm import ALL, Group
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import scored_rounds
 from fedmammo.config.study import StudyConfig
-from fedmammo.disk.files import digest_of_sources, read_tensors
+from fedmammo.disk.files import digest_of_sources, read_tensors, write_text
 from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.evaluate import OF_SOME_STUDIES, evaluate
 from fedmammo.federation.checkpoint import Checkpoint
@@ -36,7 +36,7 @@ from fedmammo.federation.server import Report, Server, event_of
 from fedmammo.federation.spread import FINISHED, Deploy, Failure
 from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
 from fedmammo.hospitals.demands import check_columns
-from fedmammo.hospitals.profiles import digest_of_profiles
+from fedmammo.hospitals.profiles import digest_of_profiles, names_of
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
 from fedmammo.run.costs import costs_of
@@ -45,6 +45,7 @@ from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
 from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.hospitals import of_hospitals
+from fedmammo.run.ledgers import keep_ledgers
 from fedmammo.run.patients import write_patients
 from fedmammo.run.pools import Pools, check_source
 from fedmammo.run.predictions import recipes_of, tabulate, tested_split
@@ -69,15 +70,25 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
     """
     cohort = Cohort.open(Path(config.cohort.path))
     check_columns(cohort.patients, config.evaluation.subgroups)
-    dealt = deal(cohort, config)
-    networks, seen = {}, set()
+    dealt, seen = deal(cohort, config), set()
     for deployment in config.deployments:
         place = (deployment.draw, deployment.seed if deployment.dealing.folds else 0, deployment.fold)
         if place not in seen:
             seen.add(place)
             _check_tested(dealt, cohort, deployment)
+    digests = {"cohort": cohort.digest, "profiles": digest_of_profiles(config.hospitals, dealt.names)}
+    return dealt, check_deployments(config, dealt.names) | digests
+
+
+def check_deployments(config: StudyConfig, hospitals: list[str]) -> dict[str, str]:
+    """Check what a study asks of its hospitals, whoever they are; returns what the results depend on at the server.
+
+    Raises InputError as `check` does.
+    """
+    networks = {}
+    for deployment in config.deployments:
         networks[deployment.diagnosis.model_dump_json()] = deployment
-        members = [name for group in deployment.groups(dealt.names) for name in group.members]
+        members = [name for group in deployment.groups(hospitals) for name in group.members]
         rounds = range(1, deployment.federation.rounds + 1 if deployment.schedule else 2)
         fewest = min(len(deployment.present(members, number)) for number in rounds)
         if not fewest:
@@ -90,16 +101,13 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
             raise InputError(f"federation.personal: {why}")
     public = Public(config, Path())
     backbones = [public.backbone(deployment) for deployment in networks.values()]
-    digests = {
+    return {
         "code": digest_of_sources(),
         "weights": " ".join(dict.fromkeys(backbones)),
-        "cohort": cohort.digest,
-        "profiles": digest_of_profiles(config.hospitals, dealt.names),
         **({"images": check_source(config.synthesis)} if config.synthesis else {}),
         "device": public.device.type,
         "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "flwr", "numpy")),
     }
-    return dealt, digests
 
 
 def _check_tested(dealt: Dealt, cohort: Cohort, deployment: Deployment) -> None:
@@ -148,6 +156,22 @@ def simulate(
                 nodes,
                 lambda grid: run(config, folder, Study(config, folder, grid, report).deploy_all),
             )
+
+
+def at_sites(config: StudyConfig, out: Path, report: Report, on_grid: Callable[[Callable[[Grid], None]], None]) -> None:
+    """Run the server of a study at real hospitals, in a folder: it holds no patient, and writes nobody's site file.
+
+    `on_grid`: gives a grid of the hospitals' nodes to a function, again where the link to them was lost.
+    """
+    hospitals = names_of(config.hospitals.assignment)
+    config.check_named(hospitals)
+    digests = check_deployments(config, hospitals)
+    with RunFolder(out).opened(config, digests) as folder:
+        write_text(folder.hospitals / NODES, json.dumps(hospitals) + "\n")
+        if folder.unfinished(config.deployments):
+            on_grid(lambda grid: run(config, folder, Study(config, folder, grid, report).deploy_all))
+        else:
+            run(config, folder, lambda _: None)
 
 
 def spread_of(config: StudyConfig, waiting: list[Deployment]) -> tuple[str, str]:
@@ -238,8 +262,16 @@ class Study:
         nodes = json.loads((folder.hospitals / NODES).read_text())
         self.config, self.folder = config, folder
         self.public = Public(config, folder.path)
-        engine = config.engine
-        self.server = Server(grid, nodes, engine.timeout, report, engine.checkpoint_seconds)
+        engine, first = config.engine, next(iter(config.deployments))
+        self.server = Server(
+            grid,
+            nodes,
+            engine.timeout,
+            report,
+            engine.checkpoint_seconds,
+            config.keys,
+            lambda text: report(event_of(first, "waiting") | {"message": text}),
+        )
         secret = Secret.of(folder.server, config.privacy.secret_seed)
         self.hospitals = Hospitals(self.server, secret, self.public.device)
         generators = Generators(self.server, folder, self.public)
@@ -282,6 +314,8 @@ class Study:
         if not deployment.arm.trained:
             models = {ALL: {name: torch.tensor(size) for name, size in deployed.sizes.items()}}
         predictions = tabulate(deployment, answers, deployed.sizes)
+        if self.config.at_sites:
+            keep_ledgers(self.folder, deployment, self.hospitals.finish(deployed))
         self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
 

@@ -41,8 +41,11 @@ def show_sites(
         typer.echo(f"{out}: images of patients and exact counts, for the planner of the simulation only")
 
 
+SiteFile = Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")]
+
+
 @site.command("check", epilog="Example: fedmammo site check /etc/fedmammo/site.yaml")
-def check_site(path: Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")]) -> None:
+def check_site(path: SiteFile) -> None:
     """Say whether a hospital could take part: files, permissions, patients, limits, what it would refuse."""
     from fedmammo.commands.site import check_page
     from fedmammo.report import terminal
@@ -52,10 +55,40 @@ def check_site(path: Annotated[Path, typer.Argument(metavar="FILE", help="The ho
 
 @site.command("approve", epilog="Example: fedmammo site approve /etc/fedmammo/site.yaml 3f9a...")
 def approve_study(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")],
-    study: Annotated[str, typer.Argument(metavar="DIGEST", help="Of the study, as `fedmammo privacy plan` prints it.")],
+    path: SiteFile,
+    study: Annotated[str, typer.Argument(metavar="DIGEST", help="Of the study, as its start kit says it.")],
 ) -> None:
     """Write down that the hospital's people agree to a study; it takes part in no other."""
     from fedmammo.commands.site import approve
 
     typer.echo(f"{approve(path, study).name}: approves of study {study}")
+
+
+@site.command("serve", epilog="Example: fedmammo site serve /etc/fedmammo/site.yaml")
+def serve_site(path: SiteFile) -> None:
+    """Keep the link to the coordinator's SuperLink and do the jobs that come, until told to end."""
+    from fedmammo.federation.supernode import serve
+
+    serve(path)
+
+
+@site.command("stop", epilog="Example: fedmammo site stop /etc/fedmammo/site.yaml")
+def stop_site(path: SiteFile) -> None:
+    """Stop the hospital's part at once; whatever runs ends, and every job is refused until `fedmammo site start`."""
+    from fedmammo.hospitals.site_file import read_site_file
+    from fedmammo.hospitals.stopping import stop
+
+    file = read_site_file(path)
+    told = "whatever ran was told to end" if stop(file.state) else "nothing was running"
+    typer.echo(f"{file.name}: stopped; {told}; fedmammo site start {path} goes on")
+
+
+@site.command("start", epilog="Example: fedmammo site start /etc/fedmammo/site.yaml")
+def start_site(path: SiteFile) -> None:
+    """Let the hospital do jobs again after `fedmammo site stop`."""
+    from fedmammo.hospitals.site_file import read_site_file
+    from fedmammo.hospitals.stopping import start
+
+    file = read_site_file(path)
+    start(file.state)
+    typer.echo(f"{file.name}: does jobs again where fedmammo site serve runs")

@@ -52,6 +52,8 @@ PATCHES, _MANIFEST, _QUARANTINE, FACTS, KEY = (
     "cohort.json",
     "key",
 )
+FILES = (PATCHES, _MANIFEST, FACTS, KEY)
+"""What the patients of a cohort are read from."""
 
 
 @dataclass(frozen=True, eq=False)

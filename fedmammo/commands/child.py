@@ -42,11 +42,22 @@ def simulate(study: str, out: Path, report: Report, log_to: Callable[[Path], Non
     from fedmammo.config.study import StudyConfig
     from fedmammo.federation.grids import check_fits, on_grid  # heavy: torch, Flower
     from fedmammo.federation.spread import side_by_side
+    from fedmammo.study import at_sites
     from fedmammo.study import simulate as simulate_study
 
     gc.freeze()  # strategies of Flower collect garbage after each reply: not among all that was imported
     gc.enable()
     config = StudyConfig.model_validate_json(study)
+    if config.at_sites:
+        from fedmammo.federation.superlink import on_superlink
+
+        def on_logged_link(run: "Callable[[Grid], None]") -> None:
+            assert config.engine.link is not None
+            log_to(out / "run.log")
+            on_superlink(config.engine.link, config.engine.timeout, run)
+
+        at_sites(config, out, report, on_logged_link)
+        return
     check_fits(config.engine)
 
     def on_logged_grid(hospitals: Path, nodes: int, run: "Callable[[Grid], None]") -> None:

@@ -15,7 +15,8 @@ from fedmammo.hospitals.dealing import deal
 from fedmammo.privacy.accounting import Spent, attack_power, epsilon, image_level, in_words, replace_one, spent_of
 from fedmammo.privacy.limits import strictest
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT, Plan, RefusalError
+from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT, Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.report.part import Part
 from fedmammo.report.privacy_words import ASSUMPTIONS, NOT_PROTECTED, PROTECTED, SEEDED, SIMULATED, UNFINISHED
 from fedmammo.run.folder import RunFolder, read_config

@@ -18,7 +18,9 @@ class CohortConfig(Section):
     """The patients of the study."""
 
     path: str = Field(
-        description="Folder made by `fedmammo data prepare`; ${VARIABLES} of the environment are filled in."
+        default="",
+        description="Folder made by `fedmammo data prepare`; ${VARIABLES} of the environment are filled in. Not told "
+        "where real hospitals hold their own (`hospitals.assignment: {by: site}`).",
     )
     fraction: float = Field(
         default=1.0,
@@ -191,13 +193,28 @@ class TrackConfig(Section):
         return value
 
 
+class LinkConfig(Section):
+    """How the server reaches Flower's SuperLink. Paths are those of the coordinator's machine."""
+
+    address: str = Field(pattern=r"^\S+:\d+$", description="Host and port of the SuperLink, as its certificate has it.")
+    certificate: str = Field(description="File of the certificate of the authority that signed the SuperLink's own.")
+    secret: str = Field(
+        description="File of the secret by which the SuperLink knows the server "
+        "(its own `--superexec-auth-secret-file`)."
+    )
+
+
 class EngineConfig(Section):
     """Where hospitals compute, and where that can be watched.
 
     Results do not depend on name, address, spread, features and track, nor on timeout while all answer in time.
     """
 
-    name: Literal["ray", "inline"] = Field(default="ray", description="Flower's Ray simulation, or this process.")
+    name: Literal["ray", "inline", "superlink"] = Field(
+        default="ray",
+        description="`ray`, Flower's simulation; `inline`, this process; `superlink`, real hospitals.",
+    )
+    link: LinkConfig | None = Field(default=None, description="The SuperLink to which real hospitals connect.")
     address: str | None = Field(default=None, description="Address of an existing Ray cluster; none starts one here.")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="Where hospitals compute.")
     spread: Literal["auto", "hospitals", "deployments"] = Field(

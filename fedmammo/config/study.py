@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from fedmammo.config.about import About
 from fedmammo.config.arm import ALL, ARMS, KINDS, Arm, ArmName, Group
+from fedmammo.config.at_sites import check_place, is_at_sites, keys_of
 from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.faults import Fault
@@ -53,7 +54,7 @@ class StudyConfig(Section):
     model_config = ConfigDict(json_schema_extra=add_to_schema)
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the study, and of its folder.")
-    cohort: CohortConfig = Field(description="The patients.")
+    cohort: CohortConfig = Field(default_factory=CohortConfig, description="The patients.")
     hospitals: HospitalsConfig = Field(description="Who holds which patients.")
     diagnosis: DiagnosisConfig = Field(description="The classifier.")
     federation: FederationConfig = Field(description="Rounds and strategy.")
@@ -117,6 +118,7 @@ class StudyConfig(Section):
     def _arms_and_settings_are_valid(self) -> "StudyConfig":
         if not self.arms:
             raise ValueError("arms: name at least one of " + ", ".join(KINDS))
+        check_place(self)
         for arm in self.arms:
             self.for_arm(arm)
         self._check_arms({Arm.of(name).kind for name in self.arms})
@@ -276,6 +278,16 @@ class StudyConfig(Section):
         )
 
     @property
+    def at_sites(self) -> bool:
+        """Whether real hospitals hold their own patients."""
+        return is_at_sites(self)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Real hospitals' public keys, by name; none in a simulation."""
+        return keys_of(self)
+
+    @property
     def has_budget(self) -> bool:
         """Whether a setting has a budget of privacy."""
         return any(Setting.of(name).epsilon is not None for name in self.settings)
@@ -323,7 +335,7 @@ class StudyConfig(Section):
     def without_engine(self) -> dict[str, Any]:
         """Return what determines the results: everything but where hospitals compute and what people tell of it."""
         content = self.model_dump(mode="json", exclude={"about"})
-        for key in ("name", "address", "spread", "checkpoint_seconds", "timeout", "gpus_per_hospital", "track"):
+        for key in ("name", "address", "spread", "checkpoint_seconds", "timeout", "gpus_per_hospital", "track", "link"):
             del content["engine"][key]
         return content
 

@@ -3,15 +3,17 @@
 import json
 import os
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedmammo.federation.bundle import software
 from fedmammo.federation.messages import pack, unpack
 from fedmammo.hospitals.dealing import NODES
 from fedmammo.hospitals.site import Site
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError, code_of
 from fedmammo.stages.hospital import STAGES, work
 from fedmammo.stages.stage import Job
 
@@ -26,11 +28,10 @@ def kind_of(stage: str) -> str:
 
 
 def app_of(hospitals: Path | None) -> ClientApp:
-    """Make the client app of a hospital.
+    """Make the client app of a simulation's hospitals, or of one that its node's configuration names.
 
-    `hospitals`: in a simulation, the folder of all hospitals; else a node's own configuration names its site file.
+    `hospitals`: the folder of all simulated hospitals; none where the environment names it.
     """
-    app = ClientApp()
 
     def site_of(context: Context) -> Site:
         if SITE in context.node_config:
@@ -39,18 +40,40 @@ def app_of(hospitals: Path | None) -> ClientApp:
         names = json.loads((folder / NODES).read_text())
         return Site.open(folder / names[int(context.node_config["partition-id"])] / "site.yaml")
 
+    return _app(site_of, tells=lambda context: SITE not in context.node_config)
+
+
+def app_at(site: Path) -> ClientApp:
+    """Make the client app of one real hospital. `site`: its site file."""
+    return _app(lambda _: Site.open(site), tells=lambda _: False)
+
+
+def _app(site_of: Callable[[Context], Site], tells: Callable[[Context], bool]) -> ClientApp:
+    """Make a client app. `tells`: whether texts of errors may travel; they may tell what files hold."""
+    app = ClientApp()
+
     def failed(message: Message, context: Context, error: Exception) -> Message:
-        """Answer with an error: texts of a real hospital's, but that it refuses, may tell what files hold."""
-        traceback.print_exc()
-        tells = SITE not in context.node_config or isinstance(error, RefusalError)
-        text = str(error) if tells else "the hospital's own log says more"
-        return Message(Error(code=0, reason=f"{type(error).__name__}: {text}"), reply_to=message)
+        """Answer with an error: of a real hospital's, one word of a closed list."""
+        if tells(context):
+            traceback.print_exc()
+            return Message(Error(code=0, reason=f"{type(error).__name__}: {error}"), reply_to=message)
+        reason = error.reason if isinstance(error, RefusalError) else "failed"
+        if reason == "failed":
+            traceback.print_exc()
+        else:
+            print(error, flush=True)
+        return Message(Error(code=code_of(reason), reason=reason), reply_to=message)
 
     def hello(message: Message, context: Context) -> Message:
         """Say which hospital this node is, how fast, and how large its patches are."""
         try:
+            asks = str(message.content.config_records["about"]["software"])
+            if asks != software():
+                raise RefusalError(f"refused: the server has software {asks}, here it is {software()}", "software")
             site = site_of(context)
-            about, side = ConfigRecord({"name": site.name}), site.cohort.patches.shape[1]
+            site.check_runs()
+            about = ConfigRecord({"name": site.name, "software": software()})
+            side = site.cohort.patches.shape[1]
         except Exception as error:
             return failed(message, context, error)
         speeds = {"uplink": site.file.uplink_megabits_per_second, "images": site.file.images_per_second, "side": side}

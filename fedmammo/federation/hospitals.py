@@ -103,3 +103,8 @@ class Hospitals:
         """
         tensors = {f"{MODEL}{name}": model for name, model in models.items()}
         return self.server.ask_each(deployment, Job("score", deployment.digest, number), self.names, tensors=tensors)
+
+    def finish(self, deployed: Deployed) -> dict[str, Answer]:
+        """Let everybody end a deployment; returns each one's answer, with its ledgers where there is a budget."""
+        everybody = list(dict.fromkeys([*self.names, *deployed.members]))
+        return self.server.ask_each(deployed.deployment, Job("finish", deployed.deployment.digest), everybody)

@@ -3,23 +3,27 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fedmammo.config.deployment import Deployment
 from fedmammo.errors import StudyError
+from fedmammo.federation.bundle import software
 from fedmammo.federation.client_app import HELLO, kind_of
+from fedmammo.federation.keys import same_key
 from fedmammo.federation.messages import pack, size, unpack
 from fedmammo.privacy.answer import Answer
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import REASONS, RefusalError, reason_of
 from fedmammo.run.folder import round_row
 from fedmammo.stages.stage import Incoming, Job
 
 Report = Callable[[dict[str, Any]], None]
-NODES_SECONDS = 60.0  # how long to wait for nodes
+K = TypeVar("K")
+NODES_SECONDS = 60.0  # how long to wait for nodes of a simulation
+LOOK_SECONDS = 1.0  # between looks for real hospitals that are not there yet
 ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
 
 
@@ -48,6 +52,8 @@ class Server:
         timeout: seconds that the server waits for answers.
         report: called with what happens, for progress.
         checkpoint_seconds: how often a checkpoint is kept at most, where nothing is charged.
+        keys: of real hospitals, their public keys; a node with another key is turned away.
+        say: called with a line for whoever waits for them.
     """
 
     def __init__(
@@ -57,40 +63,69 @@ class Server:
         timeout: float,
         report: Report,
         checkpoint_seconds: float = 0.0,
+        keys: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = print,
     ) -> None:
         self.report = report
         self.checkpoint_seconds = checkpoint_seconds
         self._grid = grid
         self._timeout = timeout
+        self._keys = keys or {}
+        self._say = say
         self.nodes = self._find_nodes(hospitals)
 
     def _find_nodes(self, hospitals: Sequence[str]) -> dict[str, Node]:
-        """Ask every node which hospital it is."""
-        found: dict[str, Node] = {}
-        failed = ""
-        end = time.monotonic() + min(self._timeout, NODES_SECONDS)
-        while len(list(self._grid.get_node_ids())) < len(hospitals) and time.monotonic() < end:
+        """Ask every node which hospital it is, until all have answered; real hospitals are waited for.
+
+        Raises StudyError where one is missing, or refuses.
+        """
+        end = time.monotonic() + (self._timeout if self._keys else min(self._timeout, NODES_SECONDS))
+        while not self._keys and len(list(self._grid.get_node_ids())) < len(hospitals) and time.monotonic() < end:
             time.sleep(0.05)  # a grid that has just begun has no nodes yet
+        found: dict[str, Node] = {}
+        failed: dict[int, str] = {}
         for _ in range(ATTEMPTS):
-            silent = set(self._grid.get_node_ids()) - {node.node for node in found.values()}
-            asked = [Message(RecordDict(), node, kind_of(HELLO)) for node in sorted(silent)]
-            for reply in self._send(asked):
-                if reply.has_error():
-                    failed = f" ({reply.error.reason})"
-                else:
-                    speeds = reply.content.metric_records["metrics"]
-                    name = str(reply.content.config_records["about"]["name"])
-                    uplink, images, side = (float(speeds[key]) for key in ("uplink", "images", "side"))  # type: ignore[arg-type]
-                    found[name] = Node(reply.metadata.src_node_id, uplink, images, int(side))
+            self._greet(found, failed)
+        while self._keys and not found.keys() >= set(hospitals) and time.monotonic() < end:
+            self._greet(found, failed)
+            time.sleep(LOOK_SECONDS)
         missing = [name for name in hospitals if name not in found]
         if missing:
+            reasons = f" ({'; '.join(dict.fromkeys(failed.values()))})" if failed else ""
             raise StudyError(
-                f"no node answered as {', '.join(missing)}{failed}; the study needs one node for each hospital"
+                f"no node answered as {', '.join(missing)}{reasons}; the study needs one node for each hospital"
             )
         return {name: found[name] for name in hospitals}
 
-    def _send(self, messages: list[Message]) -> list[Message]:
-        return list(self._grid.send_and_receive(messages, timeout=self._timeout))
+    def _greet(self, found: dict[str, Node], failed: dict[int, str]) -> None:
+        """Ask nodes that have not said yet which hospital they are; of real ones, also those that refused no more."""
+        keys = {one.node_id: one.public_key for one in self._grid.get_nodes()} if self._keys else {}
+        silent = set(self._grid.get_node_ids()) - {node.node for node in found.values()}
+        silent -= set(failed) if self._keys else set()
+        about = RecordDict({"about": ConfigRecord({"software": software()})})
+        for node, reply in self._send({one: Message(about, one, kind_of(HELLO)) for one in sorted(silent)}).items():
+            if reply.has_error():
+                failed[node] = _why(reply.error)
+            else:
+                speeds = reply.content.metric_records["metrics"]
+                name = str(reply.content.config_records["about"]["name"])
+                if self._keys and not same_key(self._keys.get(name, ""), keys.get(node, "")):
+                    failed[node] = f"a node that says it is {name} has not that hospital's key"
+                else:
+                    uplink, images, side = (float(speeds[key]) for key in ("uplink", "images", "side"))  # type: ignore[arg-type]
+                    found[name] = Node(node, uplink, images, int(side))
+            if self._keys:
+                there = ", ".join(found) or "nobody"
+                self._say(f"{there} is there" + (f"; {failed[node]}" if node in failed else ""))
+
+    def _send(self, messages: Mapping[K, Message]) -> dict[K, Message]:
+        """Send messages; returns the replies that came, by the messages' keys.
+
+        A SuperLink answers for a node that is away: which message a reply is to says whose it is, not who sent it.
+        """
+        replies = list(self._grid.send_and_receive(list(messages.values()), timeout=self._timeout))
+        key_of = {message.metadata.message_id: key for key, message in messages.items()}
+        return {key_of[to]: reply for reply in replies if (to := reply.metadata.reply_to_message_id) in key_of}
 
     def content(self, job: Job, tensors: Incoming | None = None, agreement: str = "") -> RecordDict:
         """Write what a message says."""
@@ -108,8 +143,7 @@ class Server:
         messages = {
             name: Message(content, self.nodes[name].node, kind_of(job.stage)) for name, content in contents.items()
         }
-        name_of = {self.nodes[name].node: name for name in contents}
-        replies = {name_of.get(reply.metadata.src_node_id): reply for reply in self._send(list(messages.values()))}
+        replies = self._send(messages)
         answers: dict[str, Reply] = {}
         for name in self.nodes:
             if name in contents:
@@ -198,7 +232,7 @@ def _reply_of(reply: Message | None, timeout: float) -> Reply:
     if reply is None:
         return f"failed: no answer in {timeout:g} s"
     if reply.has_error():
-        return "failed: " + " ".join((reply.error.reason or "it raised").split())[:300]
+        return "failed: " + _why(reply.error)
     try:
         records = {name: unpack(record) for name, record in reply.content.array_records.items()}
         numbers = {name: float(value) for name, value in reply.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
@@ -207,3 +241,11 @@ def _reply_of(reply: Message | None, timeout: float) -> Reply:
     if not all(torch.isfinite(tensor).all() for record in records.values() for tensor in record.values()):
         return "failed: its model is not finite"
     return Answer(records.get("arrays", {}), numbers, records.get("beside", {}))
+
+
+def _why(error: Error) -> str:
+    """Say why a hospital gave no answer: its own words in a simulation, else what its one word stands for."""
+    reason = reason_of(error.code)
+    if reason is None:
+        return " ".join((error.reason or "it raised").split())[:300]
+    return REASONS[reason] if reason == "failed" else f"{REFUSED}: refused: {reason}: {REASONS[reason]}"

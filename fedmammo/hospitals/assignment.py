@@ -14,7 +14,7 @@ from fedmammo.errors import InputError
 from fedmammo.hospitals.attribute import hospitals_by_attribute
 from fedmammo.hospitals.case_mix import Real, Whole, apportion, fit
 from fedmammo.hospitals.profiles import Profile, load_profiles, names_of
-from fedmammo.hospitals.rules import ByAttribute, ByChance, ByDirichlet, ByProfiles, BySize
+from fedmammo.hospitals.rules import ByAttribute, ByChance, ByDirichlet, ByProfiles, BySite, BySize
 from fedmammo.randomness import generator_of
 
 TRAIN = "train"
@@ -129,6 +129,8 @@ def _shares(training_kinds: Whole, hospitals: int, config: HospitalsConfig) -> R
         case ByAttribute():
             sizes = np.bincount(training_kinds, minlength=hospitals + 1)[1:]
             return np.column_stack([sizes, np.eye(hospitals)])
+        case BySite():
+            raise InputError("hospitals.assignment: real hospitals hold their own patients; there is nothing to deal")
 
 
 def _dirichlet_shares(labels: Whole, rule: ByDirichlet, seed: int) -> Real:
@@ -166,3 +168,5 @@ def _remedy(config: HospitalsConfig) -> str:
             return f"raise alpha ({alpha:g}) or lower count ({count})"
         case ByAttribute(attribute=attribute):
             raise AssertionError(f"every value of {attribute} that names a hospital has a training patient")
+        case BySite():
+            raise AssertionError("nobody deals the patients of real hospitals")

@@ -10,7 +10,7 @@ from fedmammo.config.sections import HospitalsConfig
 from fedmammo.errors import InputError
 from fedmammo.hospitals.descriptions import load_description
 from fedmammo.hospitals.digitiser import load_digitiser
-from fedmammo.hospitals.rules import Assignment, ByAttribute, ByProfiles
+from fedmammo.hospitals.rules import NAME, Assignment, ByAttribute, ByProfiles, BySite
 from fedmammo.privacy.limits import Limits
 
 OPEN = Limits(without_budget="accepted", central_trust="accepted")  # of hospitals that nothing describes
@@ -20,7 +20,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Profile(Section):
     """A hospital: its share of the patients, its case mix, its digitiser, and how fast its line and computer are."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="Name of the hospital, and of its folder.")
+    name: str = Field(pattern=NAME, description="Name of the hospital, and of its folder.")
     description: str = Field(default="", description="What the profile stands for, in one line.")
     share: float = Field(
         default=1.0, gt=0, le=1e6, description="Patients relative to the other hospitals: 2 gets twice as many as 1."
@@ -149,4 +149,6 @@ def names_of(rule: Assignment) -> list[str]:
         return [profile.name for profile in load_profiles(rule.profiles)]
     if isinstance(rule, ByAttribute):
         return list(rule.names)
+    if isinstance(rule, BySite):
+        return list(rule.keys)
     return [f"hospital-{number}" for number in range(1, rule.count + 1)]

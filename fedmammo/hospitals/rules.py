@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from fedmammo.config.schema import Section
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # of a hospital, and of its folder
 
 
 class ByProfiles(Section):
@@ -64,5 +66,25 @@ class ByAttribute(Section):
     )
 
 
-Assignment = Annotated[ByProfiles | ByChance | BySize | ByDirichlet | ByAttribute, Field(discriminator="by")]
+class BySite(Section):
+    """Hospitals hold their own patients: a study at real hospitals. Nobody deals, and the server holds no cohort."""
+
+    by: Literal["site"]
+    keys: dict[Annotated[str, Field(pattern=NAME)], Annotated[str, Field(pattern=r"^ecdsa-sha2-nistp\d+ \S+")]] = Field(
+        min_length=1,
+        description="Each hospital's public key, by the hospital's name: what `ssh-keygen` writes to `.pub`. A node "
+        "that another key connects is not the hospital.",
+    )
+
+    @field_validator("keys")
+    @classmethod
+    def _differ(cls, value: dict[str, str]) -> dict[str, str]:
+        if len({key.split()[1] for key in value.values()}) < len(value):
+            raise ValueError("two hospitals have the same key; each makes its own")
+        if taken := sorted({"all", "server", "nodes"} & set(value)):
+            raise ValueError(f"{taken[0]!r} is taken, choose another name")
+        return value
+
+
+Assignment = Annotated[ByProfiles | ByChance | BySize | ByDirichlet | ByAttribute | BySite, Field(discriminator="by")]
 RULES = tuple(get_args(kind.model_fields["by"].annotation)[0] for kind in get_args(get_args(Assignment)[0]))

@@ -4,21 +4,23 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
-from fedmammo.cohort.store import Cohort
+from fedmammo.cohort.store import FILES, Cohort
 from fedmammo.config.deployment import Deployment
 from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
 from fedmammo.hospitals.holder import Holder, hold
 from fedmammo.hospitals.records import Records, records_of
 from fedmammo.hospitals.site_file import SiteFile, read_site_file
+from fedmammo.hospitals.stopping import check_runs
 from fedmammo.privacy.odometer import Odometer
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
 
-APPROVED = "approved.json"  # in the folder of state: digests of the studies that the hospital's people agreed to
+APPROVED = "approved.json"  # in the folder of state: the studies that the hospital's people agreed to, and its cohort
 
 
 class Site:
@@ -35,15 +37,20 @@ class Site:
         self._records: dict[int, Records] = {}
         self._patients: dict[int, pd.DataFrame] = {}
         self._deployments: dict[str, Deployment] = {}
+        self.opened_with = "" if self.simulated else signature(file.cohort)
 
     @classmethod
     def open(cls, node: Path) -> "Site":
-        """Open the site of the file at `node`; a process opens each once, and again when its file changed.
+        """Open the site of the file at `node`; a process opens each once, and again when its file or cohort changed.
 
         Raises InputError for a file or a cohort that cannot be read.
         """
         os.umask(0o077)  # what a hospital writes is its own to read
         try:
+            site = _open(node, node.stat().st_mtime_ns)
+            if site.simulated or site.opened_with == signature(site.file.cohort):
+                return site
+            _open.cache_clear()  # there are other patients now: whatever was opened is of those before
             return _open(node, node.stat().st_mtime_ns)
         except OSError as error:
             raise InputError(f"{node}: cannot be read ({error.strerror}); give the path of a site file") from error
@@ -56,7 +63,7 @@ class Site:
     @property
     def cohort(self) -> Cohort:
         """Its patients and, in a simulation, others' too."""
-        return open_cohort(self.file.cohort, self.file.features)
+        return open_cohort(self.file.cohort, self.file.features, self.opened_with)
 
     @property
     def pools(self) -> Path:
@@ -72,6 +79,11 @@ class Site:
     def odometer(self) -> Odometer:
         """What it has released, and may release."""
         return Odometer(self.folder, self.limits, one_for_all=not self.simulated)
+
+    def check_runs(self) -> None:
+        """Raise RefusalError where its people have stopped its part."""
+        if not self.simulated:
+            check_runs(self.folder)
 
     def name_of(self, deployment: Deployment, generator: str = "") -> str:
         """Name a deployment's ledger and folder, or those of a generator that it shares with others.
@@ -142,31 +154,39 @@ class Site:
             text = path.read_text()
             name = json.loads(text)["federation"]["strategy"]["name"]
             if ":" in name and name not in self.file.algorithms:  # before it is imported
-                raise RefusalError(f"refused: algorithm {name} is not in algorithms of the site file any more")
+                why = f"refused: algorithm {name} is not in algorithms of the site file any more"
+                raise RefusalError(why, "algorithms")
             self._deployments[digest] = Deployment.model_validate_json(text)
         return self._deployments[digest]
 
     def _kept(self, digest: str) -> Path:
         if len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-            raise RefusalError("refused: that is not a digest")
+            raise RefusalError("refused: that is not a digest", "not_understood")
         return self.folder / "deployments" / f"{digest}.json"
 
     @property
-    def approved(self) -> list[str]:
-        """Digests of the studies that its people agreed to."""
+    def approved(self) -> dict[str, str]:
+        """Digests of the studies that its people agreed to, and of the cohort that it had then."""
         path = self.folder / APPROVED
         try:
-            return [str(digest) for digest in json.loads(path.read_text())] if path.exists() else []
-        except (OSError, ValueError, TypeError, RecursionError) as error:
+            found = json.loads(path.read_text()) if path.exists() else {}
+            return {str(study): str(cohort) for study, cohort in found.items()}
+        except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path}: is damaged; delete it, and approve anew with fedmammo site approve") from error
 
     def approve(self, study: str) -> None:
-        """Write down that the hospital's people agree to a study, by its digest."""
-        write_text(self.folder / APPROVED, json.dumps(sorted({*self.approved, study})) + "\n")
+        """Write down that the hospital's people agree to a study, by its digest, with the cohort as it is."""
+        found = self.approved | {study: self.cohort.digest}
+        write_text(self.folder / APPROVED, json.dumps(found, sort_keys=True, indent=1) + "\n")
 
-    def asks_for_approval(self, deployment: Deployment) -> bool:
-        """Whether its people have still to agree to what a deployment does; in a simulation they do."""
-        return not self.simulated and deployment.study not in self.approved
+    def approval_of(self, deployment: Deployment) -> Literal["given", "missing", "of another cohort"]:
+        """Say whether its people agreed to what a deployment does, with these patients; in a simulation they did."""
+        if self.simulated:
+            return "given"
+        cohort = self.approved.get(deployment.study)
+        if cohort is None:
+            return "missing"
+        return "given" if cohort == self.cohort.digest else "of another cohort"
 
 
 @lru_cache(maxsize=1024)
@@ -175,9 +195,15 @@ def _open(node: Path, _: int) -> Site:
 
 
 @lru_cache(maxsize=8)
-def open_cohort(path: Path, features: Path | None = None) -> Cohort:
+def open_cohort(path: Path, features: Path | None = None, _: str = "") -> Cohort:
     """Open a prepared cohort, with its features in a folder of their own if told; a process opens each once."""
     return Cohort.open(path, features)
+
+
+def signature(cohort: Path) -> str:
+    """Return what changes when the files of a cohort do: their places on the disk, sizes and times."""
+    found = ((cohort / name).stat() for name in FILES if (cohort / name).exists())
+    return " ".join(f"{one.st_ino}/{one.st_size}/{one.st_mtime_ns}" for one in found)
 
 
 @lru_cache(maxsize=256)

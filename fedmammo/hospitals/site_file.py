@@ -14,9 +14,19 @@ from fedmammo.config.schema import Section
 from fedmammo.disk.yaml import read_yaml_file
 from fedmammo.errors import InputError
 from fedmammo.hospitals.digitiser import Digitiser
+from fedmammo.hospitals.rules import NAME
 from fedmammo.privacy.limits import Limits
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+
+class SuperLink(Section):
+    """The coordinator's SuperLink, to which the hospital connects; nobody connects to the hospital."""
+
+    address: str = Field(pattern=r"^\S+:\d+$", description="Its host and port, as its certificate has them.")
+    certificate: Path = Field(description="File of the certificate of the authority that signed the SuperLink's own.")
+    key: Path = Field(description="File of the hospital's private key, whose public key the coordinator registered.")
+    port: int = Field(
+        default=9094, ge=1, le=65535, description="Port on this machine through which its own two processes speak."
+    )
 
 
 class SiteFile(Section):
@@ -47,6 +57,9 @@ class SiteFile(Section):
     )
     digitisers: dict[str, Digitiser] = Field(
         default_factory=dict, description="Simulation alone: the film digitisers that the table of patients names."
+    )
+    superlink: SuperLink | None = Field(
+        default=None, description="Where studies come from; needed by `fedmammo site serve` alone."
     )
     limits: Limits = Field(default_factory=Limits, description="What the hospital allows, whatever a server asks.")
     scores: Literal["rows", "summaries", "not"] = Field(
@@ -112,11 +125,15 @@ def read_site_file(path: Path) -> SiteFile:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     here = path.resolve().parent
-    paths = {
+    paths: dict[str, Any] = {
         name: here / value
         for name in ("cohort", "state", "pools", "patients", "features")
         if (value := getattr(file, name))
     }
+    if file.superlink is not None:
+        link = file.superlink
+        there = {"certificate": here / link.certificate, "key": here / link.key}
+        paths["superlink"] = link.model_copy(update=there)
     return file.model_copy(update=paths)
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from fedmammo.config.deployment import Deployment
 from fedmammo.privacy.accounting import attack_power, epsilon, in_words, spent_of
 from fedmammo.privacy.limits import Limits
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.planning import plan_of
 
 SAYS = (

@@ -15,7 +15,8 @@ from fedmammo.privacy.answer import Answer, Mark, check_fields
 from fedmammo.privacy.ledger import Ledger
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.odometer import Odometer
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 

@@ -18,7 +18,8 @@ from fedmammo.errors import StudyError
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import DELTAS, Plan, RefusalError, digest_of
+from fedmammo.privacy.plan import DELTAS, Plan, digest_of
+from fedmammo.privacy.reasons import RefusalError
 
 if TYPE_CHECKING:  # whoever reads a ledger needs no torch
     from torch import Tensor
@@ -120,7 +121,7 @@ class Ledger:
         taken = [entry for entry in spent if entry is not None]
         total = spent_of([*taken, (mechanism, mechanism.local_steps)])
         if epsilon(total, plan.delta) > plan.budget:
-            raise RefusalError(f"refused: round {number} would pass the budget of epsilon {plan.budget:g}")
+            raise RefusalError(f"refused: round {number} would pass the budget of epsilon {plan.budget:g}", "budget")
         answer = draw()
         self._write(file, answer)
         costs = {f"{delta:g}": epsilon(total, delta) for delta in dict.fromkeys((plan.delta, *DELTAS))}

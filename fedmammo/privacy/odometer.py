@@ -16,7 +16,7 @@ from fedmammo.privacy.accounting import Spent, epsilon, spent_of
 from fedmammo.privacy.ledger import Ledger, spent_in
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 
 PROTECTED = "protected.json"  # patients who train under a budget, by pseudonym
 EXPOSED = "exposed.json"  # patients of whom something left without one: who trained without, or whose scores left
@@ -69,7 +69,8 @@ class Odometer:
             return
         most, delta = self._limits.lifetime_epsilon, self._limits.lifetime_delta
         if epsilon(spent_of([*spent_in(self._ledgers), *more]), delta) > most:
-            raise RefusalError(f"refused: it would pass the lifetime epsilon of {most:g} at delta {delta:g}")
+            why = f"refused: it would pass the lifetime epsilon of {most:g} at delta {delta:g}"
+            raise RefusalError(why, "lifetime_epsilon")
 
     @property
     def protected(self) -> set[str]:
@@ -104,7 +105,7 @@ class Odometer:
             return
         with self.spending():
             if not self._noted(others).isdisjoint(patients):
-                raise RefusalError(f"refused: {why}")
+                raise RefusalError(f"refused: {why}", "protected")
             noted = self._noted(name)
             if not noted.issuperset(patients):
                 write_text(self._folder / name, json.dumps(sorted(noted.union(patients))) + "\n")

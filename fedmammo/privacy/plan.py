@@ -8,6 +8,7 @@ from typing import Any
 from fedmammo.privacy.accounting import epsilon, spent_of
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism
+from fedmammo.privacy.reasons import ReasonName, RefusalError
 
 UNIT = "patient: all images of one, averaged before they are clipped once"
 RELATION = "zero-out of one patient (sensitivity: the clipping norm); the hospitals' numbers of patients are public"
@@ -16,10 +17,6 @@ ADVERSARIES = {
     "central": "whoever gets the model, and the other hospitals; the server sees each hospital's sum and is trusted",
 }
 DELTAS = (1e-4, 1e-6)  # at which every epsilon is told
-
-
-class RefusalError(Exception):
-    """A hospital does not do what it was asked; says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class Plan:
             mechanisms = tuple(Mechanism(**mechanism) for mechanism in content.pop("mechanisms"))
             return cls(mechanisms=mechanisms, **content)
         except (KeyError, TypeError, ValueError) as error:
-            raise RefusalError(f"refused: not a plan that is understood here: {error}") from error
+            raise RefusalError(f"refused: not a plan that is understood here: {error}", "not_understood") from error
 
     @property
     def digest(self) -> str:
@@ -82,27 +79,43 @@ class Plan:
         `patients`: how many training patients it really has.
         """
         most_epsilon, most_delta = limits.maximum_epsilon, limits.maximum_delta
-        faults = [
-            (not 0 < self.budget <= most_epsilon, f"epsilon {self.budget:g} is not between 0 and {most_epsilon:g}"),
-            (not 0 < self.delta <= most_delta, f"delta {self.delta:g} is not between 0 and {most_delta:g}"),
-            (self.trust not in ADVERSARIES, f"nobody knows trust {self.trust}"),
+        faults: list[tuple[bool, str, ReasonName]] = [
+            (
+                not 0 < self.budget <= most_epsilon,
+                f"epsilon {self.budget:g} is not between 0 and {most_epsilon:g}",
+                "maximum_epsilon",
+            ),
+            (
+                not 0 < self.delta <= most_delta,
+                f"delta {self.delta:g} is not between 0 and {most_delta:g}",
+                "maximum_delta",
+            ),
+            (self.trust not in ADVERSARIES, f"nobody knows trust {self.trust}", "not_understood"),
             (
                 self.trust == "central" and limits.central_trust == "refused",
                 "the server is not trusted to add the noise",
+                "central_trust",
             ),
-            (self.patients.get(holder) != patients, f"it does not declare {holder}'s number of training patients"),
-            (not self.mechanisms, "it says nothing of what is done"),
+            (
+                self.patients.get(holder) != patients,
+                f"it does not declare {holder}'s number of training patients",
+                "not_agreed",
+            ),
+            (not self.mechanisms, "it says nothing of what is done", "not_understood"),
         ]
         for mechanism in self.mechanisms:
             sigma, norm = mechanism.noise_multiplier, mechanism.clipping_norm
             least, most = limits.minimum_noise_multiplier, limits.maximum_clipping_norm
-            faults.append((sigma < least, f"noise multiplier {sigma:g} of stage {mechanism.stage} is below {least:g}"))
-            faults.append((norm > most, f"clipping norm {norm:g} of stage {mechanism.stage} is above {most:g}"))
-        for wrong, why in faults:
+            of = f"of stage {mechanism.stage}"
+            low, high = f"noise multiplier {sigma:g} {of} is below", f"clipping norm {norm:g} {of} is above"
+            faults.append((sigma < least, f"{low} {least:g}", "minimum_noise_multiplier"))
+            faults.append((norm > most, f"{high} {most:g}", "maximum_clipping_norm"))
+        for wrong, why, reason in faults:
             if wrong:
-                raise RefusalError(f"refused: {why}")
+                raise RefusalError(f"refused: {why}", reason)
         if self.epsilon(self.delta) > self.budget:
-            raise RefusalError(f"refused: what is planned costs more than its budget of epsilon {self.budget:g}")
+            why = f"what is planned costs more than its budget of epsilon {self.budget:g}"
+            raise RefusalError(f"refused: {why}", "budget")
 
 
 def digest_of(text: str) -> str:

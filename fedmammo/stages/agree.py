@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from fedmammo.config.deployment import Deployment
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Budget, Guard
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import ReasonName, RefusalError
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.stage import Incoming, Work
 from fedmammo.synthesis.names import gan_name
@@ -35,10 +35,10 @@ def read_deployment(text: str, digest: str, algorithms: list[str]) -> Deployment
     try:
         name = json.loads(text)["federation"]["strategy"]["name"]
         if ":" in name and name not in algorithms:
-            raise RefusalError(f"refused: algorithm {name} is not in algorithms of the site file")
+            raise RefusalError(f"refused: algorithm {name} is not in algorithms of the site file", "algorithms")
         deployment = Deployment.model_validate_json(text)
     except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise RefusalError("refused: not a deployment that is understood here") from error
+        raise RefusalError("refused: not a deployment that is understood here", "not_understood") from error
     if deployment.digest != digest:
         raise RefusalError("refused: the deployment is not the one that its digest names")
     return deployment
@@ -49,42 +49,61 @@ def check_deployment(work: Work) -> None:
 
     Asked before every job: what was allowed when the deployment was declared may not be allowed any more.
     """
-    for wrong, why in _faults(work):
+    for wrong, why, reason in _faults(work):
         if wrong:
-            raise RefusalError(f"refused: {why}")
+            raise RefusalError(f"refused: {why}", reason)
 
 
-def _faults(work: Work) -> list[tuple[bool, str]]:
+def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
     """List what a hospital's own file forbids of a deployment."""
     site, deployment, limits = work.site, work.deployment, work.site.limits
     budget, trust = deployment.setting.epsilon, deployment.central
-    protected = site.odometer.protected
+    approval, protected = site.approval_of(deployment), site.odometer.protected
     return [
         (
-            site.asks_for_approval(deployment),
+            approval == "missing",
             f"study {deployment.study} is not approved; fedmammo site approve does so",
+            "approval",
         ),
-        (site.file.scores != "rows", f"scores: {site.file.scores}; the study asks for rows of tested patients"),
+        (
+            approval == "of another cohort",
+            f"study {deployment.study} was approved with another cohort; look at it, and approve anew",
+            "cohort",
+        ),
+        (
+            site.file.scores != "rows",
+            f"scores: {site.file.scores}; the study asks for rows of tested patients",
+            "scores",
+        ),
         (
             budget is None and limits.without_budget == "refused",
             "without_budget: refused; the hospital takes part in nothing but settings with a budget",
+            "without_budget",
         ),
         (
             budget is not None and not 0 < budget <= limits.maximum_epsilon,
             f"epsilon {budget} is not between 0 and the maximum_epsilon of {limits.maximum_epsilon:g}",
+            "maximum_epsilon",
         ),
-        (trust and limits.central_trust == "refused", "central_trust: refused; the server is not trusted to add noise"),
+        (
+            trust and limits.central_trust == "refused",
+            "central_trust: refused; the server is not trusted to add noise",
+            "central_trust",
+        ),
         (
             not site.simulated and budget is not None and deployment.dealing.folds > 0,
             "folds test every patient whom the budget protects",
+            "folds",
         ),
         (
             budget is None and not protected.isdisjoint((*work.holder.trained, *work.holder.shown)),
             "patients are protected by a budget that was agreed to before; nothing of them leaves without one",
+            "protected",
         ),
         (
             not protected.isdisjoint(work.holder.shown),
             "patients who are protected by a budget would be tested or would set thresholds",
+            "protected",
         ),
     ]
 

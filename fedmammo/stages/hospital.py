@@ -5,12 +5,13 @@ import torch
 from fedmammo.hospitals.site import Site
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.guard import Guard, Open
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.agree import Agree, Declare, check_deployment, guard_of, read_deployment
 from fedmammo.stages.count import Count
 from fedmammo.stages.embedding import Embedding
 from fedmammo.stages.faults import with_faults
 from fedmammo.stages.features import Features
+from fedmammo.stages.finish import Finish
 from fedmammo.stages.generator import Generator
 from fedmammo.stages.personalize import Personalize
 from fedmammo.stages.score import Score
@@ -31,6 +32,7 @@ STAGES: dict[str, Stage] = {
         Train(),
         Personalize(),
         Score(),
+        Finish(),
     )
 }
 ROUNDS: dict[str, Rounds] = {stage.name: stage for stage in (Generator(), Embedding(), Train(), Personalize())}
@@ -52,7 +54,8 @@ def work(site: Site, job: Job, incoming: Incoming, text: str = "") -> Answer:
     """
     stage = STAGES.get(job.stage)
     if stage is None:
-        raise RefusalError("refused: nobody knows this stage here")
+        raise RefusalError("refused: nobody knows this stage here", "not_understood")
+    site.check_runs()
     torch.set_num_threads(site.file.threads)
     declared = job.stage == Declare.name
     deployment = (

@@ -6,7 +6,7 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.personal.base import Taken, TakeSteps
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Guard
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.randomness import generator_of
 from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.stages.tensors import check_arrived

@@ -15,7 +15,7 @@ from fedmammo.features.inputs import Inputs, Rows
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Guard
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.stage import Incoming, Tensors, Work
 from fedmammo.stages.tensors import check_arrived
 from fedmammo.training import steps

@@ -18,7 +18,8 @@ from fedmammo.hospitals.holder import Holder
 from fedmammo.hospitals.site import Site
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Guard, digest_of_tensors
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
 from fedmammo.stages.opened import inputs_of, inputs_with_pool
 from fedmammo.strategies.base import BaseStrategy
@@ -74,7 +75,7 @@ class Job:
                 raise ValueError("what is named by a digest has another name")
             return job
         except (TypeError, ValueError, RecursionError) as error:
-            raise RefusalError(f"refused: not a job that is understood here: {error}") from error
+            raise RefusalError(f"refused: not a job that is understood here: {error}", "not_understood") from error
 
 
 @dataclass(frozen=True)

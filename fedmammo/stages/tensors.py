@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 
 
 def unlike(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sums: bool = False) -> str | None:

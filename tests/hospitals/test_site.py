@@ -18,7 +18,7 @@ from fedmammo.hospitals.holder import Holder
 from fedmammo.hospitals.records import records_of, true_records
 from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.site_file import SiteFile, write_site_file
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 
 
 def plain(holder: Holder) -> dict[str, Any]:

@@ -31,7 +31,8 @@ from fedmammo.models.classifier import initial_model
 from fedmammo.privacy import noise
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.odometer import ledger_of
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
 from fedmammo.stages.planning import plan_of

@@ -16,7 +16,8 @@ from fedmammo.privacy.ledger import spent_in
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.odometer import Odometer, ledger_of
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 

@@ -16,7 +16,8 @@ from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.ledger import Ledger, read_lines, spent_in
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 
 MECHANISM = Mechanism("train", 1.0, 2.0, 1.0, 3, 2)  # three rounds of two steps
 PLAN = Plan("study", "local", 6.0, 1e-4, (MECHANISM,), {"a": 10})

@@ -13,7 +13,8 @@ from fedmammo.config.study import parse
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy.limits import Limits
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.planning import plan_of
 
 MECHANISM = Mechanism("train", 1.0, 2.0, 1.0, 3, 2)

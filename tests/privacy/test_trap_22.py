@@ -14,7 +14,7 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.errors import StudyError
 from fedmammo.federation.client_app import HELLO, kind_of
 from fedmammo.hospitals.site import open_cohort
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.hospital import work
 from fedmammo.stages.stage import Job
 

@@ -29,7 +29,8 @@ from fedmammo.privacy.accounting import calibrate, epsilon
 from fedmammo.privacy.answer import Answer, check_fields
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.noise import from_grid
-from fedmammo.privacy.plan import Plan, RefusalError
+from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of

@@ -13,7 +13,7 @@ import torch
 
 from fedmammo.config.deployment import Deployment
 from fedmammo.privacy.accounting import epsilon
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.score import SCORE

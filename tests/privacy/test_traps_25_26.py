@@ -13,7 +13,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import StudyError
 from fedmammo.hospitals.holder import Holder, hold
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.run.folder import RunFolder, round_row, write_rounds
 from fedmammo.run.guarantees import guarantees
 from fedmammo.stages.planning import plan_of

@@ -13,7 +13,7 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.features.store import FeatureStore
 from fedmammo.models.classifier import initial_model
 from fedmammo.privacy.answer import Answer
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.hospital import work
 from fedmammo.stages.opened import inputs_of
 from fedmammo.stages.stage import Job

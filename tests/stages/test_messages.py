@@ -18,7 +18,7 @@ from fedmammo.config.study import StudyConfig, parse
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.models.transformer import load_transformer
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.hospital import STAGES
 from fedmammo.stages.stage import Job
 

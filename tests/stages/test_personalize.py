@@ -7,7 +7,7 @@ import pytest
 
 from fedmammo.config.deployment import Deployment
 from fedmammo.models.classifier import initial_model
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.hospital import work
 from fedmammo.stages.stage import Job
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.tensors import check_arrived, unlike
 
 WANTED = {"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}

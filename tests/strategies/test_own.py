@@ -18,7 +18,7 @@ from fedmammo.errors import InputError, StudyError
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.hospitals.site import Site
-from fedmammo.privacy.plan import RefusalError
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.hospital import work
 from fedmammo.stages.stage import Job
 

@@ -1,0 +1,108 @@
+"""A hospital at its own machine: Flower's SuperNode keeps the link, this process does the work with its own software.
+
+The SuperNode alone speaks to the outside, and only calls out. Whatever app a run brings, nothing of it is loaded: a run
+whose app is not this software's own bundle is refused.
+"""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+from flwr.app import Error, Message
+from flwr.clientapp import ClientApp
+from flwr.supercore.constant import TaskType
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, push_task_output
+
+from fedmammo.disk.files import write_bytes
+from fedmammo.errors import InputError, StudyError
+from fedmammo.federation.bundle import hash_of_bundle
+from fedmammo.federation.client_app import app_at
+from fedmammo.federation.tasks import Link, take
+from fedmammo.hospitals.site import Site
+from fedmammo.hospitals.stopping import may_be_stopped, serving
+from fedmammo.privacy.reasons import code_of
+
+SECRET = "supernode-secret"  # shared by the two processes of this machine, in the hospital's folder of state
+SUPERNODE = "from flwr.supernode.cli import flower_supernode; flower_supernode()"  # Flower's own command
+OFF = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+}
+
+
+def serve(path: Path) -> None:
+    """Keep a hospital's link to its SuperLink, and do the jobs that come, until this process is told to end.
+
+    `path`: of the site file. Raises InputError where the site cannot be opened or says no SuperLink, StudyError where
+    the SuperNode ends: the SuperLink does not know the key, or its certificate is not the one expected.
+    """
+    os.environ |= OFF
+    site = Site.open(path)
+    with serving(site.folder), _supernode(site, path) as (node, link):
+        app, client = app_at(path), link.client()
+        while node.poll() is None:
+            with suppress(httpx.TransportError):  # the SuperNode has not begun yet, or is about to end
+                task = take(client, TaskType.CLIENT_APP)
+                if task is not None:
+                    with may_be_stopped(site.folder):
+                        _work(link, task.token, app)
+    raise StudyError(
+        f"{site.name}: the SuperNode ended with {node.returncode}; what it printed says why: the SuperLink may not know"
+        " the hospital's key, or have another certificate; mend that, and start this command again"
+    )
+
+
+def _work(link: Link, token: str, app: ClientApp) -> None:
+    """Do one job: take the message, let the app answer, send the answer."""
+    client = link.client(token)
+    heart = HeartbeatSender(make_task_heartbeat_fn_http(client))
+    heart.start()
+    try:
+        message, context, _, fab = pull_task_input(client)
+        if fab.hash_str == hash_of_bundle():
+            reply = app(message, context)
+        else:
+            print(f"refused: the run brought app {fab.hash_str}; this software's is {hash_of_bundle()}", flush=True)
+            reply = Message(Error(code=code_of("app"), reason="app"), reply_to=message)
+        push_message(client, reply, context)
+        push_task_output(client, context, "completed", "")
+    finally:
+        heart.stop()
+        client.close()
+
+
+@contextmanager
+def _supernode(site: Site, path: Path) -> Iterator[tuple["subprocess.Popen[bytes]", Link]]:
+    """Start Flower's SuperNode; it ends with the block, or when this process is told to end."""
+    at = site.file.superlink
+    if at is None:
+        raise InputError(f"{path}: superlink is missing; say where studies come from (fedmammo schema --site)")
+    for place in (at.certificate, at.key):
+        if not place.exists():
+            raise InputError(f"{path}: superlink: {place} is not there; see docs/deployment.md")
+    secret = site.folder / SECRET
+    write_bytes(secret, secrets.token_bytes(32))
+    command = [
+        *(sys.executable, "-P", "-c", SUPERNODE),
+        *("--superlink", at.address, "--root-certificates", str(at.certificate)),
+        *("--auth-supernode-private-key", str(at.key), "--host", "127.0.0.1", "--port", str(at.port)),
+        *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),
+    ]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    node = subprocess.Popen(command, env={**os.environ, "FLWR_HOME": str(site.folder / "flower")})
+    try:
+        yield node, Link.of(f"127.0.0.1:{at.port}", None, secret)
+    finally:
+        node.terminate()
+        try:
+            node.wait(10)
+        except subprocess.TimeoutExpired:
+            node.kill()
