@@ -149,6 +149,11 @@ class Cohort:
         return digest
 
     @cached_property
+    def digests_of_patches(self) -> list[bytes]:
+        """HMAC-SHA256 of each patch under the cohort's key."""
+        return [hmac.digest(self.key, patch.tobytes(), "sha256") for patch in self.patches]
+
+    @cached_property
     def facts(self) -> dict[str, Any]:
         """What `cohort.json` says: size, images, patients, quarantined, source (its kind), notes, digest, and what
         fedmammo.cohort.card makes a page of.

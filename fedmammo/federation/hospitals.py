@@ -9,6 +9,7 @@ import torch
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
+from fedmammo.features.opening import network_of
 from fedmammo.federation.rounds import Deployed
 from fedmammo.federation.server import Server
 from fedmammo.privacy.answer import Answer
@@ -32,17 +33,22 @@ class Hospitals:
         self.names = [name for name in server.nodes if name != ALL]
         self._secret = secret
         self._device = device
+        self._declared: dict[str, dict[str, int]] = {}
+        self._computed: set[tuple[str, str]] = set()
 
     def declare(self, deployment: Deployment) -> dict[str, int]:
         """Let everybody who trains or tests read the deployment; returns the declared patients of those who train.
 
         Raises StudyError where a hospital refuses.
         """
-        members = [name for group in deployment.groups(self.names) for name in group.members]
-        everybody = list(dict.fromkeys([*self.names, *members]))
-        job = Job("declare", deployment.digest)
-        declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
-        return {name: int(declared[name].numbers["num-examples"]) for name in members}
+        if deployment.digest not in self._declared:
+            members = [name for group in deployment.groups(self.names) for name in group.members]
+            everybody = list(dict.fromkeys([*self.names, *members]))
+            job = Job("declare", deployment.digest)
+            declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
+            sizes = {name: int(declared[name].numbers["num-examples"]) for name in members}
+            self._declared = {**self._declared, deployment.digest: sizes}
+        return self._declared[deployment.digest]
 
     def agree(self, deployment: Deployment) -> Deployed:
         """Let everybody who trains or tests read the deployment, and everybody who trains agree to its plan.
@@ -57,9 +63,15 @@ class Hospitals:
         return Deployed(deployment, deployment.groups(self.names), sizes, plan, self._secret, self._device)
 
     def features(self, deployed: Deployed) -> None:
-        """Let every hospital compute the frozen prefix of its images, some at a time."""
-        digest = deployed.deployment.digest
-        self._compute(deployed, {name: Job("features", digest) for name in [*self.names, *deployed.members]})
+        """Let every hospital compute the frozen prefix of its images, some at a time; once for the same images."""
+        deployment = deployed.deployment
+        network, views = network_of(deployment.diagnosis), deployment.diagnosis.augmentation
+        fold = (deployment.seed, deployment.fold) if deployment.dealing.folds else ()
+        what = f"{network} {views} {deployment.dealing} {deployment.draw} {fold}"
+        names = dict.fromkeys([*self.names, *deployed.members])
+        missing = [name for name in names if (name, what) not in self._computed]
+        self._compute(deployed, {name: Job("features", deployment.digest) for name in missing})
+        self._computed |= {(name, what) for name in missing}
 
     def features_of_pools(self, deployed: Deployed, pools: Mapping[str, str]) -> None:
         """Let members compute the frozen prefix of their group's pool, each a part. `pools`: digests by group."""

@@ -30,7 +30,6 @@ from fedmammo.hospitals.stopping import may_be_stopped, serving
 from fedmammo.privacy.reasons import code_of
 
 SECRET = "supernode-secret"  # shared by the two processes of this machine, in the hospital's folder of state
-SUPERNODE = "from flwr.supernode.cli import flower_supernode; flower_supernode()"  # Flower's own command
 OFF = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -91,7 +90,7 @@ def _supernode(site: Site, path: Path) -> Iterator[tuple["subprocess.Popen[bytes
     secret = site.folder / SECRET
     write_bytes(secret, secrets.token_bytes(32))
     command = [
-        *(sys.executable, "-P", "-c", SUPERNODE),
+        *(sys.executable, "-P", "-m", "fedmammo.federation.node"),
         *("--superlink", at.address, "--root-certificates", str(at.certificate)),
         *("--auth-supernode-private-key", str(at.key), "--host", "127.0.0.1", "--port", str(at.port)),
         *("--isolation", "process", "--superexec-auth-secret-file", str(secret)),

@@ -196,6 +196,8 @@ def _rule(rule: Assignment, said: _Config) -> Parts:
         case "dirichlet":
             return ["to ", of("count"), " hospitals in shares of benign and of malignant patients drawn from a "
                     "Dirichlet distribution of concentration ", of("alpha")]  # fmt: skip
+        case "site":
+            return ["by where they are treated: real hospitals, each with its own"]
         case _:
             return ["by ", of("attribute"), ", as it is on record of the first lesion that has one"]
 

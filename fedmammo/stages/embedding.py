@@ -62,7 +62,7 @@ class Embedding:
             return Answer({"embedding": private_mean(vectors, private)})
 
         name = gan_name(deployment, site.name)
-        depends_on = {"generator": name, "study": deployment.study, "cohort": site.cohort.digest}
+        depends_on = {"generator": name, "study": deployment.study, "learned_from": work.learned_from}
         answer = guard.release(self.name, work.job.round, depends_on, draw)
         return Answer(answer.tensors, work.declared | answer.numbers)
 

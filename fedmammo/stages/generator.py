@@ -92,7 +92,7 @@ class Generator:
         depends_on = {
             "generator": name,
             "study": deployment.study,
-            "cohort": site.cohort.digest,
+            "learned_from": work.learned_from,
             "networks": gan.tensors(*PARTS),
             "state": moments,
         }

@@ -1,5 +1,6 @@
 """What every step of a study has: a job that asks for it, and two halves."""
 
+import hmac
 import json
 import re
 from collections.abc import Callable
@@ -112,6 +113,22 @@ class Work:
     def folder(self) -> Path:
         """Folder of what the hospital keeps of the deployment between rounds."""
         return self.site.folder / self.site.name_of(self.deployment)
+
+    @cached_property
+    def learned_from(self) -> str:
+        """Name what the training patients' records are: images as they are shown, labels; other patients have no part.
+
+        HMAC-SHA256 under the cohort's key. Who prepares the same patients anew is asked anew, and spends anew.
+        """
+        cohort, records = self.site.cohort, self.site.records(self.deployment.draw)
+        named = hmac.new(cohort.key, digestmod="sha256")
+        for rows in self.holder.training:
+            for row in rows:
+                digitiser = records.digitisers[row]
+                named.update(cohort.digests_of_patches[row])
+                named.update(f"{records.malignant[row]} {digitiser.digest if digitiser else ''} ".encode())
+            named.update(b"next")
+        return named.hexdigest()
 
     @property
     def declared(self) -> dict[str, float]:

@@ -92,7 +92,7 @@ class Train:
         depends_on = {
             "deployment": deployment.digest,
             "pool": work.job.pool,
-            "cohort": work.site.cohort.digest,
+            "learned_from": work.learned_from,
             "incoming": model,
             "beside": beside,
             "state": before,
