@@ -92,8 +92,9 @@ def opened(config: Any) -> Iterator[Any]:
     from fedmammo.federation.client_app import app_of
     from fedmammo.federation.inline_grid import InlineGrid
     from fedmammo.hospitals.dealing import write_sites
+    from fedmammo.run.checks import check
     from fedmammo.run.folder import RunFolder
-    from fedmammo.study import Study, check
+    from fedmammo.study import Study
 
     with tempfile.TemporaryDirectory() as out:
         dealt, digests = check(config)

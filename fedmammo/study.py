@@ -12,20 +12,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from flwr.serverapp import Grid
 
-from fedmammo.cohort.store import Cohort
 from fedmammo.config.arm import ALL, Group
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import scored_rounds
 from fedmammo.config.study import StudyConfig
-from fedmammo.disk.files import digest_of_sources, read_tensors, write_text
-from fedmammo.errors import InputError, StudyError
+from fedmammo.disk.files import read_tensors, write_text
+from fedmammo.errors import StudyError
 from fedmammo.evaluation.evaluate import OF_SOME_STUDIES, evaluate
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
@@ -34,11 +32,11 @@ from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.rounds import Deployed, RoundsOf
 from fedmammo.federation.server import Report, Server, event_of
 from fedmammo.federation.spread import FINISHED, Deploy, Failure
-from fedmammo.hospitals.dealing import NODES, Dealt, deal, write_sites
-from fedmammo.hospitals.demands import check_columns
-from fedmammo.hospitals.profiles import digest_of_profiles, names_of
+from fedmammo.hospitals.dealing import NODES, write_sites
+from fedmammo.hospitals.profiles import names_of
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
+from fedmammo.run.checks import check, check_deployments
 from fedmammo.run.costs import costs_of
 from fedmammo.run.curves import curves_of
 from fedmammo.run.folder import RunFolder, round_row
@@ -47,7 +45,7 @@ from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.hospitals import of_hospitals
 from fedmammo.run.ledgers import keep_ledgers
 from fedmammo.run.patients import write_patients
-from fedmammo.run.pools import Pools, check_source
+from fedmammo.run.pools import Pools
 from fedmammo.run.predictions import recipes_of, tabulate, tested_split
 from fedmammo.run.privacy import guarantee_table, privacy_table
 from fedmammo.run.public import Public
@@ -59,66 +57,6 @@ from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.sources import QUALITY_TABLE, FromGan
 from fedmammo.training.pretraining import pretrain, pretraining_name
-
-
-def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
-    """Open everything that a simulation needs, before anything is written.
-
-    Returns the hospitals as they are dealt, and what else the results depend on: digests of code, weights, cohort and
-    profiles, device and versions. Raises InputError, in one line, for whatever the study asks for that is not there
-    or cannot be.
-    """
-    cohort = Cohort.open(Path(config.cohort.path))
-    check_columns(cohort.patients, config.evaluation.subgroups)
-    dealt, seen = deal(cohort, config), set()
-    for deployment in config.deployments:
-        place = (deployment.draw, deployment.seed if deployment.dealing.folds else 0, deployment.fold)
-        if place not in seen:
-            seen.add(place)
-            _check_tested(dealt, cohort, deployment)
-    digests = {"cohort": cohort.digest, "profiles": digest_of_profiles(config.hospitals, dealt.names)}
-    return dealt, check_deployments(config, dealt.names) | digests
-
-
-def check_deployments(config: StudyConfig, hospitals: list[str]) -> dict[str, str]:
-    """Check what a study asks of its hospitals, whoever they are; returns what the results depend on at the server.
-
-    Raises InputError as `check` does.
-    """
-    networks = {}
-    for deployment in config.deployments:
-        networks[deployment.diagnosis.model_dump_json()] = deployment
-        members = [name for group in deployment.groups(hospitals) for name in group.members]
-        rounds = range(1, deployment.federation.rounds + 1 if deployment.schedule else 2)
-        fewest = min(len(deployment.present(members, number)) for number in rounds)
-        if not fewest:
-            raise InputError("hospitals.schedule: there is a round in which nobody takes part; let somebody")
-        why = deployment.strategy.refuses(deployment, fewest) if deployment.arm.federated else None
-        if why:
-            raise InputError(f"federation.strategy: {why}")
-        why = deployment.federation.personal.refuses(deployment) if deployment.arm.kind == "personalized" else None
-        if why:
-            raise InputError(f"federation.personal: {why}")
-    public = Public(config, Path())
-    backbones = [public.backbone(deployment) for deployment in networks.values()]
-    return {
-        "code": digest_of_sources(),
-        "weights": " ".join(dict.fromkeys(backbones)),
-        **({"images": check_source(config.synthesis)} if config.synthesis else {}),
-        "device": public.device.type,
-        "libraries": ", ".join(f"{name} {version(name)}" for name in ("torch", "timm", "flwr", "numpy")),
-    }
-
-
-def _check_tested(dealt: Dealt, cohort: Cohort, deployment: Deployment) -> None:
-    """Raise InputError where nobody is left to train or to test on."""
-    everybody = dealt.held(cohort, deployment)
-    if not any(len(holder.test) for holder in everybody.values()):
-        if deployment.dealing.folds:
-            place = f"fold {deployment.fold} of seed {deployment.seed}"
-            raise InputError(f"evaluation.folds: {deployment.dealing.folds}, but {place} tests nobody; take fewer")
-        splits = ", ".join(sorted(cohort.patients["split"].unique()))
-        raise InputError(f"evaluation.test: the cohort has no split {deployment.dealing.test!r}; it has {splits}")
 
 
 def simulate(
@@ -362,17 +300,25 @@ class Study:
                 answers = self.hospitals.score(deployment, models, number)
                 self.folder.keep_scores(deployment, number, tabulate(deployment, answers))
 
-        rounds = RoundsOf(self.server, deployed, Train(), pools)
-        trained = rounds.run(initial, self.folder.checkpoint(deployment), score)
-        return self.at_home(deployed, trained) if deployment.arm.kind == "personalized" else trained
+        stay, travel = self.hospitals.at_home(deployed)
+        rows = self.hospitals.alone(stay, initial, pools or {})
+        if travel.groups:
+            rounds = RoundsOf(self.server, travel, Train(), pools)
+            trained = rounds.run(initial, self.folder.checkpoint(deployment), score)
+        else:
+            trained = Checkpoint({})
+        trained = replace(trained, rows=[*rows, *trained.rows])
+        return self.personalize(deployed, trained) if deployment.arm.kind == "personalized" else trained
 
-    def at_home(self, deployed: Deployed, trained: Checkpoint) -> Checkpoint:
+    def personalize(self, deployed: Deployed, trained: Checkpoint) -> Checkpoint:
         """Let each hospital make a model of its own of the federated one."""
         alone = replace(deployed, groups=[Group(name, (name,)) for name in deployed.members])
         path = self.folder.checkpoint(deployed.deployment).with_name(f"{Personalize.name}.safetensors")
-        rounds = RoundsOf(self.server, alone, Personalize())
-        own = rounds.run(dict.fromkeys(deployed.members, trained.models[ALL]), path)
-        return replace(own, rows=[*trained.rows, *own.rows])
+        federated = dict.fromkeys(deployed.members, trained.models[ALL])
+        stay, travel = self.hospitals.at_home(alone)
+        rows = self.hospitals.keep_own(stay, federated)
+        own = RoundsOf(self.server, travel, Personalize()).run(federated, path) if travel.groups else Checkpoint({})
+        return replace(own, rows=[*trained.rows, *rows, *own.rows])
 
     def pretrain(
         self, deployed: Deployed, pools: dict[str, Pool], initial: dict[str, Tensors]

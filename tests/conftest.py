@@ -20,7 +20,7 @@ from hypothesis import settings
 
 import fedmammo.models.torchvision_guard  # noqa: F401  (before any test imports timm, torchvision or torchmetrics)
 from fedmammo.cohort.prepare import prepare
-from fedmammo.cohort.store import Cohort
+from fedmammo.cohort.store import KEY, MANIFEST_COLUMNS, PATCHES, Cohort, finish_cohort, write_header
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.disk.files import alone
@@ -103,6 +103,33 @@ def own_cohort(phantom_cohort: Cohort, tmp_path: Path) -> Cohort:
     """A copy of the phantom cohort without any computed features, for one test."""
     shutil.copytree(phantom_cohort.folder, tmp_path / "cohort", ignore=shutil.ignore_patterns("features"))
     return Cohort.open(tmp_path / "cohort")
+
+
+COUNTED = ("size", "images", "patients", "quarantined", "digest")  # of a cohort's facts
+
+
+@pytest.fixture(scope="session")
+def write_part() -> Callable[..., None]:
+    """Write a cohort of some patients of another, under its key: pseudonyms stay.
+
+    `hospitals`: values of an attribute `hospital`, one for each image that is kept.
+    """
+
+    def write(cohort: Cohort, folder: Path, patients: Sequence[str], hospitals: Sequence[str] | None = None) -> None:
+        rows = cohort.manifest.index[cohort.manifest["patient"].isin(list(patients))]
+        manifest = cohort.manifest.loc[rows].reset_index(drop=True)
+        if hospitals is not None:
+            manifest["hospital"] = list(hospitals)
+        folder.mkdir(parents=True)
+        shutil.copy(cohort.folder / KEY, folder / KEY)
+        with (folder / PATCHES).open("wb") as file:
+            write_header(file, 0, cohort.patches.shape[1])
+            file.write(cohort.patches[rows].tobytes())
+        facts = {name: value for name, value in cohort.facts.items() if name not in COUNTED}
+        attributes = [name for name in manifest if name not in MANIFEST_COLUMNS]
+        finish_cohort(folder, manifest, attributes, [], cohort.patches.shape[1], facts)
+
+    return write
 
 
 @pytest.fixture(scope="session")

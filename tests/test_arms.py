@@ -19,8 +19,8 @@ from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.dealing import deal
 from fedmammo.hospitals.records import records_of
 from fedmammo.models.classifier import initial_model
+from fedmammo.run.checks import check
 from fedmammo.run.public import Public
-from fedmammo.study import check
 
 Run = Callable[..., Path]
 NAMES = [f"hospital-{number}" for number in range(1, 5)]

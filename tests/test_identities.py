@@ -25,7 +25,7 @@ from fedmammo.errors import InputError, StudyError
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.hospitals.site_file import read_site_file
-from fedmammo.study import check
+from fedmammo.run.checks import check
 
 PATIENTS = 30
 PARTS = ("patient", "image", "folder", "name", "birth", "study", "series", "own")

@@ -72,7 +72,7 @@ def _app(site_of: Callable[[Context], Site], tells: Callable[[Context], bool]) -
                 raise RefusalError(f"refused: the server has software {asks}, here it is {software()}", "software")
             site = site_of(context)
             site.check_runs()
-            about = ConfigRecord({"name": site.name, "software": software()})
+            about = ConfigRecord({"name": site.name, "software": software(), "local_models": site.file.local_models})
             side = site.cohort.patches.shape[1]
         except Exception as error:
             return failed(message, context, error)

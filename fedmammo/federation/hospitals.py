@@ -14,6 +14,7 @@ from fedmammo.federation.rounds import Deployed
 from fedmammo.federation.server import Server
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.secret import Secret
+from fedmammo.run.folder import round_row
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.score import MODEL
 from fedmammo.stages.stage import Job, Tensors
@@ -120,3 +121,42 @@ class Hospitals:
         """Let everybody end a deployment; returns each one's answer, with its ledgers where there is a budget."""
         everybody = list(dict.fromkeys([*self.names, *deployed.members]))
         return self.server.ask_each(deployed.deployment, Job("finish", deployed.deployment.digest), everybody)
+
+    def at_home(self, deployed: Deployed) -> tuple[Deployed, Deployed]:
+        """Divide a deployment: groups of one hospital whose model stays there, and all others."""
+        arm, budget = deployed.deployment.arm, deployed.deployment.privacy is not None
+        own = not budget and (arm.alone or arm.kind == "personalized")
+        alone = [group for group in deployed.groups if own and len(group.members) == 1]
+        stay = [group for group in alone if self.server.nodes[group.members[0]].keeps_models]
+        travel = [group for group in deployed.groups if group not in stay]
+        return replace(deployed, groups=stay), replace(deployed, groups=travel)
+
+    def keep_own(self, deployed: Deployed, federated: Mapping[str, Tensors]) -> list[dict[str, Any]]:
+        """Let hospitals make models of their own, which stay there, of federated ones; returns rows of rounds.csv."""
+        deployment = deployed.deployment
+        job = Job("personalize", deployment.digest, 1)
+        contents = {
+            group.name: self.server.content(job, {"arrays": federated[group.name]}) for group in deployed.groups
+        }
+        answers = self.server.ask_all(deployment, job, contents) if contents else {}
+        return [self.server.row(deployment, job, name, contents[name], answer) for name, answer in answers.items()]
+
+    def alone(
+        self, deployed: Deployed, initial: Mapping[str, Tensors], pools: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """Let hospitals whose models stay at home train alone, each in one message; returns rows of rounds.csv.
+
+        `initial`: what each group begins with; `pools`: digests of its synthetic images, if any.
+        """
+        deployment, rows = deployed.deployment, []
+        contents = {}
+        for group in deployed.groups:
+            job = Job("alone", deployment.digest, pool=pools.get(group.name))
+            contents[group.name] = self.server.content(job, {"arrays": initial[group.name]})
+        answers = self.server.ask_all(deployment, Job("alone", deployment.digest), contents) if contents else {}
+        for name, answer in answers.items():
+            for number, loss in enumerate(answer.tensors["losses"].tolist(), start=1):
+                row = round_row(deployment.place, "train", number, name, loss=loss)
+                rows.append(row | {"patients": int(answer.numbers["num-examples"])})
+        self.server.tell(deployment, "train", rows, deployment.federation.rounds)
+        return rows

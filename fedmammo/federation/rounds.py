@@ -25,6 +25,7 @@ from fedmammo.stages.tensors import unlike
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.state import restore, state_of
+from fedmammo.training.averaging import running_mean
 from fedmammo.training.state import join_kinds, of_kind
 
 AWAY = "away"  # the status of a hospital that a round does not ask
@@ -209,11 +210,8 @@ class RoundsOf:
 
     def _average(self, before: Tensors, model: Tensors, number: int) -> Tensors:
         """Return the mean of a group's models so far, of those that count; nothing where the last one is used."""
-        averaged = self.stage.averaged(self.deployed.deployment)
-        count = number - max(0, self.stage.rounds(self.deployed.deployment) - averaged)
-        if averaged == 1 or count < 1:
-            return before
-        return {name: (before or model)[name].lerp(tensor, 1 / count) for name, tensor in model.items()}
+        deployment = self.deployed.deployment
+        return running_mean(before, model, number, self.stage.rounds(deployment), self.stage.averaged(deployment))
 
     def _checked(self, checkpoint: Checkpoint, name: str, answer: Reply) -> Reply:
         """Return an answer, or why it is none: tensors and numbers are looked at before anything is made of them."""

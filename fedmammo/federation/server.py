@@ -29,12 +29,16 @@ ATTEMPTS = 3  # where every hospital must answer: a worker that died may have ta
 
 @dataclass(frozen=True)
 class Node:
-    """A hospital as the server knows it: its node, its simulated speeds, the side of its patches."""
+    """A hospital as the server knows it: its node, its simulated speeds, the side of its patches.
+
+    `keeps_models`: whether models that learned from it alone, without a budget, stay there.
+    """
 
     node: int
     uplink_megabits_per_second: float
     images_per_second: float
     side: int
+    keeps_models: bool
 
 
 def event_of(deployment: Deployment, stage: str) -> dict[str, Any]:
@@ -113,7 +117,8 @@ class Server:
                     failed[node] = f"a node that says it is {name} has not that hospital's key"
                 else:
                     uplink, images, side = (float(speeds[key]) for key in ("uplink", "images", "side"))  # type: ignore[arg-type]
-                    found[name] = Node(node, uplink, images, int(side))
+                    keeps = reply.content.config_records["about"]["local_models"] == "home"
+                    found[name] = Node(node, uplink, images, int(side), keeps)
             if self._keys:
                 there = ", ".join(found) or "nobody"
                 self._say(f"{there} is there" + (f"; {failed[node]}" if node in failed else ""))

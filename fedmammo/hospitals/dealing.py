@@ -128,6 +128,7 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
             digitisers={name: dealt.digitisers[name] for name in digitisers},
             limits=profile.privacy,
             scores=profile.scores,
+            local_models="shared",  # everybody is in one room, and every model is scored on all tested patients
             availability=profile.availability,
             faults=config.faults_of(profile.name),
             columns=[*config.evaluation.columns],

@@ -67,6 +67,11 @@ class SiteFile(Section):
         description="How scores of tested patients may leave: `rows`, one for each image under a pseudonym; "
         "`summaries`, metrics alone; `not`.",
     )
+    local_models: Literal["home", "shared"] = Field(
+        default="home",
+        description="Where a model that learned from this hospital's patients alone, without a budget, is scored: at "
+        "`home`, which it never leaves; or `shared` with the server, and scored at every hospital.",
+    )
     columns: list[str] = Field(
         default_factory=list,
         description="Columns of the cohort that may leave beside scores, where a study asks for them: `density`, "

@@ -80,7 +80,7 @@ class Budget:
     def agree(self, plan: Plan, limits: Limits, holder: str) -> None:
         """Agree to a plan, once, or raise RefusalError."""
         plan.check(limits, holder, len(self._patients))
-        self.ledger.agree(plan)
+        self.ledger.agree(plan, self._secret.seeded)
 
     @property
     def plan(self) -> Plan:

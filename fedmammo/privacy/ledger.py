@@ -31,9 +31,9 @@ class Ledger:
     """The lines of one deployment.
 
     Each is a JSON object with `previous`, the SHA-256 of the line before, and `seal`, that of all else in it. The first
-    kind of line is a plan that was agreed to (`agreed`: its digest, and the plan), the second a release: its `request`
-    (a keyed digest), `stage`, `round`, what was drawn (`mechanism`, `steps`), `sha256` of the bytes, and `epsilon` at
-    two deltas, all that the deployment has spent so far.
+    kind of line is a plan that was agreed to (`agreed`: its digest, the plan, and, where that is so, that the secret
+    was `seeded`), the second a release: its `request` (a keyed digest), `stage`, `round`, what was drawn (`mechanism`,
+    `steps`), `sha256` of the bytes, and `epsilon` at two deltas, all that the deployment has spent so far.
 
     Args:
         path: of the ledger; made by the first line.
@@ -51,14 +51,18 @@ class Ledger:
         """All whole lines; what a crash cut short was never acted upon. Raises StudyError where one was altered."""
         return read_lines(self.path)
 
-    def agree(self, plan: Plan) -> None:
-        """Write down a plan that the hospital agrees to, once. Raises RefusalError after another one was agreed to."""
+    def agree(self, plan: Plan, seeded: bool = False) -> None:
+        """Write down a plan that the hospital agrees to, once. Raises RefusalError after another one was agreed to.
+
+        `seeded`: whether the hospital's secret comes from a number, as in tests, so that nothing is private.
+        """
         with self._opened() as file:
             agreed = [line["agreed"] for line in self.lines if "agreed" in line]
             if agreed and agreed[0] != plan.digest:
                 raise RefusalError("refused: another plan was agreed to for this deployment")
             if not agreed:
-                self._append(file, {"agreed": plan.digest, "plan": json.loads(plan.to_json())})
+                line = {"agreed": plan.digest, "plan": json.loads(plan.to_json())}
+                self._append(file, line | ({"seeded": True} if seeded else {}))
 
     def agreed(self, digest: str) -> Plan:
         """Return the plan that was agreed to. Raises RefusalError where that is not the one with this digest."""

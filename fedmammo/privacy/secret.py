@@ -46,9 +46,14 @@ class Stream:
 
 @dataclass(frozen=True)
 class Secret:
-    """What a hospital tells nobody: 32 bytes. It is not shown where the object is printed."""
+    """What a hospital tells nobody: 32 bytes. It is not shown where the object is printed.
+
+    Attributes:
+        seeded: whether it comes from a number, as in tests, so that nothing is private.
+    """
 
     _key: bytes
+    seeded: bool = False
 
     def __repr__(self) -> str:
         """Hide the key."""
@@ -63,7 +68,7 @@ class Secret:
         Raises StudyError where the file was altered.
         """
         if seed is not None:
-            return cls(hashlib.sha256(f"not private: {seed} {folder.name}".encode()).digest())
+            return cls(hashlib.sha256(f"not private: {seed} {folder.name}".encode()).digest(), seeded=True)
         path = folder / "secret"
         folder.mkdir(parents=True, exist_ok=True)
         if not path.exists():

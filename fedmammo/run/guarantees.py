@@ -47,7 +47,7 @@ def guarantees(run: Path, config: StudyConfig, deployments: Iterable[Deployment]
     released.
     """
     table = _table(run / POOLS / POOLS_TABLE)
-    seeded = config.privacy.secret_seed is not None
+    seeded = is_seeded(run, config)
     found: dict[tuple[str, str], Guarantee] = {}
     for one in deployments:
         place = one.arm_name, one.setting_name
@@ -64,6 +64,13 @@ def guarantees(run: Path, config: StudyConfig, deployments: Iterable[Deployment]
             held = NONE  # the weakest counts
         found[place] = Guarantee(spent, delta, held)
     return found
+
+
+def is_seeded(run: Path, config: StudyConfig) -> bool:
+    """Whether a hospital's secret came from a number: the study told it, or a real hospital's own file."""
+    ledgers = sorted((run / HOSPITALS).glob("*/ledger/*.jsonl"))
+    lines = (line for path in ledgers for line in read_lines(path))
+    return config.privacy.secret_seed is not None or (config.at_sites and any("seeded" in line for line in lines))
 
 
 def _table(path: Path) -> pd.DataFrame | None:

@@ -16,7 +16,7 @@ from fedmammo.privacy.ledger import read_lines, spent_in
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT
 from fedmammo.run.folder import HOSPITALS
-from fedmammo.run.guarantees import NOBODY, PATIENT, Guarantee, ledgers_of
+from fedmammo.run.guarantees import NOBODY, PATIENT, Guarantee, is_seeded, ledgers_of
 
 GUARANTEES = (
     "arm", "setting", "epsilon", "delta", "end_to_end", "best_attack", "protection", "epsilon_exchanged", "patients",
@@ -49,7 +49,7 @@ def guarantee_table(
         deployments: those that `held` speaks of.
         held: as `fedmammo.run.guarantees.guarantees` returns it.
     """
-    read, seeded = _reader(), config.privacy.secret_seed is not None
+    read, seeded = _reader(), is_seeded(run, config)
     rows = []
     for place, one in held.items():
         own = [deployment for deployment in deployments if (deployment.arm_name, deployment.setting_name) == place]

@@ -7,6 +7,7 @@ from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.guard import Guard, Open
 from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.agree import Agree, Declare, check_deployment, guard_of, read_deployment
+from fedmammo.stages.alone import Alone
 from fedmammo.stages.count import Count
 from fedmammo.stages.embedding import Embedding
 from fedmammo.stages.faults import with_faults
@@ -30,13 +31,14 @@ STAGES: dict[str, Stage] = {
         Generator(),
         Embedding(),
         Train(),
+        Alone(),
         Personalize(),
         Score(),
         Finish(),
     )
 }
 ROUNDS: dict[str, Rounds] = {stage.name: stage for stage in (Generator(), Embedding(), Train(), Personalize())}
-LEARNING = ("count", *ROUNDS)  # from which something of training patients leaves
+LEARNING = ("count", "alone", *ROUNDS)  # from which something of training patients leaves
 OF_GENERATOR = ("count", "generator", "embedding")  # whose budget is the generator's, which other deployments may share
 
 

@@ -12,7 +12,7 @@ from fedmammo.stages.stage import Incoming, Tensors, Turn, Work
 from fedmammo.stages.tensors import check_arrived
 from fedmammo.strategies.base import BaseStrategy
 from fedmammo.strategies.fedavg import FedAvg
-from fedmammo.training.state import load_state, of_kind
+from fedmammo.training.state import keep_own_model, load_state, of_kind
 from fedmammo.training.steps import Correct, train
 
 PERSONAL = "personal"  # the kind of state that a hospital keeps for its own model
@@ -51,13 +51,16 @@ class Personalize:
     fields: ClassVar[dict[str, Mark]] = {"tensors": "local", "num-examples": "public"}
 
     def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
-        """Make the hospital's own model of the federated one."""
+        """Make the hospital's own model of the federated one; where it stays at home, it is kept and not answered."""
         deployment, model = work.deployment, incoming.get("arrays", {})
         if deployment.privacy is not None:
             raise RefusalError("refused: no budget covers what personalising learns")
         check_arrived(model, work.inputs_alone.model.trained())
         kept = of_kind(load_state(work.folder, before=deployment.federation.rounds + 1), PERSONAL)
         own = deployment.federation.personal.finish(model, kept, steps_at_home(work, 0))
+        if work.keeps_models:
+            keep_own_model(work.folder, own)
+            return Answer(numbers=work.declared)
         return Answer(own, work.declared)
 
     def rounds(self, deployment: Deployment) -> int:

@@ -19,6 +19,7 @@ from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.stage import Incoming, Tensors, Work
 from fedmammo.stages.tensors import check_arrived
 from fedmammo.training import steps
+from fedmammo.training.state import own_model
 
 MODEL, SCORE, ABOUT = "model/", "score/", "about/"
 COLUMN_OF = {"lesion_type": "lesion"}  # the manifest's name, where a study calls a column otherwise
@@ -49,6 +50,8 @@ class Score:
         for key, model in incoming.items():
             if key.startswith(MODEL):  # nothing else is looked at
                 check_arrived(model, work.inputs_alone.model.trained())
+        if own := own_model(work.folder):
+            incoming = {**incoming, f"{MODEL}{site.name}": own}  # its own, which it keeps
         site.odometer.expose(holder.shown)
         rows = np.concatenate([holder.test, holder.validation])
         tested = np.arange(len(rows)) < len(holder.test)

@@ -131,6 +131,11 @@ class Work:
         return named.hexdigest()
 
     @property
+    def keeps_models(self) -> bool:
+        """Whether a model that learned from this hospital alone does not leave it; under a budget it may."""
+        return self.site.file.local_models == "home" and self.deployment.privacy is None
+
+    @property
     def declared(self) -> dict[str, float]:
         """The hospital's declared number of training patients, its weight in averages."""
         return {"num-examples": float(len(self.holder.training))}

@@ -9,6 +9,7 @@ from fedmammo.errors import StudyError
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.guard import Guard
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
 from fedmammo.stages.faults import crash_if_ordered, crashes_in
@@ -48,6 +49,8 @@ class Train:
         the grid, and beside it the gradient of images of nobody; commits the optimiser's state.
         """
         deployment, number, name = work.deployment, work.job.round, work.site.name
+        if work.job.stage == self.name and deployment.arm.alone and work.keeps_models:
+            raise RefusalError("refused: local_models: home; a model of this hospital alone stays here", "local_models")
         model, beside = incoming.get("arrays", {}), incoming.get("beside", {})
         check_arrived(model, work.inputs_alone.model.trained())
         before, patients, public = load_state(work.folder, before=number), work.holder.training, 0

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from fedmammo.disk.files import read_tensors, write_tensors
 
+OWN_MODEL = "own-model.safetensors"
 KEPT, PASSING = "round", "passing"  # what the files of a round are called
 
 
@@ -30,6 +31,17 @@ def commit_state(folder: Path, number: int, state: dict[str, Tensor], keep: bool
     if keep:
         for file in (*sorted(folder.glob(f"{KEPT}-*"))[:-2], *folder.glob(f"{PASSING}-*")):
             file.unlink(missing_ok=True)
+
+
+def keep_own_model(folder: Path, model: dict[str, Tensor]) -> None:
+    """Keep a hospital's own model, where it does not leave. `folder`: of the deployment at the hospital."""
+    write_tensors(folder / OWN_MODEL, model)
+
+
+def own_model(folder: Path) -> dict[str, Tensor]:
+    """Read a hospital's own model; empty where there is none."""
+    path = folder / OWN_MODEL
+    return read_tensors(path)[0] if path.exists() else {}
 
 
 def join_kinds(**kinds: dict[str, Tensor]) -> dict[str, Tensor]:

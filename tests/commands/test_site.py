@@ -66,7 +66,7 @@ def test_a_site_file_that_others_can_read(site_file: Callable[..., Path]) -> Non
 def test_people_approve_a_study_by_its_digest(site_file: Callable[..., Path]) -> None:
     path = site_file()
     approve(path, STUDY)
-    assert Site.open(path).approved == [STUDY]
+    assert list(Site.open(path).approved) == [STUDY]
     with pytest.raises(InputError, match=r"^real-epsilon-6: is not the digest of a study"):
         approve(path, "real-epsilon-6")
 

@@ -118,9 +118,9 @@ class Loopback:
     def write_site(self, name: str, **more: Any) -> Path:
         """Write a hospital's site file; its cohort lies in its own folder."""
         link = {"address": f"127.0.0.1:{self.port}", "certificate": "ca.crt", "key": "key", "port": free_port()}
-        content = {"name": name, "cohort": "cohort", "state": f"state/{name}", "superlink": link, "device": "cpu", **more}
+        content = {"name": name, "cohort": "cohort", "state": f"state/{name}", "superlink": link, "device": "cpu"}
         path = self.folder / name / "site.yaml"
-        path.write_text(yaml.safe_dump(content))
+        path.write_text(yaml.safe_dump({**content, **more}))
         shutil.copy(self.server / "ca.crt", path.with_name("ca.crt"))
         self.give_away(name)
         return path

@@ -2,11 +2,14 @@
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.arm import ALL
@@ -157,19 +160,35 @@ def test_what_is_no_digest_names_no_file(real: Path, digest: str) -> None:
 def test_people_approve_a_study_whatever_the_seed(real: Path, study: StudyConfig) -> None:
     site, deployment = Site.open(real), study.deployment("federated", "real")
     other = study.deployment("local", "real")
-    assert site.asks_for_approval(deployment)
+    assert site.approval_of(deployment) == "missing"
     site.approve(deployment.study)
     site.approve(deployment.study)
-    assert site.approved == [deployment.study]
-    assert not site.asks_for_approval(study.deployment("federated", "real", seed=3, draw=1))
-    assert site.asks_for_approval(other)
+    assert site.approved == {deployment.study: site.cohort.digest}
+    assert site.approval_of(study.deployment("federated", "real", seed=3, draw=1)) == "given"
+    assert site.approval_of(other) == "missing"
     site.approve(other.study)
-    assert json.loads((site.folder / "approved.json").read_text()) == sorted([deployment.study, other.study])
+    assert json.loads((site.folder / "approved.json").read_text()).keys() == {deployment.study, other.study}
+
+
+def test_another_cohort_at_the_same_path_is_not_the_one_that_was_agreed_to(
+    real: Path, study: StudyConfig, own_cohort: Cohort, phantom_cohort: Cohort, write_part: Callable[..., None]
+) -> None:
+    content = yaml.safe_load(real.read_text()) | {"cohort": str(own_cohort.folder)}
+    real.write_text(yaml.safe_dump(content))
+    deployment = study.deployment("federated", "real")
+    Site.open(real).approve(deployment.study)
+    assert Site.open(real).approval_of(deployment) == "given"
+    moved = own_cohort.folder.rename(own_cohort.folder.with_name("before"))
+    write_part(phantom_cohort, own_cohort.folder, phantom_cohort.patients.index[1:])
+    assert Site.open(real).approval_of(deployment) == "of another cohort"
+    shutil.rmtree(own_cohort.folder)
+    moved.rename(own_cohort.folder)
+    assert Site.open(real).approval_of(deployment) == "given"
 
 
 def test_a_simulated_hospital_has_nobody_to_ask(study: StudyConfig, phantom_cohort: Cohort, tmp_path: Path) -> None:
     site = Site.open(write_sites(tmp_path, study, deal(phantom_cohort, study))[0])
-    assert not any(site.asks_for_approval(one) for one in study.deployments)
+    assert {site.approval_of(one) for one in study.deployments} == {"given"}
 
 
 def test_names_in_a_simulation_are_those_of_its_folders_and_else_digests(

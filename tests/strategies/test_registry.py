@@ -7,8 +7,8 @@ import pytest
 
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError
+from fedmammo.run.checks import check
 from fedmammo.strategies.registry import STRATEGIES
-from fedmammo.study import check
 
 Choose = Callable[..., StudyConfig]
 

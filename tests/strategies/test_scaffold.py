@@ -20,11 +20,11 @@ from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.rounds import Combiner
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.secret import Secret
+from fedmammo.run.checks import check
 from fedmammo.stages.opened import inputs_of
 from fedmammo.stages.stage import Tensors, Turn
 from fedmammo.strategies.base import LocalRound
 from fedmammo.strategies.scaffold import Scaffold
-from fedmammo.study import check
 from fedmammo.training.state import load_state, of_kind
 
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.0}
