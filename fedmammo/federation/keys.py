@@ -9,11 +9,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 
-def same_key(ssh: str, pem: str | bytes) -> bool:
+def same_key(ssh: str, pem: bytes) -> bool:
     """Whether a line of a `.pub` file and a key in PEM are the same public key; what cannot be read is not."""
     try:
         first = load_ssh_public_key(ssh.encode())
-        second = load_pem_public_key(pem.encode() if isinstance(pem, str) else pem)
+        second = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
         return False
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo

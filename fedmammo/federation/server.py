@@ -113,7 +113,7 @@ class Server:
             else:
                 speeds = reply.content.metric_records["metrics"]
                 name = str(reply.content.config_records["about"]["name"])
-                if self._keys and not same_key(self._keys.get(name, ""), keys.get(node, "")):
+                if self._keys and not same_key(self._keys.get(name, ""), keys.get(node, b"")):
                     failed[node] = f"a node that says it is {name} has not that hospital's key"
                 else:
                     uplink, images, side = (float(speeds[key]) for key in ("uplink", "images", "side"))  # type: ignore[arg-type]

@@ -1,0 +1,124 @@
+"""A study at real hospitals, all in this process: what they refuse, what leaves them, what stays."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from flwr.app import Message
+
+from fedmammo.config.study import parse
+from fedmammo.disk.files import read_tensors
+from fedmammo.errors import StudyError
+from fedmammo.federation import bundle
+from fedmammo.hospitals.stopping import start, stop
+from fedmammo.privacy.reasons import REASONS
+from fedmammo.training.state import own_model
+
+Small = dict[str, Any]
+NORTH, SOUTH, WEST = "hospital-north", "hospital-south", "hospital-west"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"limits": {}}, "without_budget"),
+        ({"scores": "not"}, "scores"),
+        ({"cohort": "nowhere"}, "failed"),
+    ],
+)
+def test_a_hospital_says_one_word_and_keeps_the_rest_to_itself(
+    sites: Any, small: Small, tmp_path: Path, change: dict[str, Any], reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = sites.study(small)
+    sites.approve(config)
+    sites.write(SOUTH, **change)
+    with pytest.raises(StudyError) as caught:
+        sites.run(config, tmp_path / "run")
+    assert REASONS[reason] in str(caught.value)  # type: ignore[index]
+    errors = [reply.error.reason for reply in sites.replies if reply.has_error()]
+    assert set(errors) == {reason}
+    assert str(tmp_path) not in str(caught.value)
+    home = capfd.readouterr()
+    assert (str(tmp_path) if reason == "failed" else "refused") in home.out + home.err
+
+
+def test_nothing_is_done_that_people_did_not_approve(sites: Any, small: Small, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="refused: approval: the hospital's people have not approved this study"):
+        sites.run(sites.study(small), tmp_path / "run")
+
+
+def test_a_node_with_another_key_is_not_the_hospital_that_it_says(sites: Any, small: Small, tmp_path: Path) -> None:
+    config = sites.study(small)
+    sites.approve(config)
+    first, second, third = sites.nodes
+    sites.nodes |= {first: SOUTH, second: NORTH}  # both say the other's name
+    with pytest.raises(StudyError, match=f"no node answered as {NORTH}, {SOUTH} .*has not that hospital's key"):
+        sites.run(config, tmp_path / "run")
+
+
+def test_another_version_of_the_software_is_one_line_at_both_ends(
+    sites: Any, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = sites.study(small)
+    monkeypatch.setattr("fedmammo.federation.server.software", lambda: "9.9 0123")
+    with pytest.raises(StudyError, match="refused: software: the hospital has another version of this software"):
+        sites.run(config, tmp_path / "run")
+    assert f"refused: the server has software 9.9 0123, here it is {bundle.software()}\n" in capfd.readouterr().out
+
+
+def test_a_hospital_that_stopped_does_nothing_until_it_starts_again(sites: Any, small: Small, tmp_path: Path) -> None:
+    config = sites.study(small)
+    sites.approve(config)
+    stop(sites.folder / WEST / "state" / WEST)
+    with pytest.raises(StudyError, match="refused: stopped: the hospital has stopped its part"):
+        sites.run(config, tmp_path / "run")
+    start(sites.folder / WEST / "state" / WEST)
+    assert (sites.run(config, tmp_path / "run") / "results.csv").exists()
+
+
+def test_models_of_one_hospital_stay_there_and_are_what_a_server_would_have_made(
+    sites: Any, small: Small, run_inline: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Nothing of one hospital alone leaves it, and its scores are those of the model that rounds would have made."""
+    small = small | {"arms": ["local", "federated", "personalized"]}
+    small["federation"] |= {"averaged_rounds": 2}
+    for name in sites.names:
+        sites.write(name, local_models="home")
+    config = sites.study(small)
+    sites.approve(config)
+    simulated, out = run_inline(parse(small, "joined"), tmp_path / "simulated"), sites.run(config, tmp_path / "run")
+    models = {path.name for path in (out / "models").iterdir()}
+    assert models == {"federated-real-seed0-draw0-fold0-all.safetensors"}
+    found, whole = (pd.read_csv(path / "predictions.csv") for path in (out, simulated))
+    alone = whole[(whole["trained_at"] == whole["hospital"]) | (whole["arm"] == "federated")]
+    assert found.to_csv() == alone.reset_index(drop=True).to_csv()
+    trained = [path for path in sites.folder.rglob("own-model.safetensors")]
+    assert not trained  # all is dropped when the deployment is finished
+    for reply in sites.replies:  # what came back of a hospital alone
+        kind = reply.metadata.message_type
+        if kind.endswith(("alone", "personalize")):
+            assert set(reply.content.array_records["arrays"]) <= {"losses"}
+
+
+def test_a_hospital_does_not_answer_with_its_own_model_whatever_it_is_asked(
+    sites: Any, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that asks for the rounds of a model that stays at home is refused, and the model is not there."""
+    sites.write(NORTH, local_models="home")
+    config = sites.study(small)
+    sites.approve(config)
+    monkeypatch.setattr("fedmammo.federation.hospitals.Hospitals.at_home", lambda _, all: (all_of(all, 0), all))
+    with pytest.raises(StudyError, match="refused: local_models: the hospital's own model does not leave it"):
+        sites.run(config, tmp_path / "run")
+
+
+def all_of(deployed: Any, count: int) -> Any:
+    """A deployment of so many of its groups."""
+    from dataclasses import replace
+
+    return replace(deployed, groups=deployed.groups[:count])
