@@ -30,7 +30,7 @@ from fedmammo.federation.client_app import app_of
 from fedmammo.federation.hospitals import Hospitals
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.rounds import Deployed, RoundsOf
-from fedmammo.federation.server import Report, Server, event_of
+from fedmammo.federation.server import Real, Report, Server, event_of
 from fedmammo.federation.spread import FINISHED, Deploy, Failure
 from fedmammo.hospitals.dealing import NODES, write_sites
 from fedmammo.hospitals.profiles import names_of
@@ -39,7 +39,7 @@ from fedmammo.privacy.secret import Secret
 from fedmammo.run.checks import check, check_deployments
 from fedmammo.run.costs import costs_of
 from fedmammo.run.curves import curves_of
-from fedmammo.run.folder import RunFolder, round_row
+from fedmammo.run.folder import LINKS, RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
 from fedmammo.run.guarantees import guarantees, mark
 from fedmammo.run.hospitals import of_hospitals
@@ -200,16 +200,8 @@ class Study:
         nodes = json.loads((folder.hospitals / NODES).read_text())
         self.config, self.folder = config, folder
         self.public = Public(config, folder.path)
-        engine, first = config.engine, next(iter(config.deployments))
-        self.server = Server(
-            grid,
-            nodes,
-            engine.timeout,
-            report,
-            engine.checkpoint_seconds,
-            config.keys,
-            lambda text: report(event_of(first, "waiting") | {"message": text}),
-        )
+        engine, real = config.engine, self._real(report)
+        self.server = Server(grid, nodes, engine.timeout, report, engine.checkpoint_seconds, real)
         secret = Secret.of(folder.server, config.privacy.secret_seed)
         self.hospitals = Hospitals(self.server, secret, self.public.device)
         generators = Generators(self.server, folder, self.public)
@@ -217,6 +209,18 @@ class Study:
         generate = partial(generators.generate, hospitals=self.hospitals.names)
         seeded = config.privacy.secret_seed is not None
         self.pools = Pools(folder.pools, side, config.synthesis, generate, seeded)
+
+    def _real(self, report: Report) -> Real | None:
+        """Return what is known of real hospitals; nothing in a simulation."""
+        link, first = self.config.engine.link, next(iter(self.config.deployments))
+        if link is None:
+            return None
+        links = self.folder.path / LINKS
+
+        def say(text: str) -> None:
+            report(event_of(first, "waiting") | {"message": text})
+
+        return Real(self.config.keys, link.patients == "drawn", links, say)
 
     def deploy_all(self, deployments: list[Deployment]) -> Failure | None:
         """Run deployments one after the other; returns the first that failed, and why, where it ends."""

@@ -202,6 +202,11 @@ class LinkConfig(Section):
         description="File of the secret by which the SuperLink knows the server "
         "(its own `--superexec-auth-secret-file`)."
     )
+    patients: Literal["own", "drawn"] = Field(
+        default="own",
+        description="`own`; or `drawn`: hospitals do everything with patients that they draw, and open none of their "
+        "own, as `fedmammo deploy canary` does.",
+    )
 
 
 class EngineConfig(Section):

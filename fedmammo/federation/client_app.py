@@ -11,6 +11,7 @@ from flwr.clientapp import ClientApp
 
 from fedmammo.federation.bundle import software
 from fedmammo.federation.messages import pack, unpack
+from fedmammo.hospitals.canary import canary_of
 from fedmammo.hospitals.dealing import NODES
 from fedmammo.hospitals.site import Site
 from fedmammo.privacy.reasons import RefusalError, code_of
@@ -72,6 +73,8 @@ def _app(site_of: Callable[[Context], Site], tells: Callable[[Context], bool]) -
                 raise RefusalError(f"refused: the server has software {asks}, here it is {software()}", "software")
             site = site_of(context)
             site.check_runs()
+            if message.content.config_records["about"].get("canary"):
+                site = canary_of(site)
             about = ConfigRecord({"name": site.name, "software": software(), "local_models": site.file.local_models})
             side = site.cohort.patches.shape[1]
         except Exception as error:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from flwr.app import ConfigRecord, Error, Message, RecordDict
@@ -23,6 +24,7 @@ from fedmammo.stages.stage import Incoming, Job
 Report = Callable[[dict[str, Any]], None]
 K = TypeVar("K")
 NODES_SECONDS = 60.0  # how long to wait for nodes of a simulation
+LINK_COLUMNS = ("hospital", "stage", "round", "seconds", "bytes_down", "bytes_up", "status")
 LOOK_SECONDS = 1.0  # between looks for real hospitals that are not there yet
 ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
 
@@ -41,6 +43,22 @@ class Node:
     keeps_models: bool
 
 
+class Real(NamedTuple):
+    """What a server knows of real hospitals.
+
+    Attributes:
+        keys: public keys by hospital; a node with another key is turned away.
+        canary: whether they do everything with drawn patients.
+        links: table to which the seconds and bytes of each message are added.
+        say: called with a line for whoever waits for them.
+    """
+
+    keys: Mapping[str, str]
+    canary: bool
+    links: Path
+    say: Callable[[str], None]
+
+
 def event_of(deployment: Deployment, stage: str) -> dict[str, Any]:
     """Describe that a deployment is at a stage, for progress."""
     place = {"name": deployment.name, **deployment.place}
@@ -56,8 +74,7 @@ class Server:
         timeout: seconds that the server waits for answers.
         report: called with what happens, for progress.
         checkpoint_seconds: how often a checkpoint is kept at most, where nothing is charged.
-        keys: of real hospitals, their public keys; a node with another key is turned away.
-        say: called with a line for whoever waits for them.
+        real: what is known of real hospitals; nothing in a simulation.
     """
 
     def __init__(
@@ -67,15 +84,16 @@ class Server:
         timeout: float,
         report: Report,
         checkpoint_seconds: float = 0.0,
-        keys: Mapping[str, str] | None = None,
-        say: Callable[[str], None] = print,
+        real: Real | None = None,
     ) -> None:
         self.report = report
         self.checkpoint_seconds = checkpoint_seconds
         self._grid = grid
         self._timeout = timeout
-        self._keys = keys or {}
-        self._say = say
+        self._keys = real.keys if real else {}
+        self._say = real.say if real else print
+        self._canary = real is not None and real.canary
+        self._links = real.links if real else None
         self.nodes = self._find_nodes(hospitals)
 
     def _find_nodes(self, hospitals: Sequence[str]) -> dict[str, Node]:
@@ -106,7 +124,10 @@ class Server:
         keys = {one.node_id: one.public_key for one in self._grid.get_nodes()} if self._keys else {}
         silent = set(self._grid.get_node_ids()) - {node.node for node in found.values()}
         silent -= set(failed) if self._keys else set()
-        about = RecordDict({"about": ConfigRecord({"software": software()})})
+        asks = ConfigRecord({"software": software()})
+        if self._canary:
+            asks["canary"] = True
+        about = RecordDict({"about": asks})
         for node, reply in self._send({one: Message(about, one, kind_of(HELLO)) for one in sorted(silent)}).items():
             if reply.has_error():
                 failed[node] = _why(reply.error)
@@ -135,7 +156,7 @@ class Server:
     def content(self, job: Job, tensors: Incoming | None = None, agreement: str = "") -> RecordDict:
         """Write what a message says."""
         content = RecordDict({name: pack(record) for name, record in (tensors or {}).items()})
-        content["config"] = ConfigRecord({"job": job.to_json()})
+        content["config"] = ConfigRecord({"job": replace(job, canary=self._canary).to_json()})
         if agreement:
             content.config_records["config"]["agreement"] = agreement
         return content
@@ -148,7 +169,10 @@ class Server:
         messages = {
             name: Message(content, self.nodes[name].node, kind_of(job.stage)) for name, content in contents.items()
         }
+        began = time.monotonic()
         replies = self._send(messages)
+        if self._links is not None:
+            self._measure(self._links, job, messages, replies, began)
         answers: dict[str, Reply] = {}
         for name in self.nodes:
             if name in contents:
@@ -156,6 +180,23 @@ class Server:
         status = {name: reply if isinstance(reply, str) else "ok" for name, reply in answers.items()}
         self.progress(deployment, job.stage, status, job.round, of)
         return answers
+
+    def _measure(
+        self, links: Path, job: Job, asked: Mapping[str, Message], replies: Mapping[str, Message], began: float
+    ) -> None:
+        """Add what each message of a job took, from when it was sent to when its answer was here."""
+        arrived: Mapping[str, float] = getattr(self._grid, "arrived", {})
+        with links.open("a") as file:
+            if file.tell() == 0:
+                file.write(",".join(LINK_COLUMNS) + "\n")
+            for name, message in asked.items():
+                reply = replies.get(name)
+                came = arrived.get(message.metadata.message_id, time.monotonic())
+                down = sum(map(size, message.content.array_records.values()))
+                told = reply is not None and reply.has_content()
+                up = sum(map(size, reply.content.array_records.values())) if reply is not None and told else 0
+                status = "ok" if told else "failed"
+                file.write(f"{name},{job.stage},{job.round},{came - began:.3f},{down},{up},{status}\n")
 
     def progress(self, deployment: Deployment, stage: str, status: dict[str, str], number: int, of: int) -> None:
         """Report how far a stage is: its round, of how many (0: not known), and each hospital's status."""

@@ -29,21 +29,28 @@ AGAIN_SECONDS = 3.0  # between tries to reach a SuperLink that went away
 
 
 class LinkGrid(HttpGrid):
-    """The nodes of a SuperLink. Raises httpx.HTTPError where it is not reached, or has given up the run."""
+    """The nodes of a SuperLink. Raises httpx.HTTPError where it is not reached, or has given up the run.
+
+    Attributes:
+        arrived: when the reply to each message of the last call was here (`time.monotonic`), by the message.
+    """
 
     def __init__(self, link: Link, token: str) -> None:
+        self.arrived: dict[str, float] = {}
         super().__init__(link.address, link.certificate is None, link.certificate, token=token)
         self._retry_invoker = None  # type: ignore[assignment]  # Flower's tries for ever, or interrupts this process
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
         """Send messages, and wait for their replies; returns those that came in time."""
-        waiting = set(self.push_messages(list(messages)))
+        waiting, self.arrived = set(self.push_messages(list(messages))), {}
         end = None if timeout is None else time.monotonic() + timeout
         replies: list[Message] = []
         while waiting and (end is None or time.monotonic() < end):
             found = list(self.pull_messages(waiting))
             replies += found
-            waiting -= {reply.metadata.reply_to_message_id for reply in found}
+            came = {reply.metadata.reply_to_message_id for reply in found}
+            self.arrived |= dict.fromkeys(came, time.monotonic())
+            waiting -= came
             if waiting and not found:
                 time.sleep(PULL_SECONDS)
         return replies

@@ -35,6 +35,7 @@ ROUND_COLUMNS = (
     "simulated_seconds", "bytes_up", "bytes_down", "loss", "epsilon_spent", "patients",
 )  # fmt: skip
 TIMINGS = "timings.csv"
+LINKS = "links.csv"  # what messages to real hospitals took
 TABLED = ("unit", "primary", "prevalence", "thresholds")  # keys of evaluation that tables alone depend on
 TABLES = ("rounds", "predictions")  # of each deployment, gathered in the end
 GROW = ("arms", "settings", "seeds")  # of a study's keys, in which a run may grow; the draws of hospitals do, too

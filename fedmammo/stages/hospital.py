@@ -2,6 +2,7 @@
 
 import torch
 
+from fedmammo.hospitals.canary import canary_of
 from fedmammo.hospitals.site import Site
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.guard import Guard, Open
@@ -58,6 +59,8 @@ def work(site: Site, job: Job, incoming: Incoming, text: str = "") -> Answer:
     if stage is None:
         raise RefusalError("refused: nobody knows this stage here", "not_understood")
     site.check_runs()
+    if job.canary:
+        site = canary_of(site)
     torch.set_num_threads(site.file.threads)
     declared = job.stage == Declare.name
     deployment = (

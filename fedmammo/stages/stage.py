@@ -43,6 +43,7 @@ class Job:
         parts: in how many parts hospitals do it between them; 1 where each does all.
         pool: digest of the synthetic images that the job is about.
         plan: digest of the plan that was agreed to, where the deployment has a budget.
+        canary: whether it is done with drawn patients, in place of the hospital's own.
         keep: whether the server will keep a checkpoint of this round, so that the hospital's state must last as long.
     """
 
@@ -54,6 +55,7 @@ class Job:
     pool: str | None = None
     plan: str | None = None
     keep: bool = False
+    canary: bool = False
 
     def to_json(self) -> str:
         """Write as text."""
@@ -68,7 +70,7 @@ class Job:
             if (
                 not all(type(value) is str for value in texts)
                 or not type(job.round) is type(job.part) is type(job.parts) is int
-                or type(job.keep) is not bool
+                or not type(job.keep) is type(job.canary) is bool
                 or not (job.round >= 0 <= job.part < job.parts)
             ):
                 raise TypeError("a value of another kind")

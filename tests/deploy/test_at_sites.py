@@ -1,23 +1,18 @@
 """A study at real hospitals, all in this process: what they refuse, what leaves them, what stays."""
 
-import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-import torch
-from flwr.app import Message
 
+from fedmammo.commands.canary import shortest, taken
 from fedmammo.config.study import parse
-from fedmammo.disk.files import read_tensors
-from fedmammo.errors import StudyError
+from fedmammo.errors import InputError, StudyError
 from fedmammo.federation import bundle
 from fedmammo.hospitals.stopping import start, stop
 from fedmammo.privacy.reasons import REASONS
-from fedmammo.training.state import own_model
 
 Small = dict[str, Any]
 NORTH, SOUTH, WEST = "hospital-north", "hospital-south", "hospital-west"
@@ -55,7 +50,7 @@ def test_nothing_is_done_that_people_did_not_approve(sites: Any, small: Small, t
 def test_a_node_with_another_key_is_not_the_hospital_that_it_says(sites: Any, small: Small, tmp_path: Path) -> None:
     config = sites.study(small)
     sites.approve(config)
-    first, second, third = sites.nodes
+    first, second, _ = sites.nodes
     sites.nodes |= {first: SOUTH, second: NORTH}  # both say the other's name
     with pytest.raises(StudyError, match=f"no node answered as {NORTH}, {SOUTH} .*has not that hospital's key"):
         sites.run(config, tmp_path / "run")
@@ -97,8 +92,7 @@ def test_models_of_one_hospital_stay_there_and_are_what_a_server_would_have_made
     found, whole = (pd.read_csv(path / "predictions.csv") for path in (out, simulated))
     alone = whole[(whole["trained_at"] == whole["hospital"]) | (whole["arm"] == "federated")]
     assert found.to_csv() == alone.reset_index(drop=True).to_csv()
-    trained = [path for path in sites.folder.rglob("own-model.safetensors")]
-    assert not trained  # all is dropped when the deployment is finished
+    assert not list(sites.folder.rglob("own-model.safetensors"))  # all is dropped when a deployment is finished
     for reply in sites.replies:  # what came back of a hospital alone
         kind = reply.metadata.message_type
         if kind.endswith(("alone", "personalize")):
@@ -122,3 +116,26 @@ def all_of(deployed: Any, count: int) -> Any:
     from dataclasses import replace
 
     return replace(deployed, groups=deployed.groups[:count])
+
+
+def test_a_canary_touches_nobody(sites: Any, small: Small, tmp_path: Path) -> None:
+    """No cohort is there, nothing is approved, and all limits stand against it: drawn patients alone take part."""
+    config = shortest(sites.study(small | {"settings": ["real-epsilon-6"]}))
+    for name in sites.names:
+        sites.write(name, limits={"maximum_epsilon": 0.1}, scores="not", local_models="home")
+        drawn = sites.folder / name / "state" / name / "canary" / "cohort"  # by an earlier canary: it takes a while
+        drawn.parent.mkdir(parents=True)
+        (sites.folder / name / "cohort").rename(drawn)
+    out = sites.run(config, tmp_path / "run")
+    table = taken(pd.read_csv(out / "links.csv"))
+    assert list(table["stage"][:7]) == ["declare", "agree", "features", "train", "score", "finish", "declare"]
+    assert (table["messages"] == 1).all() and (table.loc[table["stage"] == "train", "bytes up"] > 0).all()
+    assert len(pd.read_csv(out / "rounds.csv")) == 3
+    for name in sites.names:
+        kept = sites.folder / name / "state" / name
+        assert [path.name for path in kept.iterdir()] == ["canary"]
+
+
+def test_only_studies_at_real_hospitals_have_a_canary(small: Small) -> None:
+    with pytest.raises(InputError, match="a canary flies to real hospitals"):
+        shortest(parse(small, "small"))
