@@ -53,6 +53,7 @@ from fedmammo.run.public import Public
 from fedmammo.run.published import published
 from fedmammo.stages.opened import pick_device
 from fedmammo.stages.personalize import Personalize
+from fedmammo.stages.planning import cannot_take_off
 from fedmammo.stages.stage import Tensors
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
@@ -85,6 +86,8 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
         why = deployment.strategy.refuses(deployment, fewest) if deployment.arm.federated else None
         if why:
             raise InputError(f"federation.strategy: {why}")
+        if deployment.trust == "secure" and (why := cannot_take_off(deployment, len(members), fewest)):
+            raise InputError(f"privacy: {why}")
         why = deployment.federation.personal.refuses(deployment) if deployment.arm.kind == "personalized" else None
         if why:
             raise InputError(f"federation.personal: {why}")

@@ -59,3 +59,11 @@ def approve_study(
     from fedmammo.commands.site import approve
 
     typer.echo(f"{approve(path, study).name}: approves of study {study}")
+
+
+@site.command("key", epilog="Example: fedmammo site key /etc/fedmammo/site.yaml")
+def show_key(path: Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's site file.")]) -> None:
+    """Print the public key that other hospitals write under peers, to add sums up with this one under masks."""
+    from fedmammo.commands.site import key_of
+
+    typer.echo(key_of(path))

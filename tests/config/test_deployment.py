@@ -282,5 +282,5 @@ def test_where_a_budget_is_who_adds_the_noise(small_study: dict[str, Any]) -> No
     small_study["federation"]["local_steps"] = 1
     more = {"privacy": {"trust": "central"}, "settings": ["real", "real-epsilon-6"]}
     config = parse(small_study | more, "small")
-    assert config.deployment("federated", "real-epsilon-6").central
-    assert not config.deployment("federated", "real").central
+    assert config.deployment("federated", "real-epsilon-6").trust == "central"
+    assert config.deployment("federated", "real").trust == "local"
