@@ -119,6 +119,8 @@ WRONG_VALUES = {
     "federation.averaged_rounds": [0, 1.5, "all"],
     "privacy.delta": [0, 0.1, "small"],
     "privacy.trust": ["everybody", None],
+    "privacy.dropouts": [-1, 0.5, "some"],
+    "privacy.colluding": [-1, 0.5, "some"],
     "privacy.clipping_norm": [0, -1, "one"],
     "privacy.generator_share": [-0.1, 1],
     "privacy.generator_clipping_norm": [0, "one"],
