@@ -189,6 +189,15 @@ def test_trap_28_keys_come_from_a_hospitals_own_file(deploy: Deploy) -> None:
     assert not unmasks(one, ask(one, 0, members=ALL[:2]), ask(one, 1, members=ALL[:2]))
 
 
+def test_trap_28_a_plan_with_hospitals_that_do_not_learn_together(deploy: Deploy) -> None:
+    """All three would share the noise of what two learn: a third of it would be in no sum."""
+    one = deploy(**SECURE | {"privacy": {"trust": "secure"}})
+    two = one.of("real-epsilon-6", arm_name="without_one", group="without-hospital-3", members=list(ALL[:2]))
+    with pytest.raises(RefusalError, match=r"^refused: the plan's hospitals are not those that learn together$"):
+        one.agree(0, two)
+    one.agree(0, two, sizes={name: one.sizes[name] for name in ALL[:2]})
+
+
 def test_trap_28_a_plan_of_fewer_honest_hospitals_than_a_hospital_wants(deploy: Deploy) -> None:
     one = deploy(**SECURE)
     rewritten(one, 0, limits={"minimum_honest": 3})
