@@ -92,3 +92,11 @@ def start_site(path: SiteFile) -> None:
     file = read_site_file(path)
     start(file.state)
     typer.echo(f"{file.name}: does jobs again where fedmammo site serve runs")
+
+
+@site.command("key", epilog="Example: fedmammo site key /etc/fedmammo/site.yaml")
+def show_key(path: SiteFile) -> None:
+    """Print the public key that other hospitals write under peers, to add sums up with this one under masks."""
+    from fedmammo.commands.site import key_of
+
+    typer.echo(key_of(path))

@@ -168,7 +168,7 @@ class Audited:
         labels = self.site.cohort.manifest["patient"].to_numpy()
         known = [rows for rows in holder.training if not labels[rows[0]].startswith("canary")]
         one = Mechanism("train", mechanism.clipping_norm, mechanism.noise_multiplier, 1.0, 1, 1)
-        private = PrivateSteps(one, Secret(bytes(32)), "known", len(known), noised=False)
+        private = PrivateSteps(one, Secret(bytes(32)), "known", len(known), sums=True)
         config, stream = self.deployment.diagnosis, generator_of("audit")
         trained, _, _ = steps.train(self._own, known, config, 1, stream, model, {}, private=private)
         grid = private.grid(list(model.values()))

@@ -15,7 +15,7 @@ from fedmammo.hospitals.dealing import deal
 from fedmammo.privacy.accounting import Spent, attack_power, epsilon, image_level, in_words, replace_one, spent_of
 from fedmammo.privacy.limits import strictest
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT, Plan
+from fedmammo.privacy.plan import DELTAS, RELATION, UNIT, Plan, adversary
 from fedmammo.privacy.reasons import RefusalError
 from fedmammo.report.part import Part
 from fedmammo.report.privacy_words import ASSUMPTIONS, NOT_PROTECTED, PROTECTED, SEEDED, SIMULATED, UNFINISHED
@@ -27,6 +27,11 @@ from fedmammo.stages.hospital import STAGES
 from fedmammo.stages.planning import plan_of
 
 IMAGES = (1, 2, 6, 14)  # of a patient, for whom an image-level promise is worked out
+SHARES = (
+    "the shares of {plan.shares} hospitals are the planned noise, of {plan.together} or more who are added up; as many "
+    "rounds may be asked again as hospitals may drop out ({plan.dropouts}), which is paid for beforehand; in a "
+    "simulation one machine holds all keys, and proves the arithmetic alone"
+)
 SAID = ("setting", "sentence")  # columns of guarantees.csv
 PROMISED = ("arm", "setting", "epsilon", "delta", "end_to_end", "best_attack")
 SPENT = {"deployment": "deployment", "hospital": "who", "stage": "stage", "releases": "releases",
@@ -68,7 +73,8 @@ def plan_page(config: StudyConfig) -> list[Part]:
         lines = [
             f"budget: epsilon {plan.budget:g} at delta {plan.delta:g} for each hospital; plan {plan.digest[:16]}",
             f"study {deployment.study}, which a real hospital's people agree to with fedmammo site approve",
-            f"trust {plan.trust}: protects against {ADVERSARIES[plan.trust]}",
+            f"trust {plan.trust}: protects against {plan.adversary}",
+            *([SHARES.format(plan=plan)] if plan.secure else []),
             "training patients: " + ", ".join(f"{name} {count}" for name, count in plan.patients.items()),
             f"{in_words(epsilon(whole, plan.delta), plan.delta)}: {_attack(whole, plan.delta)}",
             f"told from another patient, in place of from nothing: epsilon {replace_one(whole, plan.delta):.3g}",
@@ -119,7 +125,7 @@ def show_page(folder: Path) -> list[Part]:
                 f"relation: {RELATION}",
                 PROTECTED,
                 NOT_PROTECTED,
-                *sorted({f"trust {trust}: against {ADVERSARIES[trust]}" for trust in _trusts(config)}),
+                *sorted({f"trust {trust}: against {against}" for trust, against in _trusts(config)}),
             ],
         ),
         Part(
@@ -181,8 +187,10 @@ def _private_deployments(config: StudyConfig) -> list[Deployment]:
     return [deployment for deployment in _first_deployments(config) if deployment.privacy is not None]
 
 
-def _trusts(config: StudyConfig) -> set[str]:
-    return {deployment.privacy.trust for deployment in _private_deployments(config) if deployment.privacy}
+def _trusts(config: StudyConfig) -> set[tuple[str, str]]:
+    """Return whom settings trust, and against whom they protect."""
+    found = [(one.trust, one.privacy) for one in _private_deployments(config) if one.privacy]
+    return {(trust, adversary(trust, privacy.dropouts, privacy.colluding)) for trust, privacy in found}
 
 
 def _fields() -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ import pandas as pd
 from fedmammo.errors import InputError
 from fedmammo.hospitals.site import Site
 from fedmammo.privacy.accounting import epsilon
+from fedmammo.privacy.masks import public_key
 from fedmammo.report.part import Part
 
 DIGEST = re.compile("[0-9a-f]{64}")
@@ -44,6 +45,11 @@ def approve(path: Path, study: str) -> Site:
         raise InputError(f"{path}: a simulated hospital approves of every study; there is nothing to write down")
     site.approve(study)
     return site
+
+
+def key_of(path: Path) -> str:
+    """Return the public key of a hospital's masks; the hospital's secret is made where it is not there yet."""
+    return public_key(Site.open(path).secret)
 
 
 def _places(site: Site, path: Path) -> dict[str, Path]:
@@ -105,6 +111,10 @@ def _refusals(site: Site) -> list[str]:
         lines.append("every setting without a privacy budget")
     if limits.central_trust == "refused":
         lines.append("privacy.trust: central, where a server adds the noise")
+    lines.append(
+        f"privacy.trust: secure over fewer than {limits.minimum_honest} honest hospitals, or with others than those "
+        f"whose keys are under peers ({', '.join(sorted(site.file.peers)) or 'none'})"
+    )
     lines.append(f"budgets above epsilon {limits.maximum_epsilon:g}, or at a delta above {limits.maximum_delta:g}")
     lines.append(
         f"noise multipliers below {limits.minimum_noise_multiplier:g}, clipping norms above "

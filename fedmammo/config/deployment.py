@@ -148,9 +148,12 @@ class Deployment(Section):
         return 1.0 if self.setting.kind == "synthetic" else self.privacy.generator_share
 
     @property
-    def central(self) -> bool:
-        """Whether a trusted server adds the noise."""
-        return self.privacy is not None and self.privacy.trust == "central"
+    def trust(self) -> str:
+        """Who is trusted, `local` without a budget; who learns with nobody has nobody to share the noise with."""
+        if self.privacy is None:
+            return "local"
+        alone = not self.arm.federated or len(self.members) == 1
+        return "local" if alone and self.privacy.trust == "secure" else self.privacy.trust
 
     @property
     def strategy(self) -> BaseStrategy:

@@ -155,10 +155,10 @@ class StudyConfig(Section):
             return
         if setting.epsilon == 0:
             raise ValueError(f"settings: {name}: a budget is more than 0")
-        if privacy.trust == "central" and (
+        if privacy.trust != "local" and (
             study.federation.local_steps != 1 or study.federation.strategy.name != "FedAvg"
         ):
-            raise ValueError("privacy.trust: central takes federation.local_steps: 1 and the strategy FedAvg")
+            raise ValueError(f"privacy.trust: {privacy.trust} takes federation.local_steps: 1 and the strategy FedAvg")
         if setting.kind == "real" or not (setting.kind == "synthetic" or privacy.generator_share):
             return
         if not (isinstance(source, FromGan) and source.can_be_private):
@@ -166,10 +166,10 @@ class StudyConfig(Section):
                 f"settings: {name} gives a part of its budget to a generator that cannot be private; take "
                 "synthesis: {source: gan, combine: discriminator} or {source: gan, method: mean_embedding}"
             )
-        if privacy.trust == "central" and source.method == "adversarial":
+        if privacy.trust != "local" and source.method == "adversarial":
             raise ValueError(
-                f"settings: {name}: privacy.trust: central protects generators by method: mean_embedding alone; "
-                "take that, or trust: local"
+                f"settings: {name}: privacy.trust: {privacy.trust} protects generators by method: mean_embedding "
+                "alone; take that, or trust: local"
             )
 
     def _overridden(self, which: str, name: str, overrides: dict[str, Any]) -> "StudyConfig":

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fedmammo.config.arm import Group
 from fedmammo.config.deployment import Deployment
+from fedmammo.federation.attempts import attempt_of, check_enough, out_of, void
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.messages import as_reply, pack, unpack
 from fedmammo.federation.server import ATTEMPTS, Reply, Server
@@ -129,8 +130,9 @@ class RoundsOf:
     def run(self, initial: dict[str, Tensors], path: Path, after: After = lambda _, __: None) -> Checkpoint:
         """Train; continues after the last round kept at `path`.
 
-        A hospital that fails in a federation is recorded in the round's rows, and the others go on. One that trains
-        alone is asked again: nobody stands in for it. Raises StudyError where too few answer; finished rounds are kept.
+        A hospital that fails in a federation is recorded in the round's rows, and the others go on; where masks hide
+        their sums, once the round was asked again without it. One that trains alone is asked again: nobody stands in
+        for it. Raises StudyError where too few answer; finished rounds are kept.
 
         Args:
             initial: the model that each group begins with.
@@ -150,19 +152,14 @@ class RoundsOf:
             where = f"{stage.name}, round {number}"
             due = time.monotonic() >= kept_at + self.server.checkpoint_seconds
             keep = due or number == rounds or self.deployed.plan is not None  # what was charged is not asked again
-            contents = self._contents(checkpoint, number, keep)
-            answers = self._ask(contents, number, rounds)
-            self.server.nobody_refuses(answers, where)
-            answers = {name: self._checked(checkpoint, name, answer) for name, answer in answers.items()}
-            for group in self.deployed.groups:
-                for name in group.members:
-                    if name in contents:
-                        job = self._job(group, number)
-                        row = self.server.row(deployment, job, name, contents[name], answers[name])
-                    else:
-                        row = round_row(deployment.place, stage.name, number, name, AWAY)
-                    checkpoint.rows.append(row)
-            self.server.enough(answers, min(self._needed(), len(contents)), where)
+            answers, rows = self._asked(checkpoint, number, keep)
+            while self.secure and not all(isinstance(answer, Answer) for answer in answers.values()):
+                checkpoint.rows += void(rows, answers)
+                check_enough(self.secure, checkpoint.rows, self._present(number), where)
+                checkpoint.write(path)
+                answers, rows = self._asked(checkpoint, number, keep)
+            checkpoint.rows += rows
+            self.server.enough(answers, min(self._needed(), len(answers)), where)
             for group in self.deployed.groups:
                 self._combine(checkpoint, combiners[group.name], group, number, answers)
             after(number, self._models(checkpoint))
@@ -173,6 +170,31 @@ class RoundsOf:
             self.server.tell(deployment, stage.name, checkpoint.rows[told:], rounds)  # after a restart: all
             told = len(checkpoint.rows)
         return replace(checkpoint, models=self._models(checkpoint))
+
+    @property
+    def secure(self) -> Plan | None:
+        """The plan, where masks hide hospitals' sums."""
+        plan = self.deployed.plan
+        return plan if plan is not None and plan.secure else None
+
+    def _asked(self, checkpoint: Checkpoint, number: int, keep: bool) -> tuple[dict[str, Reply], list[dict[str, Any]]]:
+        """Ask a round of everybody who takes part; returns their answers, and rows of rounds.csv of all members.
+
+        Raises StudyError where one refuses.
+        """
+        deployment, stage = self.deployed.deployment, self.stage
+        contents = self._contents(checkpoint, number, keep)
+        answers, where = self._ask(contents, number, stage.rounds(deployment)), f"{stage.name}, round {number}"
+        self.server.nobody_refuses(answers, where)
+        answers = {name: self._checked(checkpoint, name, answer) for name, answer in answers.items()}
+        rows, out = [], out_of(checkpoint.rows) if self.secure else {}
+        for name in self.deployed.members:
+            if name in contents:
+                job = Job(stage.name, deployment.digest, number)
+                rows.append(self.server.row(deployment, job, name, contents[name], answers[name]))
+            else:
+                rows.append(round_row(deployment.place, stage.name, number, name, out.get(name, AWAY)))
+        return answers, rows
 
     @staticmethod
     def _models(checkpoint: Checkpoint) -> dict[str, Tensors]:
@@ -219,7 +241,7 @@ class RoundsOf:
             return answer
         group = next(group for group in self.deployed.groups if name in group.members)
         model, plan = checkpoint.models[group.name], self.deployed.plan
-        why = unlike(answer.tensors, model, sums=plan is not None and plan.trust == "central")
+        why = unlike(answer.tensors, model, sums=plan is not None and plan.trust != "local")
         beside = {key: tensor for key, tensor in answer.beside.items() if key in model}
         why = why or unlike(beside, {key: model[key] for key in beside})
         declared = float(self.deployed.sizes[name])
@@ -239,6 +261,11 @@ class RoundsOf:
         fewest = self.stage.strategy(self.deployed.deployment).fewest if len(self.deployed.groups) == 1 else 1
         return max(min(federation.min_hospitals, members), fewest)
 
+    def _present(self, number: int) -> list[str]:
+        """List who takes part in a round, as the study schedules it."""
+        everybody = self.deployed.members
+        return self.deployed.deployment.present(everybody, number) if self.stage.name == "train" else everybody
+
     def _job(self, group: Group, number: int, keep: bool = False) -> Job:
         plan = self.deployed.plan
         return Job(
@@ -253,24 +280,26 @@ class RoundsOf:
     def _contents(self, checkpoint: Checkpoint, number: int, keep: bool) -> dict[str, RecordDict]:
         """Write what each member is sent."""
         began = {row["hospital"] for row in checkpoint.rows if row["status"] == "ok"}
+        out = out_of(checkpoint.rows) if self.secure else {}
+        present = [name for name in self._present(number) if name not in out]
         contents: dict[str, RecordDict] = {}
         for group in self.deployed.groups:
             kept = checkpoint.kept.get(group.name, {})
             beside = self.stage.beside(self.deployed.deployment, kept, began.issuperset(group.members))
             sent: dict[str, dict[str, Tensor]] = {"arrays": checkpoint.models[group.name], **beside}
-            present = list(group.members)
-            if self.stage.name == "train":
-                present = self.deployed.deployment.present(present, number)
-            contents |= dict.fromkeys(present, self.server.content(self._job(group, number, keep), sent))
+            members, job = [name for name in group.members if name in present], self._job(group, number, keep)
+            if self.secure:
+                job = replace(job, attempt=attempt_of(checkpoint.rows, number), members=tuple(members))
+            contents |= dict.fromkeys(members, self.server.content(job, sent))
         return contents
 
     def _ask(self, contents: Mapping[str, RecordDict], number: int, rounds: int) -> dict[str, Reply]:
         deployment, job = self.deployed.deployment, self._job(self.deployed.groups[0], number)
         answers = self.server.ask(deployment, job, contents, rounds)
-        alone = [group.members[0] for group in self.deployed.groups if len(group.members) == 1]
-        alone = [name for name in alone if name in contents]
+        needed = [group.members[0] for group in self.deployed.groups if len(group.members) == 1]
+        needed = [name for name in (contents if self.secure else needed) if name in contents]
         for _ in range(ATTEMPTS - 1):
-            lost = {name: contents[name] for name in alone if not isinstance(answers[name], Answer)}
+            lost = {name: contents[name] for name in needed if not isinstance(answers[name], Answer)}
             if lost:
                 answers |= self.server.ask(deployment, job, lost, rounds)
         return answers

@@ -20,6 +20,8 @@ from fedmammo.hospitals.holder import TRAIN, Holder, hold
 from fedmammo.hospitals.profiles import Profile, profiles_of
 from fedmammo.hospitals.site_file import SiteFile, write_site_file
 from fedmammo.privacy.limits import strictest
+from fedmammo.privacy.masks import public_key
+from fedmammo.privacy.secret import Secret
 from fedmammo.randomness import generator_of
 
 NODES = "nodes.json"  # names of the holders in the order of their nodes, in the folder of all hospitals
@@ -100,7 +102,8 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
     """Write each hospital's site file and table of patients below `folder`; returns the site files, in order.
 
     The holder of all patients, whom an arm may need, comes last; it keeps to the strictest limits of all hospitals.
-    The same study writes the same files.
+    The same study writes the same files, but for keys, which follow hospitals' secrets: where masks hide their sums,
+    the dealer looks into these for what hospitals' people would tell each other.
     """
     tables = [table.assign(draw=draw, patient=table["pseudonym"]) for draw, table in dealt.draws.items()]
     table = pd.concat(tables, ignore_index=True)[list(COLUMNS)].sort_values(["draw", "patient"])
@@ -114,6 +117,9 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
     if any(deployment.arm.pooled for deployment in config.deployments):
         limits = strictest([profile.privacy for profile in dealt.profiles])
         holders.append((Profile.model_construct(name=ALL, privacy=limits), table))
+    keys: dict[str, str] = {}
+    if any(deployment.trust == "secure" for deployment in config.deployments):
+        keys = {name: public_key(Secret.of(folder / name, privacy.secret_seed)) for name in dealt.names}
     found = []
     for profile, own in holders:
         digitisers = sorted(set(own["digitiser"]) - {""})
@@ -132,6 +138,7 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
             availability=profile.availability,
             faults=config.faults_of(profile.name),
             columns=[*config.evaluation.columns],
+            peers={name: key for name, key in keys.items() if profile.name not in (name, ALL)},
             weights=config.weights,
             algorithms=algorithms,
             device=engine.device,

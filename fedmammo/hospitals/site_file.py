@@ -1,7 +1,7 @@
 """A site file: what a hospital tells its own software alone; `fedmammo schema --site` explains each key."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
@@ -16,6 +16,8 @@ from fedmammo.errors import InputError
 from fedmammo.hospitals.digitiser import Digitiser
 from fedmammo.hospitals.rules import NAME
 from fedmammo.privacy.limits import Limits
+
+KEY = r"^[0-9a-f]{64}$"
 
 
 class SuperLink(Section):
@@ -76,6 +78,12 @@ class SiteFile(Section):
         default_factory=list,
         description="Columns of the cohort that may leave beside scores, where a study asks for them: `density`, "
         "`subtlety`, `lesion_type`, `view`, `assessment`, or others.",
+    )
+    peers: dict[Annotated[str, Field(pattern=NAME)], Annotated[str, Field(pattern=KEY)]] = Field(
+        default_factory=dict,
+        description="Public keys of other hospitals, by name, as `fedmammo site key` prints them there: whoever adds "
+        "sums up with this hospital under masks (privacy.trust: secure). Have them from the hospitals' people, never "
+        "from the server's.",
     )
     weights: dict[str, Path] = Field(
         default_factory=dict, description="Files of networks' weights, by the SHA-256 by which deployments name them."

@@ -33,9 +33,11 @@ def privacy_rows(
     cost = epsilon(spent, plan.delta)
     rows: list[dict[str, object]] = []
     for name, count in patients.items():
-        pulled = sum(patients.values()) if deployment.central and deployment.arm.federated else count
+        together = deployment.trust != "local" and deployment.arm.federated
+        pulled = sum(patients.values()) if together else count
+        noises = len(patients) / plan.shares if plan.secure else 1.0
         for one in plan.mechanisms:
-            signal = one.rate * pulled / one.noise_multiplier
+            signal = one.rate * pulled / (one.noise_multiplier * noises**0.5)
             rows.append({
                 "arm": deployment.arm_name,
                 "setting": deployment.setting_name,

@@ -32,8 +32,9 @@ class Ledger:
 
     Each is a JSON object with `previous`, the SHA-256 of the line before, and `seal`, that of all else in it. The first
     kind of line is a plan that was agreed to (`agreed`: its digest, the plan, and, where that is so, that the secret
-    was `seeded`), the second a release: its `request` (a keyed digest), `stage`, `round`, what was drawn (`mechanism`,
-    `steps`), `sha256` of the bytes, and `epsilon` at two deltas, all that the deployment has spent so far.
+    was `seeded`), the second a release: its `request` (a keyed digest), `stage`, `round` (under masks also `attempt`),
+    what was drawn (`mechanism`, `steps`), `sha256` of the bytes, and `epsilon` at two deltas, all that the deployment
+    has spent so far.
 
     Args:
         path: of the ledger; made by the first line.
@@ -80,7 +81,13 @@ class Ledger:
         return any(line.get("request") == request for line in self.lines)
 
     def release(
-        self, request: str, plan: Plan, mechanism: Mechanism, number: int, draw: Callable[[], Answer]
+        self,
+        request: str,
+        plan: Plan,
+        mechanism: Mechanism,
+        number: int,
+        draw: Callable[[], Answer],
+        attempt: int = 0,
     ) -> tuple[Answer, float]:
         """Return the tensors that a request releases, and what was spent with it: epsilon at the plan's delta.
 
@@ -92,11 +99,40 @@ class Ledger:
             mechanism: whose round this is.
             number: of the round, from 1.
             draw: computes the release; called only where the request is new and within the budget.
+            attempt: of the round, from 1, where masks hide what is released: each has one answer; else 0.
 
         Raises RefusalError where the plan has no such round left, or the budget would be passed.
         """
         with self._opened() as file:
-            return self._release(file, request, plan, mechanism, number, draw)
+            known = self._known(request, plan, draw)
+            if known is not None:
+                return known
+            if attempt:
+                self._check_attempt(mechanism, number, attempt)
+            return self._release(file, request, plan, mechanism, {"round": number, "attempt": attempt}, draw)
+
+    def _known(self, request: str, plan: Plan, draw: Callable[[], Answer]) -> tuple[Answer, float] | None:
+        """Return what was released to a request before; none where it is new."""
+        file = self._file(request)
+        for line in self.lines:
+            if line.get("request") == request:
+                if not file.exists():  # its bytes were lost, in a power cut: the same request draws the same
+                    self._write(file, draw())
+                return self._read(file, line["sha256"]), line["epsilon"][f"{plan.delta:g}"]
+        return None
+
+    def _check_attempt(self, mechanism: Mechanism, number: int, attempt: int) -> None:
+        """Raise RefusalError where a round has had its answer under an attempt, or one is not the next.
+
+        Two sums under the same masks would tell how they differ.
+        """
+        taken = [(line["round"], line["attempt"]) for line in self.lines if line.get("stage") == mechanism.stage]
+        if (number, attempt) in taken:
+            raise RefusalError(f"refused: attempt {attempt} of round {number} has had an answer, to another request")
+        if attempt > 1 and (number, attempt - 1) not in taken:
+            raise RefusalError(f"refused: attempt {attempt} of round {number} was asked for before the one before it")
+        if attempt > 1 and sum(one > 1 for _, one in taken) >= mechanism.spare:
+            raise RefusalError(f"refused: no more than {mechanism.spare} rounds are asked again")
 
     def _release(
         self,
@@ -104,22 +140,15 @@ class Ledger:
         request: str,
         plan: Plan,
         mechanism: Mechanism,
-        number: int,
+        when: dict[str, int],
         draw: Callable[[], Answer],
     ) -> tuple[Answer, float]:
-        file = self._releases / f"release-{request[:16]}.safetensors"
-        lines = self.lines
-        for line in lines:
-            if line.get("request") == request:
-                if file.exists():
-                    return self._read(file, line["sha256"]), line["epsilon"][f"{plan.delta:g}"]
-                answer = draw()  # its bytes were lost, in a power cut: the same request draws the same
-                self._write(file, answer)
-                return self._read(file, line["sha256"]), line["epsilon"][f"{plan.delta:g}"]
+        file, lines, number = self._file(request), self.lines, when["round"]
         drawn = [line for line in lines if line.get("stage") == mechanism.stage]
-        if len(drawn) >= mechanism.rounds:
+        if len(drawn) >= mechanism.releases:
             raise RefusalError(
-                f"refused: round {number} of stage {mechanism.stage} is one more than the {mechanism.rounds} agreed to"
+                f"refused: round {number} of stage {mechanism.stage} is one more than the {mechanism.releases} agreed "
+                "to"
             )
         spent = [*(_spent(line) for path in self._before for line in read_lines(path)), *map(_spent, lines)]
         taken = [entry for entry in spent if entry is not None]
@@ -134,7 +163,7 @@ class Ledger:
             {
                 "request": request,
                 "stage": mechanism.stage,
-                "round": number,
+                **{name: value for name, value in when.items() if value},
                 "mechanism": mechanism.to_dict(),
                 "steps": mechanism.local_steps,
                 "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -142,6 +171,9 @@ class Ledger:
             },
         )
         return answer, costs[f"{plan.delta:g}"]
+
+    def _file(self, request: str) -> Path:
+        return self._releases / f"release-{request[:16]}.safetensors"
 
     @staticmethod
     def _write(file: Path, answer: Answer) -> None:

@@ -33,6 +33,12 @@ class Limits(BaseModel):
     central_trust: Literal["accepted", "refused"] = Field(
         default="refused", description="Whether the hospital trusts a server to add the noise."
     )
+    minimum_honest: int = Field(
+        default=2,
+        ge=1,
+        description="Fewest honest hospitals over whom noise may be shared: all, but for those that may drop out or "
+        "collude with the server.",
+    )
 
 
 def strictest(of_hospitals: Sequence[Limits]) -> Limits:
@@ -51,5 +57,6 @@ def strictest(of_hospitals: Sequence[Limits]) -> Limits:
             "maximum_clipping_norm": min(one.maximum_clipping_norm for one in of_hospitals),
             "without_budget": refused("without_budget"),
             "central_trust": refused("central_trust"),
+            "minimum_honest": max(one.minimum_honest for one in of_hospitals),
         }
     )

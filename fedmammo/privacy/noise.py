@@ -17,7 +17,7 @@ How long the sampler takes depends a little on what it draws: nobody outside may
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, factorial, frexp, inf, isqrt, ldexp
 
@@ -34,6 +34,7 @@ LARGEST_SENSITIVITY = 2**32  # in steps: sums over all patients there could be, 
 LEAST_STEP = 2.0**-1022  # smaller numbers lose digits
 FINEST = 1024  # how often the error of rounding fits into the clipping norm, unless noise would be too large
 MARGIN = 2.0**-20  # by which vectors are cut shorter: rounding in float64 errs by less, up to LARGEST_LENGTH
+LEAST_SHARE = 10  # steps: deviation of one of several discrete Gaussians that are added up
 CANDIDATES = 2**15  # drawn at once, at most: so many stay in the processor's cache
 FEWEST = 32
 TRIALS = 20  # 20! is the largest factorial that fits 64 bits
@@ -198,6 +199,20 @@ class Grid:
     def noise_multiplier(self) -> float:
         """Standard deviation of the noise as a multiple of the sensitivity."""
         return self.deviation / self.sensitivity
+
+    def shared(self, shares: int) -> "Grid":
+        """Return the grid of one of so many who noise a sum together: of their noises at least as much as here is left.
+
+        Its deviation is the least whole number whose square, times the shares, is not below that of this one.
+
+        Raises:
+            ValueError: where that is below ten steps, from which on a sum of discrete Gaussians is as good as one.
+        """
+        least = -(-(self.deviation**2) // shares)
+        deviation = isqrt(least - 1) + 1
+        if deviation < LEAST_SHARE:
+            raise ValueError(f"a share of the noise of {deviation} steps is below {LEAST_SHARE}; use fewer hospitals")
+        return replace(self, deviation=deviation)
 
     @classmethod
     def of(cls, clipping_norm: float, noise_multiplier: float, numbers: int) -> "Grid":

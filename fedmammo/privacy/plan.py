@@ -15,7 +15,10 @@ RELATION = "zero-out of one patient (sensitivity: the clipping norm); the hospit
 ADVERSARIES = {
     "local": "everybody outside the hospital: the server, the other hospitals, whoever gets the model",
     "central": "whoever gets the model, and the other hospitals; the server sees each hospital's sum and is trusted",
+    "secure": "the server, also one that lies, and whoever gets the model, {company}; if no more drop out than "
+    "{dropouts}, and hospitals have each other's keys from their own site files",
 }
+LEAST_TOGETHER = 2  # hospitals: the sum of one is no secret
 DELTAS = (1e-4, 1e-6)  # at which every epsilon is told
 
 
@@ -25,11 +28,13 @@ class Plan:
 
     Attributes:
         study: digest of what is done, whatever the seed (`Deployment.study`): seeds may share a generator.
-        trust: `local` or `central`.
+        trust: `local`, `central` or `secure`.
         budget: the largest epsilon, at `delta`, for each hospital.
         delta: as configured.
         mechanisms: what is done, in order; every hospital does the same.
         patients: declared number of training patients by hospital (or `all`), which are also the weights of averaging.
+        dropouts: under secure aggregation, how many hospitals may drop out for good.
+        colluding: and how many may tell the server all they know.
     """
 
     study: str
@@ -38,10 +43,32 @@ class Plan:
     delta: float
     mechanisms: tuple[Mechanism, ...]
     patients: dict[str, int]
+    dropouts: int = 0
+    colluding: int = 0
+
+    @property
+    def secure(self) -> bool:
+        """Whether hospitals share the noise, and masks hide the sum of each."""
+        return self.trust == "secure"
+
+    @property
+    def together(self) -> int:
+        """The fewest hospitals whose sums are ever added up: all of them, but for those that may drop out."""
+        return len(self.patients) - self.dropouts
+
+    @property
+    def shares(self) -> int:
+        """The fewest honest hospitals in a sum: so many shares of the noise are as much as is planned."""
+        return self.together - self.colluding if self.secure else 1
+
+    @property
+    def adversary(self) -> str:
+        """Against whom it protects."""
+        return adversary(self.trust, self.dropouts, self.colluding)
 
     def to_json(self) -> str:
         """Write as text; the same plan is the same text."""
-        about = {"unit": UNIT, "relation": RELATION, "adversary": ADVERSARIES[self.trust]}
+        about = {"unit": UNIT, "relation": RELATION, "adversary": self.adversary}
         return json.dumps({**about, **asdict(self)}, sort_keys=True)
 
     @classmethod
@@ -103,6 +130,15 @@ class Plan:
             ),
             (not self.mechanisms, "it says nothing of what is done", "not_understood"),
         ]
+        if self.secure:
+            few = cannot_share(len(self.patients), self.dropouts, self.colluding)
+            faults += [
+                (bool(few), few, "not_understood"),
+                (self.shares < limits.minimum_honest, f"{self.shares} hospitals would share the noise, fewer than "
+                 f"{limits.minimum_honest}", "minimum_honest"),
+                (any(one.local_steps != 1 or one.stage == "generator" for one in self.mechanisms),
+                 "masks hide one sum a round", "not_understood"),
+            ]  # fmt: skip
         for mechanism in self.mechanisms:
             sigma, norm = mechanism.noise_multiplier, mechanism.clipping_norm
             least, most = limits.minimum_noise_multiplier, limits.maximum_clipping_norm
@@ -116,6 +152,23 @@ class Plan:
         if self.epsilon(self.delta) > self.budget:
             why = f"what is planned costs more than its budget of epsilon {self.budget:g}"
             raise RefusalError(f"refused: {why}", "budget")
+
+
+def cannot_share(hospitals: int, dropouts: int, colluding: int) -> str:
+    """Say why so many hospitals cannot share the noise under masks; nothing where they can."""
+    if hospitals - dropouts < LEAST_TOGETHER:
+        return f"of {hospitals} hospitals fewer than {LEAST_TOGETHER} are left where {dropouts} drop out"
+    if hospitals - dropouts - colluding < 1:
+        return f"of {hospitals} hospitals nobody is left to add noise where {dropouts} drop out and {colluding} collude"
+    return ""
+
+
+def adversary(trust: str, dropouts: int = 0, colluding: int = 0) -> str:
+    """Say against whom a trust protects, and what that rests on."""
+    company = f"also together with {colluding} of the hospitals"
+    if not colluding:
+        company = "but not another hospital, which knows its own share of the noise"
+    return ADVERSARIES[trust].format(company=company, dropouts=dropouts)
 
 
 def digest_of(text: str) -> str:

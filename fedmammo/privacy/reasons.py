@@ -9,7 +9,7 @@ from typing import Literal, get_args
 ReasonName = Literal[
     "not_agreed", "not_understood", "approval", "cohort", "software", "app", "stopped", "scores", "columns",
     "algorithms", "without_budget", "central_trust", "maximum_epsilon", "maximum_delta", "minimum_noise_multiplier",
-    "maximum_clipping_norm", "lifetime_epsilon", "budget", "folds", "protected", "local_models", "keys", "failed",
+    "maximum_clipping_norm", "minimum_honest", "lifetime_epsilon", "budget", "folds", "protected", "local_models", "keys", "failed",
 ]  # fmt: skip
 REASONS: dict[ReasonName, str] = {
     "not_agreed": "the hospital did not agree to what was asked",
@@ -28,6 +28,7 @@ REASONS: dict[ReasonName, str] = {
     "maximum_delta": "delta is above what the hospital allows",
     "minimum_noise_multiplier": "there is less noise than the hospital wants",
     "maximum_clipping_norm": "the clipping norm is above what the hospital allows",
+    "minimum_honest": "fewer honest hospitals would share the noise than the hospital wants",
     "lifetime_epsilon": "it would pass what the hospital spends in its lifetime",
     "budget": "it would pass the budget that was agreed to",
     "folds": "folds would test patients whom a budget protects",

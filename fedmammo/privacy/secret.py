@@ -96,6 +96,10 @@ class Secret:
         text = json.dumps(request, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
 
+    def key(self, purpose: str) -> bytes:
+        """Derive a key of 32 bytes for one purpose; it tells nothing of the secret or of another purpose's."""
+        return hmac.new(self._key, f"key for {purpose}".encode(), hashlib.sha256).digest()
+
     def stream(self, request: str, purpose: str, step: int) -> Stream:
         """Open the stream of one step for one purpose (`noise`, `patients`) of the request with this digest."""
         text = f"{request}/{purpose}/{step}"

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fedmammo.privacy.masks import Masks
 from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.noise import Grid, clipped_sum, from_grid, noised
 from fedmammo.privacy.secret import Secret
@@ -28,7 +29,8 @@ class PrivateSteps:
         request: digest of the request, under the secret.
         patients: declared number of training patients.
         public: images of nobody that are learned from beside them, each as a patient of its own.
-        noised: whether the hospital noises its sums; else a trusted server noises their total.
+        sums: whether the sum itself leaves, for a trusted server to noise, or under masks; else steps along its mean.
+        masks: what hides a sum that leaves, with the hospital's share of the noise, if anything does.
     """
 
     mechanism: Mechanism
@@ -36,7 +38,8 @@ class PrivateSteps:
     request: str
     patients: int
     public: int = 0
-    noised: bool = True
+    sums: bool = False
+    masks: Masks | None = None
 
     def samples(self) -> Iterator[NDArray[np.int64]]:
         """Yield the positions of the patients of each step: each patient is in it with the probability `rate`.
@@ -75,11 +78,14 @@ class PrivateSteps:
     ) -> list[Tensor]:
         """Set the parameters' gradients to a step's noised mean; returns the sum as `total` does.
 
-        Noise is drawn also where no patient was sampled. Where a trusted server adds the noise, no gradient is set.
+        Noise is drawn also where no patient was sampled. Where the sum itself leaves no gradient is set, and the sum is
+        returned as it leaves: hidden, if it is to be.
         """
         total, grid = self.total(parameters, chunks), self.grid(parameters)
-        if self.noised:
-            stream = self.secret.stream(self.request, "noise", step)
+        stream = self.secret.stream(self.request, "noise", step)
+        if self.masks:
+            return self.masks.hide(total, grid, stream)
+        if not self.sums:
             means = from_grid(noised(total, grid, stream), grid, self.divisor)
             for parameter, mean in zip(parameters, means, strict=True):
                 parameter.grad = mean.to(parameter)

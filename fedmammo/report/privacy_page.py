@@ -115,7 +115,7 @@ def _of_what_it_rests_on(private: pd.DataFrame) -> list[tuple[str, str, Parts]]:
     return [
         ("trust", "Who sees data or sums before noise is added?",
          [*(["Trust: ", *distinct(private, "trust"), ". Protected against ", *distinct(private, "adversary"), ". "]
-            if len(private) else [NOBODY_PROTECTED, " "]), "In this simulation one machine holds all patients."]),
+            if len(private) else [NOBODY_PROTECTED, " "]), "In this simulation one machine holds everything."]),
         ("security", "Are transport, access and keys secured?",
          [f"{NOT_COVERED}: a simulation on one machine proves nothing of TLS, authentication or access. Secrets of the "
           "hospitals lie in the run's folder until it is finished, and are deleted then."]),

@@ -38,7 +38,13 @@ ASSUMPTIONS = (
     ),
     (
         "Hospitals and lines between them are secure.",
-        "A simulation on one machine proves nothing of TLS, authentication or secure aggregation.",
+        "A simulation on one machine proves nothing of TLS or authentication.",
+    ),
+    (
+        "Where hospitals share the noise (trust secure): no more of them collude with the server than is said, and "
+        "each has the others' keys from their own people.",
+        "With more, less noise is left than planned, and with a key from the server it can take masks off. One machine "
+        "that holds all secrets computes the same numbers, and proves the arithmetic alone.",
     ),
 )
 """What is taken to be true, and what follows where it is not."""
@@ -52,8 +58,8 @@ TERMS = {
     "same epsilon and delta.",
     "unit": "Whose data counts as one: all of a patient, not an image.",
     "relation": "Which two sets of data nobody can tell apart.",
-    "trust": "Who adds the noise, and so who sees sums without it: each hospital for itself (local), or a trusted "
-    "server (central).",
+    "trust": "Who adds the noise, and so who sees sums without it: each hospital for itself (local), a trusted server "
+    "(central), or hospitals together, each a share, under masks that vanish in their total alone (secure).",
     "adversary": "Against whom this protects.",
     "odometer": "A hospital's own count of all that it ever released. At a real hospital it is one for all studies, "
     "and refuses what would pass the limit that the hospital set; in this simulation each arm, setting, seed, draw "

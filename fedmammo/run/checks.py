@@ -13,6 +13,7 @@ from fedmammo.hospitals.demands import check_columns
 from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.run.pools import check_source
 from fedmammo.run.public import Public
+from fedmammo.stages.planning import cannot_take_off
 
 
 def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
@@ -50,6 +51,8 @@ def check_deployments(config: StudyConfig, hospitals: list[str]) -> dict[str, st
         why = deployment.strategy.refuses(deployment, fewest) if deployment.arm.federated else None
         if why:
             raise InputError(f"federation.strategy: {why}")
+        if deployment.trust == "secure" and (why := cannot_take_off(deployment, len(members), fewest)):
+            raise InputError(f"privacy: {why}")
         why = deployment.federation.personal.refuses(deployment) if deployment.arm.kind == "personalized" else None
         if why:
             raise InputError(f"federation.personal: {why}")

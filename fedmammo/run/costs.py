@@ -27,7 +27,7 @@ def costs_of(folder: RunFolder, finished: Iterable[Deployment]) -> pd.DataFrame:
     paths = [*(folder.folder(one) / "rounds.csv" for one in deployments), *gans]
     rounds = pd.concat(map(_read, paths), ignore_index=True)
     place = pd.MultiIndex.from_frame(rounds[["arm", "setting"]])
-    rounds = rounds[place.isin(list(repeats))].assign(rounds=1, missed=rounds["status"] != "ok")
+    rounds = rounds[place.isin(list(repeats))].assign(rounds=1, missed=~rounds["status"].str.match("ok|void"))
     sums = rounds.groupby(["arm", "setting", "hospital"], sort=False)[list(_UNITS)].sum(min_count=1)
     deployed = [repeats[arm, setting] for arm, setting, _ in sums.index]
     each = sums.astype(float).div(deployed, axis=0) / pd.Series(_UNITS)

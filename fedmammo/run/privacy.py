@@ -14,7 +14,7 @@ from fedmammo.config.study import StudyConfig
 from fedmammo.privacy.accounting import attack_power, epsilon, in_words, replace_one, spent_of
 from fedmammo.privacy.ledger import read_lines, spent_in
 from fedmammo.privacy.mechanism import Mechanism
-from fedmammo.privacy.plan import ADVERSARIES, DELTAS, RELATION, UNIT
+from fedmammo.privacy.plan import DELTAS, RELATION, UNIT, adversary
 from fedmammo.run.folder import HOSPITALS
 from fedmammo.run.guarantees import NOBODY, PATIENT, Guarantee, is_seeded, ledgers_of
 
@@ -57,12 +57,13 @@ def guarantee_table(
         if own[0].privacy is not None:
             found = [(folder, deployment) for deployment in own for folder in _folders(run, deployment)]
             spent = [spent_of(_drawn(folder, deployment, read)) for folder, deployment in found]
-            trust = own[0].privacy.trust
+            trust, privacy = own[0].trust, own[0].privacy
+            against = POOLED[trust] if own[0].arm.pooled else adversary(trust, privacy.dropouts, privacy.colluding)
             budget = {
                 "epsilon_exchanged": max((replace_one(part, one.delta) for part in spent), default=nan),
                 "patients": min((_fewest(folder, deployment) for folder, deployment in found), default=None),
                 "trust": trust,
-                "adversary": (POOLED if own[0].arm.pooled else ADVERSARIES)[trust],
+                "adversary": against,
                 "unit": UNIT,
                 "relation": RELATION,
             }

@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from fedmammo.config.deployment import Deployment
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Budget, Guard
+from fedmammo.privacy.masks import Party
+from fedmammo.privacy.plan import Plan
 from fedmammo.privacy.reasons import ReasonName, RefusalError
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.stage import Incoming, Work
@@ -57,7 +59,7 @@ def check_deployment(work: Work) -> None:
 def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
     """List what a hospital's own file forbids of a deployment."""
     site, deployment, limits = work.site, work.deployment, work.site.limits
-    budget, trust = deployment.setting.epsilon, deployment.central
+    budget, central = deployment.setting.epsilon, deployment.trust == "central"
     approval, protected = site.approval_of(deployment), site.odometer.protected
     return [
         (
@@ -86,7 +88,7 @@ def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
             "maximum_epsilon",
         ),
         (
-            trust and limits.central_trust == "refused",
+            central and limits.central_trust == "refused",
             "central_trust: refused; the server is not trusted to add noise",
             "central_trust",
         ),
@@ -125,6 +127,8 @@ class Agree:
         if plan is None or plan.digest != work.job.plan:
             raise RefusalError("refused: the plan that is asked for is not the one that the hospital works out")
         plan.check(site.limits, site.name, len(work.holder.training))
+        if plan.secure:
+            _check_party(work, plan)
         guards = [
             guard_of(work, generator) for generator in ((False, True) if deployment.generator_share else (False,))
         ]
@@ -136,10 +140,21 @@ class Agree:
         return Answer()
 
 
+def _check_party(work: Work, plan: Plan) -> None:
+    """Raise RefusalError where the plan's hospitals are not those with whom this one learns, and whose keys it has."""
+    site, groups = work.site, work.deployment.groups(list(plan.patients))
+    if not any(site.name in group.members and set(group.members) == set(plan.patients) for group in groups):
+        raise RefusalError("refused: the plan's hospitals are not those that learn together", "keys")
+    unknown = sorted(plan.patients.keys() - {site.name, *site.file.peers})
+    if unknown:
+        raise RefusalError(f"refused: the site file has no key of {', '.join(unknown)} under peers", "keys")
+
+
 def guard_of(work: Work, generator: bool) -> Budget:
     """Return the guard of a deployment with a budget, or of the generator that it shares with others."""
     site, deployment = work.site, work.deployment
     shared = [site.name_of(deployment, gan_name(deployment, site.name))] if deployment.generator_share else []
     name, before = (shared[0], []) if generator else (site.name_of(deployment), shared)
     ledger = site.odometer.ledger(name, before)
-    return Budget(ledger, site.odometer, site.secret, work.holder.trained, work.job.plan)
+    party = Party(site.name, site.file.peers, work.job.attempt, work.job.members)
+    return Budget(ledger, site.odometer, site.secret, work.holder.trained, work.job.plan, party)

@@ -11,7 +11,6 @@ from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.features.inputs import Inputs
 from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.privacy.answer import Answer, Mark
-from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.embedding import ClassMeans, cut, vectors_of_patients
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.steps import PrivateSteps
@@ -38,8 +37,8 @@ class Embedding:
     def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
         """Answer `embedding`: the mean over training patients of their vectors (fedmammo.privacy.embedding).
 
-        Under a budget it is a noised sum over their declared number, or where a trusted server adds the noise, the sum
-        of the clipped vectors in steps of the grid.
+        Under a budget it is a noised sum over their declared number, or where a trusted server adds the noise, or
+        hospitals share it, the sum of the clipped vectors in steps of the grid.
         """
         site, deployment, holder = work.site, work.deployment, work.holder
         inputs, rows = work.inputs_alone, np.concatenate(holder.training)
@@ -63,7 +62,7 @@ class Embedding:
 
         name = gan_name(deployment, site.name)
         depends_on = {"generator": name, "study": deployment.study, "learned_from": work.learned_from}
-        answer = guard.release(self.name, work.job.round, depends_on, draw)
+        answer = guard.release(self.name, work.job.round, depends_on, draw, asked=("generator", "study"))
         return Answer(answer.tensors, work.declared | answer.numbers)
 
     def rounds(self, deployment: Deployment) -> int:
@@ -87,20 +86,19 @@ class Embedding:
         if turn.plan is None:
             return turn.mean(), {"spread": torch.tensor(0.0, dtype=torch.float64)}
         mechanism, patients = turn.plan.mechanism(self.name), sum(turn.plan.patients[name] for name in turn.answers)
-        noises = 1 if turn.central else len(turn.answers)
+        noises = 1 if turn.plan.trust == "central" else len(turn.answers) / turn.plan.shares
         spread = mechanism.noise_multiplier * mechanism.clipping_norm * noises**0.5 / patients
         kept = {"spread": torch.tensor(spread, dtype=torch.float64)}
-        if not turn.central:
+        if not turn.sums:
             return turn.mean(), kept
-        sums = [answer.tensors for answer in turn.answers.values()]
-        mean = noised_mean(sums, mechanism, patients, turn.request, turn.secret)
+        mean = turn.mean_of_sums(self.name, patients)
         return {name: tensor.float() for name, tensor in mean.items()}, kept
 
 
 def private_mean(vectors: Tensor, private: PrivateSteps) -> Tensor:
     """Return the noised sum over patients of their clipped vectors, over their declared number.
 
-    `vectors`: (patients, ...); `private` has one step. Where a trusted server adds the noise, the sum in integers.
+    `vectors`: (patients, ...); `private` has one step. Where sums leave, that in integers.
     """
     mean = torch.nn.Parameter(torch.zeros_like(vectors[0]))
     (sample,) = private.samples()

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.privacy import Privacy
 from fedmammo.privacy.accounting import calibrate
 from fedmammo.privacy.mechanism import Mechanism, Stage
-from fedmammo.privacy.plan import Plan
+from fedmammo.privacy.plan import Plan, cannot_share
 
 
 class Asked(NamedTuple):
@@ -55,9 +56,25 @@ def plan_of(deployment: Deployment, patients: Mapping[str, int]) -> Plan | None:
     asked = asked_of(deployment)
     if privacy is None or budget is None or not asked:
         return None
-    noise = calibrate([(one.rate, one.rounds * one.local_steps, one.share) for one in asked], budget, privacy.delta)
+    trust = deployment.trust
+    dropouts, colluding = (privacy.dropouts, privacy.colluding) if trust == "secure" else (0, 0)
+    steps = [(one.rounds + dropouts) * one.local_steps for one in asked]  # a round without a hospital is asked again
+    noise = calibrate([(one.rate, of, one.share) for one, of in zip(asked, steps, strict=True)], budget, privacy.delta)
     mechanisms = tuple(
-        Mechanism(one.stage, one.clipping_norm, sigma, one.rate, one.rounds, one.local_steps)
+        Mechanism(one.stage, one.clipping_norm, sigma, one.rate, one.rounds, one.local_steps, spare=dropouts)
         for one, sigma in zip(asked, noise, strict=True)
     )
-    return Plan(deployment.study, privacy.trust, budget, privacy.delta, mechanisms, dict(patients))
+    return Plan(deployment.study, trust, budget, privacy.delta, mechanisms, dict(patients), dropouts, colluding)
+
+
+def cannot_take_off(deployment: Deployment, members: int, fewest: int) -> str:
+    """Say why masks could not be taken off of a deployment's sums; nothing where they can.
+
+    `members`: how many hospitals learn together; `fewest`: of them in a round, as the study schedules it.
+    """
+    privacy = deployment.privacy or Privacy()
+    why = cannot_share(members, privacy.dropouts, privacy.colluding)
+    together = members - privacy.dropouts
+    if not why and fewest < together:
+        why = f"{fewest} of {members} hospitals are there in some round of hospitals.schedule, {together} are needed"
+    return why

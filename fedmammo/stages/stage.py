@@ -17,8 +17,11 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.features.inputs import Inputs
 from fedmammo.hospitals.holder import Holder
 from fedmammo.hospitals.site import Site
+from fedmammo.hospitals.site_file import NAME
 from fedmammo.privacy.answer import Answer, Mark
+from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.guard import Guard, digest_of_tensors
+from fedmammo.privacy.masks import unmasked_mean
 from fedmammo.privacy.plan import Plan
 from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
@@ -44,6 +47,8 @@ class Job:
         pool: digest of the synthetic images that the job is about.
         plan: digest of the plan that was agreed to, where the deployment has a budget.
         canary: whether it is done with drawn patients, in place of the hospital's own.
+        attempt: of the round, from 1, where hospitals' sums are added up under masks; else 0.
+        members: names of the hospitals whose sums are added up under masks.
         keep: whether the server will keep a checkpoint of this round, so that the hospital's state must last as long.
     """
 
@@ -56,6 +61,8 @@ class Job:
     plan: str | None = None
     keep: bool = False
     canary: bool = False
+    attempt: int = 0
+    members: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Write as text."""
@@ -65,19 +72,25 @@ class Job:
     def from_json(cls, text: str) -> "Job":
         """Read what `to_json` wrote. Raises RefusalError for anything else."""
         try:
-            job = cls(**json.loads(text))
-            texts = (job.stage, job.deployment, job.pool or "", job.plan or "")
+            content = json.loads(text)
+            members = content.pop("members", [])
+            if type(members) is not list:
+                raise TypeError("members are a list of names")
+            job = cls(**content, members=tuple(members))
+            texts = (job.stage, job.deployment, job.pool or "", job.plan or "", *job.members)
             if (
                 not all(type(value) is str for value in texts)
-                or not type(job.round) is type(job.part) is type(job.parts) is int
+                or not type(job.round) is type(job.part) is type(job.parts) is type(job.attempt) is int
                 or not type(job.keep) is type(job.canary) is bool
-                or not (job.round >= 0 <= job.part < job.parts)
+                or not (job.round >= 0 <= job.part < job.parts and job.attempt >= 0)
             ):
                 raise TypeError("a value of another kind")
             if not all(value is None or DIGEST.fullmatch(value) for value in (job.deployment, job.pool, job.plan)):
                 raise ValueError("what is named by a digest has another name")
+            if not all(re.fullmatch(NAME, name) for name in job.members):
+                raise ValueError("a member has a name that no hospital has")
             return job
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError, AttributeError, RecursionError) as error:
             raise RefusalError(f"refused: not a job that is understood here: {error}", "not_understood") from error
 
 
@@ -192,9 +205,20 @@ class Turn(NamedTuple):
         return self.plan
 
     @property
-    def central(self) -> bool:
-        """Whether the server adds the noise."""
-        return self.plan is not None and self.plan.trust == "central"
+    def sums(self) -> bool:
+        """Whether hospitals answer sums, to be noised here or hidden by masks, and not models of their own."""
+        return self.plan is not None and self.plan.trust != "local"
+
+    def mean_of_sums(self, stage: str, divisor: float) -> Tensors:
+        """Return the mean over patients of what hospitals answered: it is noised here where the server is trusted.
+
+        `divisor`: the expected number of patients, and of images of nobody. Raises StudyError as `unmasked_mean` does.
+        """
+        plan, sums = self.agreed, [answer.tensors for answer in self.answers.values()]
+        mechanism = plan.mechanism(stage)
+        if plan.secure:
+            return unmasked_mean(sums, mechanism, sum(plan.patients[name] for name in self.answers), divisor)
+        return noised_mean(sums, mechanism, divisor, self.request, self.secret)
 
     @property
     def request(self) -> dict[str, Any]:

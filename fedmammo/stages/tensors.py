@@ -11,7 +11,7 @@ from fedmammo.privacy.reasons import RefusalError
 def unlike(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], sums: bool = False) -> str | None:
     """Say how tensors differ from those that are wanted in names, shapes and types, or are not finite; None if neither.
 
-    `sums`: whether they are sums in integers, which a trusted server noises.
+    `sums`: whether they are sums in integers, which the server adds up.
     """
     if found.keys() != wanted.keys():
         missing, other = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from fedmammo.config.deployment import Deployment
 from fedmammo.errors import StudyError
 from fedmammo.privacy.answer import Answer, Mark
-from fedmammo.privacy.central import noised_mean
 from fedmammo.privacy.guard import Guard
 from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.steps import PrivateSteps
@@ -45,8 +44,8 @@ class Train:
     def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
         """Take a round's steps.
 
-        Answers the trained tensors, or where a trusted server adds the noise the sum of clipped gradients in steps of
-        the grid, and beside it the gradient of images of nobody; commits the optimiser's state.
+        Answers the trained tensors, or where a trusted server adds the noise, or hospitals share it, the sum of clipped
+        gradients in steps of the grid, and beside it the gradient of images of nobody; commits the optimiser's state.
         """
         deployment, number, name = work.deployment, work.job.round, work.site.name
         if work.job.stage == self.name and deployment.arm.alone and work.keeps_models:
@@ -100,7 +99,8 @@ class Train:
             "beside": beside,
             "state": before,
         }
-        answer = guard.release(self.name, number, depends_on, draw, public)
+        asked = ("deployment", "pool", "incoming", "beside")
+        answer = guard.release(self.name, number, depends_on, draw, public, asked)
         return Answer(answer.tensors, work.declared | answer.numbers, answer.beside)
 
     def rounds(self, deployment: Deployment) -> int:
@@ -121,8 +121,8 @@ class Train:
         return {"beside": sent} if sent else {}
 
     def at_server(self, turn: Turn) -> tuple[Tensors, Tensors]:
-        """Combine models as the strategy does; where the server is trusted, step along the noised sum instead."""
-        if turn.central:
+        """Combine models as the strategy does; where sums are added up, step along their noised mean instead."""
+        if turn.sums:
             return _step(turn)
         model, own = turn.deployment.strategy.at_server(turn._replace(kept=of_kind(turn.kept, "strategy")))
         others = {name: tensor for name, tensor in turn.kept.items() if not name.startswith("strategy/")}
@@ -149,8 +149,7 @@ def _gradient(turn: Turn) -> Tensors:
     public = {name: images_of_nobody(turn.deployment, count) for name, count in patients.items()}
     everybody = sum(patients.values()) + sum(public.values())
     divisor = plan.mechanism("train").rate * everybody
-    sums = [answer.tensors for answer in turn.answers.values()]
-    mean = noised_mean(sums, plan.mechanism("train"), divisor, turn.request, turn.secret)
+    mean = turn.mean_of_sums("train", divisor)
     for name, answer in turn.answers.items():
         part = public[name] / everybody
         for key, gradient in answer.beside.items():  # of images of nobody

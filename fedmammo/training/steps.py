@@ -43,8 +43,8 @@ class Trained(NamedTuple):
     """What a round's steps lead to.
 
     Attributes:
-        model: the trained tensors by name; where a trusted server adds the noise, the sum of clipped gradients of the
-            single step, int64 in steps of the grid.
+        model: the trained tensors by name; where sums leave, that of clipped gradients of the single step, int64 in
+            steps of the grid.
         public: there, the gradient of images of nobody by name, if any are learned from.
     """
 
@@ -110,17 +110,17 @@ def train(
                 total = private.descend(list(parameters.values()), step, gradients)
             if len(whole):
                 drawn = others.draw(next(batches), generator)
-                part = len(whole) / (len(whole) + private.patients) if private and private.noised else 1.0
+                part = len(whole) / (len(whole) + private.patients) if private and not private.sums else 1.0
                 losses.append(part * _descend(reader, drawn, part))
                 images += len(drawn.rows)
             if correct is not None:
                 with torch.no_grad():
                     correct(parameters)
-            if private is None or private.noised:
+            if private is None or not private.sums:
                 optimizer.step()
         classifier.train(False)
 
-    if private and not private.noised:
+    if private and private.sums:
         public = {name: _copy(parameter.grad) for name, parameter in parameters.items() if parameter.grad is not None}
         return Trained(dict(zip(parameters, map(_copy, total), strict=True)), public), {}, {}
     trained = Trained({name: _copy(parameter) for name, parameter in parameters.items()})

@@ -8,10 +8,11 @@ import pytest
 import yaml
 
 from fedmammo.cohort.store import Cohort
-from fedmammo.commands.site import approve, check_page
+from fedmammo.commands.site import approve, check_page, key_of
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.errors import InputError, StudyError
 from fedmammo.hospitals.site import Site
+from fedmammo.privacy.masks import public_key
 
 STUDY = "3f" * 32
 
@@ -129,3 +130,13 @@ def test_in_the_centralised_arm_a_failure_names_the_holder_of_all_patients(
     phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 1e300}
     with pytest.raises(StudyError, match=r"round 1: 0 of 1 hospitals answered, 1 are needed; all failed: "):
         run_inline(parse(phantom_study, "small"), tmp_path / "run")
+
+
+def test_a_hospital_tells_others_its_key(site_file: Callable[..., Path]) -> None:
+    """Always the same, of the secret that is made by then; others' keys are told where it says what it refuses."""
+    path = site_file()
+    key = key_of(path)
+    assert len(key) == 64 and key_of(path) == key == public_key(Site.open(path).secret)
+    refused = check_page(site_file(peers={"south": key}, limits={"minimum_honest": 4}))[4].lines
+    assert "privacy.trust: secure over fewer than 4 honest hospitals, or with others than those whose keys are under " \
+           "peers (south)" in refused  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fedmammo.commands.canaries import as_audited
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.reading import set_key
 from fedmammo.config.study import StudyConfig, parse
@@ -282,5 +283,18 @@ def test_where_a_budget_is_who_adds_the_noise(small_study: dict[str, Any]) -> No
     small_study["federation"]["local_steps"] = 1
     more = {"privacy": {"trust": "central"}, "settings": ["real", "real-epsilon-6"]}
     config = parse(small_study | more, "small")
-    assert config.deployment("federated", "real-epsilon-6").central
-    assert not config.deployment("federated", "real").central
+    assert config.deployment("federated", "real-epsilon-6").trust == "central"
+    assert config.deployment("federated", "real").trust == "local"
+
+
+def test_who_learns_with_nobody_has_nobody_to_share_the_noise_with(small_study: dict[str, Any]) -> None:
+    """A holder alone adds its own, also the one that is left of two; and what is audited is a hospital alone."""
+    small_study["federation"]["local_steps"] = 1
+    small_study["hospitals"]["assignment"] = {"by": "uniform", "count": 2}
+    small_study |= {"arms": ["centralized", "local", "federated", "without_one"], "settings": ["real-epsilon-6"]}
+    config = parse(small_study | {"privacy": {"trust": "secure"}}, "small")
+    trusts = {arm: config.deployment(arm, "real-epsilon-6").trust for arm in config.arms}
+    assert trusts == {"centralized": "local", "local": "local", "federated": "secure", "without_one": "local"}
+    assert as_audited(config.deployment("federated", "real-epsilon-6"), 5.0).trust == "local"
+    some = config.deployment("without_one", "real-epsilon-6").model_copy(update={"members": ("a", "c")})
+    assert some.trust == "secure"

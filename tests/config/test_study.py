@@ -119,6 +119,8 @@ WRONG_VALUES = {
     "federation.averaged_rounds": [0, 1.5, "all"],
     "privacy.delta": [0, 0.1, "small"],
     "privacy.trust": ["everybody", None],
+    "privacy.dropouts": [-1, 0.5, "some"],
+    "privacy.colluding": [-1, 0.5, "some"],
     "privacy.clipping_norm": [0, -1, "one"],
     "privacy.generator_share": [-0.1, 1],
     "privacy.generator_clipping_norm": [0, "one"],
@@ -335,3 +337,36 @@ def test_every_key_of_the_schema_is_described() -> None:
     assert not undescribed
     assert all(section["description"] for section in sections)
     assert all(section["additionalProperties"] is False for section in sections)
+
+
+@pytest.mark.parametrize(
+    ("privacy", "more", "expected"),
+    [
+        ({"dropouts": 1}, {}, "privacy: dropouts and colluding belong to trust: secure, not to local"),
+        ({"trust": "central", "colluding": 1}, {}, "privacy: dropouts and colluding belong to trust: secure"),
+        (
+            {"trust": "secure"},
+            {"federation": {"rounds": 2, "local_steps": 2}},
+            "privacy.trust: secure takes federation.local_steps: 1 and the strategy FedAvg",
+        ),
+        (
+            {"trust": "secure"},
+            {"federation": {"rounds": 2, "local_steps": 1, "strategy": {"name": "FedMedian"}}},
+            "privacy.trust: secure takes federation.local_steps: 1 and the strategy FedAvg",
+        ),
+        (
+            {"trust": "secure", "generator_share": 0.5},
+            {
+                "settings": ["pretrained-epsilon-6"],
+                "federation": {"rounds": 2, "local_steps": 1},
+                "synthesis": {"source": "gan", "combine": "discriminator"},
+            },
+            "privacy.trust: secure protects generators by method: mean_embedding alone; take that, or trust: local",
+        ),
+    ],
+)
+def test_what_sharing_the_noise_does_not_go_with(
+    small_study: dict[str, Any], privacy: dict[str, Any], more: dict[str, Any], expected: str
+) -> None:
+    content = small_study | {"settings": ["real-epsilon-6"], "privacy": privacy} | more
+    assert expected in fault(content)

@@ -262,6 +262,7 @@ def test_every_hospital_gets_its_site_file(phantom_cohort: Cohort, content: dict
         assert file.cohort == phantom_cohort.folder.resolve()
         assert file.pools is not None and file.pools.resolve() == (tmp_path / "synthetic").resolve()
         assert file.secret_seed is None and file.scores == "rows" and file.algorithms == []
+        assert file.peers == {} and not (path.parent / "secret").exists(), "only masks need keys"
     assert a.images_per_second == 3 and b.images_per_second == 20
     assert a.digitisers == dealt.digitisers == everybody.digitisers and b.digitisers == {}
     assert a.limits == dealt.profiles[0].privacy and b.limits == dealt.profiles[1].privacy

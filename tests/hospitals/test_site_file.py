@@ -58,6 +58,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         scores="summaries",
         weights={"0" * 64: Path("/data/weights")},
         algorithms=["package.module:Class"],
+        peers={"B": "0123456789abcdef" * 4},
         device="cuda",
         threads=3,
         uplink_megabits_per_second=1 / 3,
@@ -99,6 +100,8 @@ def test_variables_of_the_environment(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"threads": True}, "expected another kind of value than yes or no"),
         ({"digitisers": {"a": {}}}, "digitisers.a."),
         ({"secret_seed": "x"}, "secret_seed: "),
+        ({"peers": {"B": "short"}}, "peers.B: "),
+        ({"peers": {"../B": "0" * 64}}, "peers.../B: "),
         ({"images_per_second": float("nan")}, "images_per_second: "),
     ],
 )

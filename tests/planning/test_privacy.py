@@ -35,6 +35,20 @@ def test_a_trusted_server_hears_all_hospitals_against_one_noise(small_study: dic
     assert [row["signal_to_noise"] for row in rows] == pytest.approx([120 / 1.3702] * 2, rel=1e-3)
 
 
+def test_shares_of_noise_are_more_than_one_noise_where_nobody_is_gone(small_study: dict[str, Any]) -> None:
+    """Of five hospitals the shares of three are the noise: 120 patients pull against the root of 5/3 of it, sized for
+    five steps in place of four.
+    """
+    content = small_study | {"privacy": {"trust": "secure", "dropouts": 1, "colluding": 1}}
+    content |= {"settings": ["real-epsilon-6"], "federation": {"rounds": 4, "local_steps": 1}}
+    five = {"north": 100, "south": 5, "east": 5, "west": 5, "middle": 5}
+    rows = privacy_rows(parse(content, "small").deployment("federated", "real-epsilon-6"), five,
+                        dict.fromkeys(five, Limits()))  # fmt: skip
+    noise = 0.6851 * 5**0.5 * (5 / 3) ** 0.5
+    assert [row["signal_to_noise"] for row in rows] == pytest.approx([120 / noise] * 5, rel=1e-3)
+    assert rows[0]["steps"] == 5 and rows[0]["refuses"] == ""
+
+
 def test_limits_that_would_refuse(small_study: dict[str, Any]) -> None:
     limits = {"north": Limits(maximum_epsilon=2), "south": OPEN}
     north, south = privacy_rows(deployment(small_study), PATIENTS, limits)

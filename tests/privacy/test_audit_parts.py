@@ -58,7 +58,7 @@ class Hospital:
     def sums(self, images: list[int]) -> tuple[np.ndarray, Grid]:
         """The sum of clipped gradients over the five patients: what a trusted server gets, in steps of the grid."""
         patients = [np.array(images), *self.others]
-        private = PrivateSteps(replace(ONE, clipping_norm=self.norm), SECRET, "r", len(patients), noised=False)
+        private = PrivateSteps(replace(ONE, clipping_norm=self.norm), SECRET, "r", len(patients), sums=True)
         model = initial_model(self.config, 0)
         sent, _, _ = train(
             self.inputs, patients, self.config, 1, generator_of(0, "published"), model, {}, private=private

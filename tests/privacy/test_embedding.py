@@ -17,10 +17,10 @@ NOISE = 2.0
 
 
 def steps(
-    patients: int, request: str = "a request", sigma: float = NOISE, norm: float = 1.0, noised: bool = True
+    patients: int, request: str = "a request", sigma: float = NOISE, norm: float = 1.0, sums: bool = False
 ) -> PrivateSteps:
     mechanism = Mechanism("embedding", norm, sigma, 1.0, 1, 1)
-    return PrivateSteps(mechanism, Secret(bytes(32)), request, patients, noised=noised)
+    return PrivateSteps(mechanism, Secret(bytes(32)), request, patients, sums=sums)
 
 
 def test_vectors_of_two_patients_by_hand() -> None:
@@ -72,7 +72,7 @@ def test_without_noise_neighbouring_sums_differ_by_the_norm_at_most(left_out: in
     vectors[2, 0, 3] = torch.nan
     neighbour = vectors.clone()
     neighbour[left_out] = 0
-    private = steps(6, norm=0.5, noised=False)
+    private = steps(6, norm=0.5, sums=True)
     sums, grid = [private_mean(each, private) for each in (vectors, neighbour)], private.grid([vectors[0]])
     moved = [first - second for first, second in zip(*(one.flatten().tolist() for one in sums), strict=True)]
     assert sums[0].dtype == torch.int64
@@ -85,7 +85,7 @@ def test_noise_is_there_and_comes_from_secret_and_request() -> None:
     released = private_mean(vectors, steps(6, norm=3.0))
     assert float(released.std()) == pytest.approx(NOISE * 3 / 6, rel=0.08)
     assert torch.equal(released, private_mean(vectors, steps(6, norm=3.0)))
-    assert not private_mean(vectors, steps(6, norm=3.0, noised=False)).any()
+    assert not private_mean(vectors, steps(6, norm=3.0, sums=True)).any()
     other = private_mean(vectors, steps(6, "another request", norm=3.0))
     assert abs(float(np.corrcoef(released.flatten(), other.flatten())[0, 1])) < 0.1
 

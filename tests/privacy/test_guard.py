@@ -134,9 +134,9 @@ def test_noise_is_the_hospitals_unless_the_server_is_trusted(tmp_path: Path) -> 
         agreed(tmp_path / trust, replace(PLAN, trust=trust)).release(
             "train", 1, {}, lambda steps: seen.append(steps) or ANSWER, public=5
         )
-    assert [(steps.noised, steps.mechanism, steps.patients, steps.public) for steps in seen] == [
-        (True, MECHANISM, 10, 5),
+    assert [(steps.sums, steps.mechanism, steps.patients, steps.public) for steps in seen] == [
         (False, MECHANISM, 10, 5),
+        (True, MECHANISM, 10, 5),
     ]
 
 

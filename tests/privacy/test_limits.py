@@ -34,6 +34,7 @@ def test_what_nobody_allows_is_refused() -> None:
         ("lifetime_epsilon", float("inf")),
         ("lifetime_delta", 1),
         ("minimum_noise", 1),
+        ("minimum_honest", 0),
     ],
 )
 def test_limits_that_are_none_are_refused(name: str, value: float) -> None:
@@ -44,7 +45,8 @@ def test_limits_that_are_none_are_refused(name: str, value: float) -> None:
 
 def test_who_holds_all_patients_keeps_to_what_each_hospital_allows() -> None:
     one = Limits(maximum_epsilon=5, maximum_delta=1e-5, minimum_noise_multiplier=0.1, without_budget="accepted")
-    other = Limits(maximum_epsilon=50, maximum_clipping_norm=2, lifetime_epsilon=7, lifetime_delta=1e-6)
+    other = Limits(maximum_epsilon=50, maximum_clipping_norm=2, lifetime_epsilon=7, lifetime_delta=1e-6,
+                   minimum_honest=3)  # fmt: skip
     trusting = {"central_trust": "accepted"}
     assert strictest([one.model_copy(update=trusting), other.model_copy(update=trusting)]) == Limits(
         maximum_epsilon=5,
@@ -55,6 +57,7 @@ def test_who_holds_all_patients_keeps_to_what_each_hospital_allows() -> None:
         lifetime_delta=1e-6,
         without_budget="refused",
         central_trust="accepted",
+        minimum_honest=3,
     )
     assert strictest([Limits(), Limits()]) == Limits()
     assert strictest([OPEN, OPEN]) == OPEN

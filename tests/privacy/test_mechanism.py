@@ -41,3 +41,10 @@ def test_a_rate_above_one_is_refused():
 def test_an_unknown_stage_is_refused():
     with pytest.raises(ValueError, match="nobody knows stage tuning"):
         replace(MECHANISM, stage="tuning")
+
+
+@pytest.mark.parametrize("spare", [-1, 0.5])
+def test_spare_rounds_are_whole_and_count(spare):
+    assert replace(MECHANISM, spare=2).releases == 22 and replace(MECHANISM, spare=2).steps == 220
+    with pytest.raises(ValueError, match="spare rounds are not a whole number"):
+        replace(MECHANISM, spare=spare)

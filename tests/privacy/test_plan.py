@@ -79,7 +79,8 @@ def test_what_a_hospital_agrees_to() -> None:
         ({"budget": -1.0}, {}, "epsilon -1 is not between 0 and 100"),
         ({}, {"maximum_delta": 1e-5}, "delta 0.0001 is not between 0 and 1e-05"),
         ({"delta": nan}, {}, "delta nan is not between 0 and 0.001"),
-        ({"trust": "secure"}, {}, "nobody knows trust secure"),
+        ({"trust": "blind"}, {}, "nobody knows trust blind"),
+        ({"trust": "secure"}, {}, "masks hide one sum a round"),
         ({"trust": "central"}, {}, "the server is not trusted to add the noise"),
         ({"patients": {"a": 11}}, {}, "it does not declare a's number of training patients"),
         ({"patients": {"b": 10}}, {}, "it does not declare a's number of training patients"),
@@ -132,3 +133,67 @@ def test_a_plan_is_for_one_study_wherever_it_computes_and_with_whatever_seed(new
     assert plan(seeds=[1]) == first
     assert plan(federation={"rounds": 3, "local_steps": 2}) != first
     assert plan(evaluation={"test": "val"}) != first
+
+
+# Where hospitals share the noise
+
+ONE_STEP = replace(MECHANISM, local_steps=1, spare=1)
+FIVE = dict.fromkeys("abcde", 10)
+SECURE = Plan("study", "secure", 6.0, 1e-4, (ONE_STEP,), FIVE, 1, 1)
+
+
+def test_shares_are_for_the_fewest_honest_hospitals_in_a_sum() -> None:
+    """Of five, one may be gone and one may tell what it knows: three. Nobody else shares anything."""
+    assert (SECURE.together, SECURE.shares) == (4, 3) and SECURE.secure
+    assert (replace(SECURE, dropouts=0, colluding=0).shares, PLAN.shares, PLAN.secure) == (5, 1, False)
+    assert Plan.from_json(SECURE.to_json()) == SECURE
+    assert len({SECURE.digest, replace(SECURE, dropouts=0).digest, replace(SECURE, colluding=0).digest}) == 3
+
+
+def test_it_says_what_it_assumes() -> None:
+    told = json.loads(SECURE.to_json())["adversary"]
+    assert told.startswith("the server, also one that lies, and whoever gets the model, also together with 1 of the ")
+    assert "no more drop out than 1" in told and "have each other's keys from their own site files" in told
+    assert "but not another hospital, which knows its own share" in replace(SECURE, colluding=0).adversary
+
+
+@pytest.mark.parametrize(
+    ("change", "limits", "reason"),
+    [
+        ({}, {"minimum_honest": 4}, "3 hospitals would share the noise, fewer than 4"),
+        ({"colluding": 3}, {}, "1 hospitals would share the noise, fewer than 2"),
+        ({"colluding": 4}, {"minimum_honest": 1}, "of 5 hospitals nobody is left to add noise where 1 drop out and 4 "),
+        ({"dropouts": 4, "colluding": 0}, {"minimum_honest": 1}, "of 5 hospitals fewer than 2 are left where 4 drop"),
+        ({"mechanisms": (replace(ONE_STEP, local_steps=2),)}, {}, "masks hide one sum a round"),
+        ({"mechanisms": (replace(ONE_STEP, stage="generator"),)}, {}, "masks hide one sum a round"),
+        (
+            {"mechanisms": (replace(ONE_STEP, spare=9),), "budget": 5.0},
+            {},
+            "what is planned costs more than its budget",
+        ),
+    ],
+)
+def test_sharing_that_a_hospital_does_not_agree_to(change: dict[str, Any], limits: dict[str, Any], reason: str) -> None:
+    SECURE.check(Limits(), "a", 10)
+    with pytest.raises(RefusalError) as refused:
+        replace(SECURE, **change).check(Limits.model_validate(limits), "a", 10)
+    assert str(refused.value).startswith(f"refused: {reason}") and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2])
+def test_noise_is_sized_for_rounds_that_are_asked_again_too(new_study: NewStudy, spare: int) -> None:
+    """Of both stages: t + 1 sums of features and t + 4 steps cost the budget together, none of them is left out."""
+    gan = {"source": "gan", "method": "mean_embedding"}
+    privacy = {"trust": "secure", "dropouts": spare, "generator_share": 0.3}
+    keys = {"federation": {"rounds": 4, "local_steps": 1}, "privacy": privacy, "synthesis": gan}
+    plan = plan_of(deployment_of(new_study, "pretrained-epsilon-6", **keys), FIVE)
+    assert plan is not None
+    embedding, train = plan.mechanisms
+    assert (embedding.steps, train.steps) == (1 + spare, 4 + spare)
+    parts = ((1.0, embedding.noise_multiplier, 1 + spare), (1.0, train.noise_multiplier, 4 + spare))
+    assert epsilon(tuple(sorted(parts)), 1e-4) == pytest.approx(6, rel=1e-3) and plan.epsilon(1e-4) <= 6
+    alone = plan_of(
+        deployment_of(new_study, "pretrained-epsilon-6", **keys).model_copy(update={"arm_name": "local"}), FIVE
+    )
+    assert alone is not None and (alone.trust, alone.shares, alone.dropouts) == ("local", 1, 0)
+    assert [one.steps for one in alone.mechanisms] == [1, 4]

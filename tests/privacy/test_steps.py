@@ -28,8 +28,8 @@ SECRET = Secret.of(Path("hospital"), 1)
 WHOLE = Mechanism("train", 1.0, 1.0, 1.0, 1, 3)
 
 
-def steps_of(patients: int, public: int = 0, noised: bool = True, request: str = "r", **keys: Any) -> PrivateSteps:
-    return PrivateSteps(replace(WHOLE, **keys), SECRET, request, patients, public, noised)
+def steps_of(patients: int, public: int = 0, sums: bool = False, request: str = "r", **keys: Any) -> PrivateSteps:
+    return PrivateSteps(replace(WHOLE, **keys), SECRET, request, patients, public, sums)
 
 
 # Who is in a step
@@ -155,7 +155,7 @@ def test_every_step_has_noise_of_its_own() -> None:
 
 def test_a_sum_that_is_not_noised_sets_no_gradient() -> None:
     parameter = nn.Parameter(torch.zeros(2))
-    (total,) = steps_of(1, noised=False).descend([parameter], 0, [[torch.tensor([[0.5, 0.25]])]])
+    (total,) = steps_of(1, sums=True).descend([parameter], 0, [[torch.tensor([[0.5, 0.25]])]])
     assert parameter.grad is None and total.dtype == torch.int64 and total[0] == 2 * total[1] > 0
 
 
@@ -231,7 +231,7 @@ def test_where_a_trusted_server_noises_the_sum_in_integers_is_what_leaves(
     phantom_cohort: Cohort, patients: list[np.ndarray]
 ) -> None:
     """Clipped at norm .01, which everybody passes: the mean has at most that norm, and a step of .4 goes along it."""
-    private = steps_of(len(patients), noised=False, clipping_norm=0.01, local_steps=1)
+    private = steps_of(len(patients), sums=True, clipping_norm=0.01, local_steps=1)
     sums = learned(phantom_cohort, patients, private, 1)
     assert all(tensor.dtype == torch.int64 for tensor in sums.values())
     grid = private.grid(list(sums.values()))

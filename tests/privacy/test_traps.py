@@ -213,7 +213,7 @@ def test_trap_10_swin_through_the_whole_loop(
     inputs = Inputs(own_cohort, config, torch.device("cpu"), true_records(own_cohort))
     patients = [np.array([0, 1, 2]), np.array([3])]
     inputs.compute(np.arange(4))
-    private = PrivateSteps(replace(ONE, clipping_norm=1000.0), SECRET, "r", 2, noised=False)
+    private = PrivateSteps(replace(ONE, clipping_norm=1000.0), SECRET, "r", 2, sums=True)
     model = initial_model(config, 0)
     sums = train(inputs, patients, config, 1, generator_of(0), model, {}, private=private)[0].model
     grid = private.grid(list(model.values()))

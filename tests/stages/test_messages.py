@@ -19,6 +19,7 @@ from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.models.transformer import load_transformer
 from fedmammo.privacy.reasons import RefusalError
+from fedmammo.privacy.secret import Secret
 from fedmammo.stages.hospital import STAGES
 from fedmammo.stages.stage import Job
 
@@ -40,6 +41,11 @@ STUDIES: dict[str, dict[str, Any]] = {
         "settings": ["augmented-epsilon-6"],
         "synthesis": {"source": "phantom", "images": 6},
         "privacy": {"trust": "central", "secret_seed": SEED},
+    },
+    "sharing the noise": {
+        "settings": ["pretrained-epsilon-6"],
+        "synthesis": GAN | {"method": "mean_embedding"},
+        "privacy": {"trust": "secure", "generator_share": 0.5, "dropouts": 1},
     },
     "from a folder": {
         "arms": ["federated"],
@@ -137,7 +143,8 @@ def test_no_message_of_a_study_holds_a_path_a_configuration_or_a_secret(
     for message in (*recorder.asked, *recorder.replies):
         everything = content_of(message)
         assert not [path for path in paths if path.encode() in everything], message.metadata.message_type
-        assert not [secret for secret in recorder.secrets if secret in everything or hexed(secret) in everything]
+        secrets = recorder.secrets | {Secret(secret).key("masks") for secret in recorder.secrets}
+        assert not [secret for secret in secrets if secret in everything or hexed(secret) in everything]
         assert str(SEED).encode() not in everything
         told = texts(message)
         agreement = told.pop("config agreement", "")
@@ -155,7 +162,7 @@ def test_no_message_of_a_study_holds_a_path_a_configuration_or_a_secret(
         speeds |= {"metrics uplink", "metrics images", "metrics side"}
         assert set(texts(message)) <= {"type", "records"} | numbers | speeds
     assert agreements
-    secrets = {"without a budget": 1, "from a folder": 1, "under a budget": 5}
+    secrets = {"without a budget": 1, "from a folder": 1, "under a budget": 5, "sharing the noise": 5}
     assert len(recorder.secrets) == secrets.get(name, 0), "the server's, and under a budget those of 4 holders"
 
 
@@ -170,6 +177,7 @@ def check_stages(name: str, recorder: Recorder) -> None:
     special = {
         "without a budget": {"train", "share", "count", "generator", "personalize"},
         "under a budget": {"train", "agree", "embedding"},
+        "sharing the noise": {"train", "agree", "embedding"},
         "with a trusted server": {"train", "agree", "share"},
         "from a folder": {"train", "share"},
         "of discriminators": {"agree", "generator"},
