@@ -34,7 +34,7 @@ def show_sites(
     if out is not None:
         check_suffix(out)
     study = fedmammo.load_study(config, overrides or ())
-    terminal.hospitals(Cohort.open(Path(study.cohort.path)), study)
+    terminal.hospitals(Cohort.open(study.cohort_folder), study)
     if out is not None:
         with terminal.working(f"looking at {study.cohort.path}") as report:
             write_sites(out, study, report)

@@ -45,7 +45,7 @@ def audit(run: Path, canaries: int, models: int, seed: int, report: Callable[[st
     first = {one.setting_name: one for one in reversed(list(config.deployments))}
     if all(one.privacy is None for one in first.values()):
         raise InputError(f"{run}: none of its settings has a budget of privacy: there is nothing to audit")
-    path = Path(config.cohort.path)
+    path = config.cohort_folder
     cohort = open_cohort(path, folder_of_features(path, config.engine.features, run.resolve()))
     auditor = Auditor(config, cohort, Public(config, run), canaries, models // 2 * 2, seed)
     rows: list[dict[str, object]] = []

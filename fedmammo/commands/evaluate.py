@@ -50,9 +50,9 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
         }
     )
     other = Cohort.open(cohort, folder_of_features(cohort, config.engine.features, run.resolve()))
-    there = Path(config.cohort.path).is_dir()
+    there = config.cohort_folder.is_dir()
     if there:
-        _refuse_trained(Cohort.open(Path(config.cohort.path)), other, split)
+        _refuse_trained(Cohort.open(config.cohort_folder), other, split)
     dealt, public = deal(other, study), Public(config if there else study, run)  # nothing is drawn again that is there
     opened = lru_cache(partial(_open, other, study, public, dealt))
     torch.set_num_threads(public.threads)

@@ -95,7 +95,7 @@ def plan_study(
             f"--assume true_difference={assumed.true_difference:g}: is worse than the margin of {primary.margin:g}, "
             "so that nothing could show it as non-inferior; assume less of a loss"
         )
-    cohort = Cohort.open(Path(config.cohort.path))
+    cohort = Cohort.open(config.cohort_folder)
     dealt = deal(cohort, config)
     places = tested_at(cohort.manifest, dealt.draws, dealt.names, config.evaluation)
     if not places[0].fewest:

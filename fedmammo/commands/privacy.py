@@ -18,7 +18,7 @@ from fedmammo.privacy.mechanism import Mechanism
 from fedmammo.privacy.plan import DELTAS, RELATION, UNIT, Plan, adversary
 from fedmammo.privacy.reasons import RefusalError
 from fedmammo.report.part import Part
-from fedmammo.report.privacy_words import ASSUMPTIONS, NOT_PROTECTED, PROTECTED, SEEDED, SIMULATED, UNFINISHED
+from fedmammo.report.privacy_words import ASSUMPTIONS, NOT_PROTECTED, PROTECTED, REAL, SEEDED, SIMULATED, UNFINISHED
 from fedmammo.run.folder import RunFolder, read_config
 from fedmammo.run.guarantees import NONE, check_ledgers, guarantees
 from fedmammo.run.privacy import STRICT, guarantee_table, privacy_table
@@ -44,7 +44,7 @@ def plans_of(config: StudyConfig) -> list[tuple[Deployment, Plan]]:
     Raises InputError where no setting has a budget, the cohort is not there, or a hospital's limits forbid a plan.
     """
     config.check_budget()
-    cohort = Cohort.open(Path(config.cohort.path))
+    cohort = Cohort.open(config.cohort_folder)
     dealt = deal(cohort, config)
     limits = {profile.name: profile.privacy for profile in dealt.profiles}
     limits[ALL] = strictest(list(limits.values()))
@@ -120,7 +120,7 @@ def show_page(folder: Path) -> list[Part]:
             [
                 *([SEEDED] if config.privacy.secret_seed is not None else []),
                 *([UNFINISHED] if left else []),
-                SIMULATED,
+                REAL if config.at_sites else SIMULATED,
                 f"unit: {UNIT}",
                 f"relation: {RELATION}",
                 PROTECTED,

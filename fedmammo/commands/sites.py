@@ -50,7 +50,7 @@ def look_at(config: StudyConfig, report: Callable[[str], None]) -> View:
     Computes the features of all images, which the study will use again; `report` is told what is being done.
     """
     elsewhere = config.engine.features
-    cohort = open_cohort(Path(config.cohort.path), Path(elsewhere) if elsewhere else None)
+    cohort = open_cohort(config.cohort_folder, Path(elsewhere) if elsewhere else None)
     dealt = deal(cohort, config)
     table = dealt.draws[config.hospitals.draw]
     inputs = Inputs(

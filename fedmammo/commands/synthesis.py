@@ -57,7 +57,7 @@ def assess(
 
     Raises InputError where the folder holds no such images, and where the cohort lacks a split.
     """
-    cohort, tested = Cohort.open(Path(config.cohort.path)), split or config.evaluation.test
+    cohort, tested = Cohort.open(config.cohort_folder), split or config.evaluation.test
     splits = cohort.manifest["split"]
     for name in ("train", tested):
         if not (splits == name).any():

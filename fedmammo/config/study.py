@@ -283,6 +283,16 @@ class StudyConfig(Section):
         return is_at_sites(self)
 
     @property
+    def cohort_folder(self) -> Path:
+        """The folder of the simulation's cohort. Raises InputError where real hospitals hold their own patients."""
+        if self.at_sites:
+            raise InputError(
+                "cohort.path: real hospitals hold their own patients, which this command needs in one place; give a "
+                "study that simulates them"
+            )
+        return Path(self.cohort.path)
+
+    @property
     def keys(self) -> dict[str, str]:
         """Real hospitals' public keys, by name; none in a simulation."""
         return keys_of(self)

@@ -9,6 +9,7 @@ from pathlib import Path
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
+from fedmammo.errors import FedmammoError
 from fedmammo.federation.bundle import software
 from fedmammo.federation.messages import pack, unpack
 from fedmammo.hospitals.canary import canary_of
@@ -59,10 +60,8 @@ def _app(site_of: Callable[[Context], Site], tells: Callable[[Context], bool]) -
             traceback.print_exc()
             return Message(Error(code=0, reason=f"{type(error).__name__}: {error}"), reply_to=message)
         reason = error.reason if isinstance(error, RefusalError) else "failed"
-        if reason == "failed":
-            traceback.print_exc()
-        else:
-            print(error, flush=True)
+        told = str(error) if isinstance(error, FedmammoError | RefusalError) else traceback.format_exc()
+        print(_hushed(told, site_of, context), flush=True)
         return Message(Error(code=code_of(reason), reason=reason), reply_to=message)
 
     def hello(message: Message, context: Context) -> Message:
@@ -106,6 +105,18 @@ def _app(site_of: Callable[[Context], Site], tells: Callable[[Context], bool]) -
     app.train()(answer)
     app.evaluate()(answer)
     return app
+
+
+def _hushed(text: str, site_of: Callable[[Context], Site], context: Context) -> str:
+    """Return what a hospital's log may hold: the text without names of patients, of their images and files."""
+    try:
+        manifest = site_of(context).cohort.manifest
+    except Exception:  # no cohort, nobody to name
+        return text
+    names = {str(name) for column in ("source", "image", "patient") for name in manifest[column].unique()}
+    for name in sorted(names, key=len, reverse=True):
+        text = text.replace(name, "(of a patient)")
+    return text
 
 
 app = app_of(None)

@@ -107,7 +107,7 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
     """
     tables = [table.assign(draw=draw, patient=table["pseudonym"]) for draw, table in dealt.draws.items()]
     table = pd.concat(tables, ignore_index=True)[list(COLUMNS)].sort_values(["draw", "patient"])
-    engine, privacy, cohort = config.engine, config.privacy, Path(config.cohort.path).resolve()
+    engine, privacy, cohort = config.engine, config.privacy, config.cohort_folder.resolve()
     features = folder_of_features(cohort, engine.features, folder.resolve().parent)
     strategies = (deployment.federation.strategy.name for deployment in config.deployments)
     algorithms = sorted({name for name in strategies if ":" in name})

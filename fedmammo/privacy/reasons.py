@@ -9,7 +9,8 @@ from typing import Literal, get_args
 ReasonName = Literal[
     "not_agreed", "not_understood", "approval", "cohort", "software", "app", "stopped", "scores", "columns",
     "algorithms", "without_budget", "central_trust", "maximum_epsilon", "maximum_delta", "minimum_noise_multiplier",
-    "maximum_clipping_norm", "minimum_honest", "lifetime_epsilon", "budget", "folds", "protected", "local_models", "keys", "failed",
+    "maximum_clipping_norm", "minimum_honest", "lifetime_epsilon", "budget", "folds",
+    "protected", "local_models", "keys", "failed",
 ]  # fmt: skip
 REASONS: dict[ReasonName, str] = {
     "not_agreed": "the hospital did not agree to what was asked",
@@ -17,7 +18,8 @@ REASONS: dict[ReasonName, str] = {
     "approval": "the hospital's people have not approved this study; they do so with fedmammo site approve",
     "cohort": "the hospital's cohort is not the one with which the study was approved there",
     "software": "the hospital has another version of this software; install the same at both ends",
-    "app": "the run brought another app than this software's own; start it with fedmammo deploy run",
+    "app": "the run brought another version of this software, or another app; install the same at both ends, and start "
+    "runs with fedmammo deploy run",
     "stopped": "the hospital has stopped its part; its people start it again with fedmammo site start",
     "scores": "the hospital does not tell what models score on its patients in the way that was asked for",
     "columns": "the hospital does not tell these columns",

@@ -146,6 +146,7 @@ def _of_config(run: Run) -> dict[str, Parts]:
         "seeds": said.each("seeds"),
         "draws": said.each("hospitals.seed"),
         "rule": _rule(study.hospitals.assignment, said),
+        "kind_of_hospitals": ["real" if study.at_sites else "simulated"],
         "validation": [said("hospitals.validation_fraction")],
         "network": [said("diagnosis.network")],
         "image_size": [said("diagnosis.image_size")],
@@ -197,7 +198,7 @@ def _rule(rule: Assignment, said: _Config) -> Parts:
             return ["to ", of("count"), " hospitals in shares of benign and of malignant patients drawn from a "
                     "Dirichlet distribution of concentration ", of("alpha")]  # fmt: skip
         case "site":
-            return ["by where they are treated: real hospitals, each with its own"]
+            return ["by nobody: real hospitals hold their own"]
         case _:
             return ["by ", of("attribute"), ", as it is on record of the first lesion that has one"]
 

@@ -14,6 +14,7 @@ from fedmammo.report.chapter import cells
 from fedmammo.report.page import page_html
 from fedmammo.report.privacy_words import NOBODY_PROTECTED
 from fedmammo.report.sections.privacy import CHAPTER, distinct, held, with_budget
+from fedmammo.report.words import DONE
 from fedmammo.run.guarantees import NONE
 from fedmammo.run.results import Run
 
@@ -34,7 +35,8 @@ def privacy_page(run: Run) -> str:
         Section("questions", f"What {GUIDELINE} would have one ask",
                 [about, Rows("Questions", ["layer", "question", "what this run answers"], rows)]),
     ]  # fmt: skip
-    return page_html(f"Privacy of {run.study.name}", [text("A study simulated by fedmammo.", kind="small")], sections)
+    head = text(f"A study {DONE[run.study.at_sites]} by fedmammo.", kind="small")
+    return page_html(f"Privacy of {run.study.name}", [head], sections)
 
 
 def _questions(run: Run, private: pd.DataFrame) -> list[tuple[str, str, Parts]]:
@@ -42,7 +44,7 @@ def _questions(run: Run, private: pd.DataFrame) -> list[tuple[str, str, Parts]]:
     return [
         *_of_the_guarantee(run, held(private)),
         *_of_algorithms(run),
-        *_of_what_it_rests_on(held(private)),
+        *_of_what_it_rests_on(held(private), run.study.at_sites),
     ]
 
 
@@ -111,13 +113,17 @@ def _of_algorithms(run: Run) -> list[tuple[str, str, Parts]]:
     ]  # fmt: skip
 
 
-def _of_what_it_rests_on(private: pd.DataFrame) -> list[tuple[str, str, Parts]]:
+def _of_what_it_rests_on(private: pd.DataFrame, real: bool) -> list[tuple[str, str, Parts]]:
     return [
         ("trust", "Who sees data or sums before noise is added?",
          [*(["Trust: ", *distinct(private, "trust"), ". Protected against ", *distinct(private, "adversary"), ". "]
-            if len(private) else [NOBODY_PROTECTED, " "]), "In this simulation one machine holds everything."]),
+            if len(private) else [NOBODY_PROTECTED, " "]),
+          "Each hospital has a machine, data, a secret and a ledger of its own." if real else
+          "In this simulation one machine holds everything."]),
         ("security", "Are transport, access and keys secured?",
-         [f"{NOT_COVERED}: a simulation on one machine proves nothing of TLS, authentication or access. Secrets of the "
+         ["Lines are encrypted (TLS), and a node is known by the key that the study names for its hospital. Whether "
+          "machines, keys and the authority's key are kept well is for their owners to say." if real else
+          f"{NOT_COVERED}: a simulation on one machine proves nothing of TLS, authentication or access. Secrets of the "
           "hospitals lie in the run's folder until it is finished, and are deleted then."]),
         ("security", "Can what was released, and what it cost, be checked afterwards?",
          ["Yes: each hospital's ledger is append-only, each line sealed with the digest of the one before, and is "

@@ -3,6 +3,7 @@
 SEEDED = "hospitals' secrets came from privacy.secret_seed: NOTHING here is private"
 UNFINISHED = "hospitals' secrets still lie in this folder, and the study is not finished: keep the folder to yourself"
 SIMULATED = "simulated: each arm, setting and seed is a deployment that might have been, with a budget of its own"
+REAL = "real hospitals: each counts all that it ever released, in any study; what this one spent is a part of that"
 PROTECTED = "protected: training patients of every hospital, in settings whose budget holds from end to end"
 NOBODY_PROTECTED = "Nobody is protected: no budget of this study holds from end to end."
 NOT_PROTECTED = (

@@ -30,7 +30,7 @@ METHOD: dict[str, tuple[str, ...]] = {
     ),
     "Hospitals": (
         "Patients were dealt {rule}.",
-        "The hospitals, which are simulated, are {hospitals}.",
+        "The hospitals, which are {kind_of_hospitals}, are {hospitals}.",
         "Seeds of the draws: {draws}.",
     ),
     "Outcome": ("The outcome is whether a lesion is malignant, as the data have it on record.", "{outcome}"),

@@ -7,6 +7,7 @@ from fedmammo.report.blocks import Section, text
 from fedmammo.report.chapter import Chapter
 from fedmammo.report.page import page_html
 from fedmammo.report.sections import CHAPTERS
+from fedmammo.report.words import DONE
 from fedmammo.run.results import Run
 
 REPORT = "report.html"
@@ -16,7 +17,7 @@ def run_page(run: Run) -> str:
     """Return the page of a run. Raises InputError where it is not finished."""
     run.check_finished()
     about = run.study.about
-    head = [text(f"Study {run.study.name}, simulated by fedmammo.", kind="small")]
+    head = [text(f"Study {run.study.name}, {DONE[run.study.at_sites]} by fedmammo.", kind="small")]
     head += [text(about.limitations)] if about.limitations else []
     return page_html(about.title or run.study.name, head, sections_of(run))
 

@@ -16,6 +16,7 @@ LABELS = {
     "not assessable": "",
 }  # of verdicts
 MANY = 8  # hospitals, from which on the most frequent answer names none
+DONE = {False: "simulated", True: "done at real hospitals"}  # whether a study is one at real hospitals
 CAUTION = "few patients: read with caution"
 CHANCE = 80  # per cent, with which patients that are needed would show the margin
 

@@ -23,7 +23,7 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
     profiles, device and versions. Raises InputError, in one line, for whatever the study asks for that is not there
     or cannot be.
     """
-    cohort = Cohort.open(Path(config.cohort.path))
+    cohort = Cohort.open(config.cohort_folder)
     check_columns(cohort.patients, config.evaluation.subgroups)
     dealt, seen = deal(cohort, config), set()
     for deployment in config.deployments:

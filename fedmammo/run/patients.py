@@ -26,7 +26,7 @@ HOLDINGS = (
 
 def write_patients(folder: Path, config: StudyConfig, dealt: Dealt) -> None:
     """Write both tables to the folder of a run; the same study writes the same files."""
-    cohort = Cohort.open(Path(config.cohort.path))
+    cohort = Cohort.open(config.cohort_folder)
     for name, table in (("flow", flow_of(cohort, dealt, config)), ("holdings", holdings_of(cohort, dealt, config))):
         write_text(folder / f"{name}.csv", table.to_csv(index=False))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from fedmammo.cohort.store import folder_of_features
+from fedmammo.cohort.store import FEATURES, folder_of_features
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.study import StudyConfig
@@ -27,7 +27,10 @@ class Public:
         self.threads = config.engine.threads_per_hospital
         self.device: torch.device = pick_device(config.engine.device)
         # Where there are features of patients, there a simulation keeps what is worked out from drawn patches.
-        self.folder = folder_of_features(Path(config.cohort.path), config.engine.features, run)
+        if config.at_sites:
+            self.folder = Path(config.engine.features or run / FEATURES).resolve()
+        else:
+            self.folder = folder_of_features(config.cohort_folder, config.engine.features, run)
 
     def diagnosis(self, deployment: Deployment) -> DiagnosisConfig:
         """Return a deployment's classifier, with the file of its weights."""

@@ -32,7 +32,7 @@ def write_quality(config: StudyConfig, run: Path) -> pd.DataFrame:
     Returns:
         The rows: arm, seed, draw, fold, holder of the pool, then `fedmammo.synthesis.quality.Quality`.
     """
-    path = Path(config.cohort.path)
+    path = config.cohort_folder
     cohort = open_cohort(path, folder_of_features(path, config.engine.features, run.resolve()))
     root, dealt = run / POOLS, deal(cohort, config)
     known: dict[tuple[str, ...], pd.DataFrame] = {}

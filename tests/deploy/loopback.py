@@ -2,18 +2,23 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from flwr.cli.supernode.register import try_load_public_key
+from flwr.cli.typing import SuperLinkConnection
+from flwr.cli.utils import init_http_client_from_connection
+from flwr.proto.control_pb2 import RegisterNodeRequest
 
 import fedmammo
 
@@ -25,6 +30,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "PYTHONUNBUFFERED": "1",
 }
+LET_IN = "SuperNode ID"  # what Flower prints when the SuperLink knows a node
 SUPERLINK = "from flwr.superlink.cli import flower_superlink; flower_superlink()"
 
 
@@ -77,7 +83,7 @@ class Loopback:
     def __init__(self, folder: Path, hospitals: Sequence[str]) -> None:
         self.folder, self.hospitals = folder, list(hospitals)
         self.server = folder / "server"
-        self.server.mkdir(parents=True)
+        self.server.mkdir()
         folder.chmod(0o755)
         self.port = free_port()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -175,11 +181,6 @@ class Loopback:
 
     def register(self, name: str, public_key: Path | None = None) -> None:
         """Let the SuperLink know a hospital's key."""
-        from flwr.cli.supernode.register import try_load_public_key
-        from flwr.cli.typing import SuperLinkConnection
-        from flwr.cli.utils import init_http_client_from_connection
-        from flwr.proto.control_pb2 import RegisterNodeRequest
-
         link = self.link()
         control = init_http_client_from_connection(
             SuperLinkConnection("loopback", address=link["address"], root_certificates=link["certificate"])
@@ -195,8 +196,20 @@ class Loopback:
     def kill(self, name: str) -> None:
         """Kill a hospital, or the SuperLink (`server`), and all that it started, at once."""
         process = self._processes.pop(name)
-        os.killpg(process.pid, 9)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def serve_again(self, name: str) -> None:
+        """Start a hospital that was killed again and again, as its unit does, until the SuperLink lets it in."""
+        before = self.log(name).count(LET_IN)
+        end = time.monotonic() + 180
+        while self.log(name).count(LET_IN) == before:
+            assert time.monotonic() < end, self.log(name)
+            if name not in self._processes or not self.runs(name):
+                self._processes.pop(name, None)
+                self.serve(name)
+            time.sleep(0.5)
 
     def runs(self, name: str) -> bool:
         """Whether a process still runs."""

@@ -15,6 +15,7 @@ from fedmammo.report.privacy_words import (
     NOBODY_PROTECTED,
     NOT_PROTECTED,
     PROTECTED,
+    REAL,
     SEEDED,
     SIMULATED,
     TERMS,
@@ -144,7 +145,7 @@ def _spent(run: Run) -> list[Block]:
     others = ["; without a bound, so that all together have none: ", *distinct(bare, "setting")] if len(bare) else []
     for cost, delta in zip(*(cells("privacy", whole[of_all], key) for key in ("epsilon", "delta")), strict=True):
         together = " Were every deployment with a budget published, a patient would have spent epsilon "
-        found.append(text(sentence(SIMULATED), together, cost, " at delta ", delta, *others, "."))
+        found.append(text(sentence(REAL if run.study.at_sites else SIMULATED), together, cost, " at delta ", delta, *others, "."))
     return found
 
 
