@@ -145,7 +145,8 @@ def _spent(run: Run) -> list[Block]:
     others = ["; without a bound, so that all together have none: ", *distinct(bare, "setting")] if len(bare) else []
     for cost, delta in zip(*(cells("privacy", whole[of_all], key) for key in ("epsilon", "delta")), strict=True):
         together = " Were every deployment with a budget published, a patient would have spent epsilon "
-        found.append(text(sentence(REAL if run.study.at_sites else SIMULATED), together, cost, " at delta ", delta, *others, "."))
+        kind = sentence(REAL if run.study.at_sites else SIMULATED)
+        found.append(text(kind, together, cost, " at delta ", delta, *others, "."))
     return found
 
 
