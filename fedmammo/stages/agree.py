@@ -79,6 +79,10 @@ def _faults(work: Work) -> list[tuple[bool, str]]:
             "central_trust: refused; the server is not trusted to add noise",
         ),
         (
+            deployment.trust == "secure" and not site.file.peers,
+            "peers: no other hospital's key is there; have them from its people, who see them by fedmammo site key",
+        ),
+        (
             not site.simulated and budget is not None and deployment.dealing.folds > 0,
             "folds test every patient whom the budget protects",
         ),
