@@ -79,7 +79,7 @@ class Auditor(NamedTuple):
         steps = deployment.federation.rounds * deployment.federation.local_steps
         plan, rows, claims, mechanism = plan_of(deployment, {ALL: len(patients)}), [], {}, None
         if plan is not None:
-            mechanism = replace(plan.mechanism("train"), rounds=1, local_steps=steps)
+            mechanism = replace(plan.mechanism("train"), rounds=1, local_steps=steps, spare=0)
             claimed = epsilon(spent_of([(mechanism, mechanism.steps)]), plan.delta)
             claims = {"epsilon is at least": claimed, "found at 1% false alarms": attack_power(claimed, plan.delta)}
             claims |= {"correlation of the noise of two releases": 0.0, "the same request, the same bytes, free": 1.0}

@@ -93,6 +93,10 @@ def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
             "central_trust",
         ),
         (
+            deployment.trust == "secure" and not site.file.peers,
+            "peers: no other hospital's key is there; have them from its people, who see them by fedmammo site key",
+        ),
+        (
             not site.simulated and budget is not None and deployment.dealing.folds > 0,
             "folds test every patient whom the budget protects",
             "folds",

@@ -136,10 +136,14 @@ def test_who_colludes_with_the_server_takes_off_its_own_masks_alone() -> None:
     ids=str,
 )
 def test_another_request_has_other_masks(change: dict[str, Any]) -> None:
-    """So that what two vectors differ by is uniform too: nobody learns how two sums differ."""
+    """So that what two vectors differ by is uniform too: nobody learns how two sums differ, whoever colludes. Not one
+    pair of hospitals has a mask again.
+    """
     one = {"members": NAMES, "plan": plan_of(NAMES, 2)}
     first, second = (hidden("a", nothing(), **(one | some))[0] for some in ({}, change))  # type: ignore[arg-type]
     assert looks_uniform(first) and looks_uniform(second)
+    keys = [{key for key, _ in masks_of("a", **(one | some)).keys} for some in ({}, change)]  # type: ignore[arg-type]
+    assert keys[0].isdisjoint(keys[1]) and len(keys[0]) == 4
     assert looks_uniform(added([{"sum": first}, {"sum": -second}])["sum"])
     assert torch.equal(first, hidden("a", nothing(), **one)[0])  # type: ignore[arg-type]
 

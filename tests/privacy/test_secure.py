@@ -185,6 +185,9 @@ def test_trap_28_keys_come_from_a_hospitals_own_file(deploy: Deploy) -> None:
         ask(one, 0)
     assert one.ledger(0) == []
     ask(one, 0, members=ALL[:2])
+    rewritten(other, 0, peers={})
+    with pytest.raises(RefusalError, match=r"^refused: peers: no other hospital's key is there"):
+        other.declare(0)
     rewritten(one, 1, peers=keys | {"hospital-1": keys["hospital-3"]})
     assert not unmasks(one, ask(one, 0, members=ALL[:2]), ask(one, 1, members=ALL[:2]))
 
