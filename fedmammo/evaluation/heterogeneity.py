@@ -28,6 +28,7 @@ from fedmammo.evaluation.scoring import READER, Place, Scores, Who
 from fedmammo.evaluation.tables import Pair, at_home, primary_pair
 from fedmammo.evaluation.variance import Moments, Number, Sample, added, moments_of, spread_of
 
+FLAT = 1e-24  # a variance of nothing that varies
 NOT_TOLD = {"patients": pd.NA, "positives": pd.NA}  # of a hospital that does not say whom it tests
 FEWEST_HOSPITALS = 3  # for an interval of their mean; one more for that of a slope
 DOUBLING = "tested patients, doubled"  # the covariate that is always there
@@ -151,7 +152,7 @@ def why_left(number: Number) -> str:
     """Say why a hospital's number is left out of a mean over hospitals; nothing where it is not."""
     if number.fewest < FEWEST_PATIENTS:
         return f"fewer than {FEWEST_PATIENTS} patients of a class"
-    return "" if moments_of(number).variance > 1e-24 else "nothing varies"
+    return "" if moments_of(number).variance > FLAT else "nothing varies"
 
 
 def rows_of_pair(dealings: list[Dealing], metric: Metric, covariates: Covariates) -> Iterator[dict[str, object]]:
