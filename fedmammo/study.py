@@ -10,7 +10,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -23,10 +23,10 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.arm import ALL, Group
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import scored_rounds
+from fedmammo.config.request import Request
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import digest_of_sources, read_tensors
 from fedmammo.errors import InputError, StudyError
-from fedmammo.evaluation.evaluate import OF_SOME_STUDIES, evaluate
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.hospitals import Hospitals
@@ -39,21 +39,18 @@ from fedmammo.hospitals.demands import check_columns
 from fedmammo.hospitals.profiles import digest_of_profiles
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
-from fedmammo.run.costs import costs_of
-from fedmammo.run.curves import curves_of
+from fedmammo.run.at_home import AtHome, refuse_growth
+from fedmammo.run.conclusion import conclude
 from fedmammo.run.folder import RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
-from fedmammo.run.guarantees import guarantees, mark
-from fedmammo.run.hospitals import of_hospitals
 from fedmammo.run.patients import write_patients
 from fedmammo.run.pools import Pools, check_source
-from fedmammo.run.predictions import recipes_of, tabulate, tested_split
-from fedmammo.run.privacy import guarantee_table, privacy_table
+from fedmammo.run.predictions import tabulate
 from fedmammo.run.public import Public
-from fedmammo.run.published import published
 from fedmammo.stages.opened import pick_device
 from fedmammo.stages.personalize import Personalize
 from fedmammo.stages.stage import Tensors
+from fedmammo.stages.summarize import MOST_REPEATS
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.sources import QUALITY_TABLE, FromGan
@@ -130,24 +127,30 @@ def simulate(
         spread: runs whole deployments side by side (`side_by_side`), where it can and the study wants it.
     """
     dealt, digests = check(config)
+    refuse_growth(out, config)
     with RunFolder(out).opened(config, digests) as folder:
         nodes = len(write_sites(folder.hospitals, config, dealt))
         write_patients(out, config, dealt)
         waiting = folder.unfinished(config.deployments)
         how, why = spread_of(config, waiting)
+
+        def ask(some: list[Deployment]) -> None:
+            _study_of(config.model_dump_json(), out, nodes).summarize(some)
+
         if not waiting:
-            run(config, folder, lambda _: None)
+            run(config, folder, lambda _: None, ask)
         elif spread is not None and how == "deployments":
             report(event_of(waiting[0], "begin") | {"message": f"deployments run side by side: {why}"})
             _study_of(config.model_dump_json(), out, nodes).ask_first(waiting)
             deploy = partial(deploy_alone, config.model_dump_json(), out.resolve(), nodes)
-            run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report))
+            run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report), ask)
         else:
-            on_grid(
-                folder.hospitals,
-                nodes,
-                lambda grid: run(config, folder, Study(config, folder, grid, report).deploy_all),
-            )
+
+            def on(grid: Grid) -> None:
+                study = Study(config, folder, grid, report)
+                run(config, folder, study.deploy_all, study.summarize)
+
+            on_grid(folder.hospitals, nodes, on)
 
 
 def spread_of(config: StudyConfig, waiting: list[Deployment]) -> tuple[str, str]:
@@ -178,10 +181,19 @@ def _study_of(study: str, out: Path, nodes: int) -> "Study":
     return Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), print)
 
 
-def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deployment]], Failure | None]) -> None:
+def run(
+    config: StudyConfig,
+    folder: RunFolder,
+    deploy_all: Callable[[list[Deployment]], Failure | None],
+    summarize: Callable[[list[Deployment]], None],
+) -> None:
     """Run every deployment that is not finished yet, then evaluate all; see `RunFolder` for what is left behind.
 
-    `deploy_all`: runs deployments; returns the first that failed, and why.
+    Args:
+        config: the study.
+        folder: of the run.
+        deploy_all: runs deployments; returns the first that failed, and why.
+        summarize: asks hospitals that keep their tested patients' scores to sum them up, once all are there.
     """
     deployments = list(config.deployments)
     waiting = folder.unfinished(deployments)
@@ -193,7 +205,7 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
             continue
         number, error = failure
         finished = folder.complete(deployments[: deployments.index(some[number])])
-        if finished:
+        if finished and not AtHome(folder.path).kinds:  # hospitals sum up once, when all is there
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
         raise error
@@ -201,27 +213,10 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
         from fedmammo.run.quality import write_quality  # scikit-learn
 
         write_quality(config, folder.path)
+    if AtHome(folder.path).unasked():
+        summarize(deployments)
     folder.collect(deployments)
     conclude(config, folder, deployments)
-
-
-def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment]) -> None:
-    """Evaluate what deployments left, and say what holds for patients."""
-    known = recipes_of(finished), of_hospitals(folder, finished)
-    found = evaluate(folder.predictions(finished), tested_split(config), config.evaluation, *known)
-    tables = {field.name: getattr(found, field.name) for field in fields(found)}
-    tables = {name: table for name, table in tables.items() if len(table) or name not in OF_SOME_STUDIES}
-    held = guarantees(folder.path, config, finished)
-    tables["results"] = mark(found.results, held)
-    tables["guarantees"] = guarantee_table(folder.path, config, finished, held)
-    if any(one.privacy is not None for one in finished):
-        tables["privacy"] = privacy_table(folder.path, config, finished)
-    tables["costs"] = costs_of(folder, finished)
-    if config.has_budget:
-        tables["published"] = published()
-    if config.evaluation.every:
-        tables["curves"] = curves_of(config, folder, finished)
-    folder.conclude(tables, whole=len(finished) == sum(1 for _ in config.deployments))
 
 
 class Study:
@@ -268,6 +263,16 @@ class Study:
             asked.setdefault((deployment.arm_name, deployment.setting_name), deployment)
         for deployment in asked.values():
             self.hospitals.declare(deployment)
+        if self.hospitals.at_home and len(self.config.seeds) * len(self.config.hospitals.seed) > MOST_REPEATS:
+            raise StudyError(
+                f"seeds: more than {MOST_REPEATS} seeds and draws, and {min(self.hospitals.at_home)} keeps its tested "
+                "patients' scores, of whom each tells more; take fewer"
+            )
+
+    def summarize(self, deployments: list[Deployment]) -> None:
+        """Ask hospitals that keep their tested patients' scores to sum them up, of all these deployments."""
+        at_home, request = AtHome(self.folder.path), Request.of(deployments, self.config.evaluation)
+        at_home.keep(request, self.hospitals.summarize(deployments, request, at_home.unasked()))
 
     def deploy(self, deployment: Deployment) -> None:
         """Run one deployment: what hospitals agree to, what they learn, what the models score."""
@@ -276,6 +281,7 @@ class Study:
         self.hospitals.features(deployed)
         trained = self.learn(deployed)
         answers = self.hospitals.score(deployment, trained.models)
+        AtHome(self.folder.path).note(answers)
         first = next(iter(answers.values())).tensors
         constants = {name: first[name] for name in CONSTANTS if name in first}
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}

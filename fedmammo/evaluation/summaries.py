@@ -4,21 +4,23 @@ A hospital that keeps its scores works this out by itself, by its own floor (fed
 that gives rows the server does, without a floor. Both are made by the functions that measure rows.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from fedmammo.config.arm import Arm
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.schema import Section
 from fedmammo.errors import InputError
 from fedmammo.evaluation.disclosure import UNTOLD, Cuts, enough, rounded, suppressed, two_digits
 from fedmammo.evaluation.heterogeneity import FLAT
 from fedmammo.evaluation.metrics import Metric, metric_named, metrics_of
-from fedmammo.evaluation.predictions import Repeat, Series
+from fedmammo.evaluation.predictions import Repeat, Series, arrange
 from fedmammo.evaluation.ranking import SPECIFICITY, cuts_on_curve
 from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores
 from fedmammo.evaluation.subgroups import MOST_VALUES, OF_IMAGES
@@ -111,6 +113,7 @@ class Summary(Section):
         numbers: metrics and differences.
         subgroups: those that are told of.
         bins: of scores.
+        minimum_count: the fewest patients of a class that are told of; 0 of rows, of which everything is.
         note: why nothing is told.
     """
 
@@ -123,12 +126,22 @@ class Summary(Section):
     numbers: tuple[Told, ...] = ()
     subgroups: tuple[Subgroup, ...] = ()
     bins: tuple[Bin, ...] = ()
+    minimum_count: int = 0
     note: str = ""
 
     @property
     def fewest(self) -> int:
         """Patients of the smaller class."""
         return min(self.positives, self.patients - self.positives)
+
+    def check(self, deployments: int) -> None:
+        """Raise ValueError where numbers are not of its repeats, or repeats not of so many deployments."""
+        shape = len(self.seeds), len(self.draws)
+        if not 0 < shape[0] * shape[1] * self.folds <= deployments:
+            raise ValueError("repeats of other deployments")
+        for one in self.numbers:
+            if not one.note and (np.shape(one.values) != shape or not one.variance >= 0):
+                raise ValueError("a number of other repeats")
 
 
 def metrics_told(config: EvaluationConfig) -> list[Metric]:
@@ -155,6 +168,31 @@ def summarize(
     if len(predictions.hospitals) != 1 or predictions.dealings != 1:
         raise InputError("hospitals.seed: draws deal other patients; a hospital sums up the same ones, in one draw")
     return _Hospital(scores, config, floor).summary(dict(recipes or {}))
+
+
+def summary_of(
+    predictions: pd.DataFrame,
+    deployments: Sequence[Deployment],
+    config: EvaluationConfig,
+    recipes: Mapping[tuple[str, str], str] | None = None,
+    floor: int = 0,
+) -> Summary:
+    """Sum up one hospital's rows, which may lack folds that test nobody there.
+
+    Args:
+        predictions: of its patients alone, as `fedmammo.evaluation.predictions.arrange` takes them.
+        deployments: of which they are.
+        config: as of `summarize`, as are the others.
+        recipes: likewise.
+        floor: likewise.
+    """
+    split, names = deployments[0].tested, ("seed", "draw", "fold")
+    seeds, draws, folds = (sorted({getattr(one, name) for one in deployments}) for name in names)
+    tested = predictions[predictions["split"] == split]
+    if len(tested[[*names]].drop_duplicates()) < len(seeds) * len(draws) * len(folds):
+        place = {"split": split, "seeds": seeds, "draws": draws, "folds": len(folds), "minimum_count": floor}
+        return Summary.model_validate(place | {"note": UNTOLD if floor else "a fold tests nobody"})
+    return summarize(Scores(arrange(predictions, split, config.unit)), config, recipes, floor)
 
 
 class _Key(NamedTuple):
@@ -189,6 +227,7 @@ class _Hospital:
             folds=predictions.folds,
             patients=who.patients,
             positives=who.positives,
+            minimum_count=self.floor,
         )
         if found.fewest < self.floor:
             return found.model_copy(update={"patients": 0, "positives": 0, "note": UNTOLD})

@@ -13,6 +13,7 @@ from fedmammo.evaluation.intervals import Interval, holm, interval_of
 from fedmammo.evaluation.metrics import PRIMARY, Curve, Metric, metrics_of
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores, Who, mean_over_models
+from fedmammo.evaluation.variance import Number
 
 PAIRS: tuple[tuple[Kind, Kind], ...] = (
     ("federated", "local"),
@@ -26,6 +27,7 @@ PAIRS: tuple[tuple[Kind, Kind], ...] = (
     ("ensemble", "federated"),
     ("scheduled", "federated"),  # what lateness and absence cost
 )  # arm, against
+MEAN = "mean over hospitals"  # where a number is tested, that of random effects; no hospital is called so
 RESULTS = [
     *("arm", "setting", "seed", "draw", "trained_at", "tested_at", "split", "unit", "metric", "value"),
     *("ci_low", "ci_high", "repeats", "median", "lowest", "patients", "positives", "units", "prevalence"),
@@ -73,7 +75,7 @@ def tabulate(scores: Scores, config: EvaluationConfig, pairs: Sequence[Pair]) ->
     table = pd.DataFrame(results, columns=RESULTS)
     order = [table[key].map({value: at for at, value in enumerate(values)}) for key, values in _orders(scores).items()]
     table = table.iloc[np.lexsort(order[::-1])].reset_index(drop=True)
-    return Tables(table, _adjusted(pd.DataFrame(comparisons, columns=COMPARISONS)))
+    return Tables(table, adjusted(pd.DataFrame(comparisons, columns=COMPARISONS)))
 
 
 def _orders(scores: Scores) -> dict[str, list[str]]:
@@ -255,8 +257,13 @@ def comparison_row(
     if one.sample is None or other.sample is None:
         return row | {"note": one.mean.note or other.mean.note}
     sample = one.sample - other.sample
-    interval, values = interval_of(sample, "number", metric.cautious), sample.values
-    return row | {
+    return row | difference_told(sample, interval_of(sample, "number", metric.cautious))
+
+
+def difference_told(number: Number, interval: Interval) -> dict[str, object]:
+    """Return the columns of comparisons that tell a difference and how sure it is."""
+    values = number.values
+    return {
         "difference": float(values.mean()),
         "ci_low": interval.low,
         "ci_high": interval.high,
@@ -271,7 +278,7 @@ def comparison_row(
     }
 
 
-def _adjusted(comparisons: pd.DataFrame) -> pd.DataFrame:
+def adjusted(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Adjust p of the primary comparison over hospitals, which are one family."""
     family = comparisons["role"] == "primary at a hospital"
     comparisons.loc[family, "p_holm"] = holm(comparisons.loc[family, "p"].to_numpy(dtype=float))

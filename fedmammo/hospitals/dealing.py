@@ -128,6 +128,7 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
             digitisers={name: dealt.digitisers[name] for name in digitisers},
             limits=profile.privacy,
             scores=profile.scores,
+            minimum_count=profile.minimum_count,
             availability=profile.availability,
             faults=config.faults_of(profile.name),
             columns=[*config.evaluation.columns],

@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from fedmammo.config.deployment import Deployment
+from fedmammo.hospitals.site import Site
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Budget, Guard
 from fedmammo.privacy.plan import RefusalError
@@ -13,17 +14,20 @@ from fedmammo.stages.planning import plan_of
 from fedmammo.stages.stage import Incoming, Work
 from fedmammo.synthesis.names import gan_name
 
+STAYS = "stays"
+
 
 class Declare:
     """A hospital reads what a deployment does, and declares its number of patients."""
 
     name: ClassVar[str] = "declare"
-    fields: ClassVar[dict[str, Mark]] = {"num-examples": "public"}
+    fields: ClassVar[dict[str, Mark]] = {"num-examples": "public", STAYS: "public"}
 
     def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
-        """Keep the deployment under its digest."""
+        """Keep the deployment under its digest. Answers `stays`: 1, where tested patients' scores will stay home."""
         work.site.keep(work.deployment)
-        return Answer(numbers=work.declared)
+        stays = {STAYS: 1.0} if work.site.file.scores != "rows" else {}
+        return Answer(numbers=work.declared | stays)
 
 
 def read_deployment(text: str, digest: str, algorithms: list[str]) -> Deployment:
@@ -64,7 +68,7 @@ def _faults(work: Work) -> list[tuple[bool, str]]:
             site.asks_for_approval(deployment),
             f"study {deployment.study} is not approved; fedmammo site approve does so",
         ),
-        (site.file.scores != "rows", f"scores: {site.file.scores}; the study asks for rows of tested patients"),
+        *_needs_rows(site, deployment),
         (
             budget is None and limits.without_budget == "refused",
             "without_budget: refused; the hospital takes part in nothing but settings with a budget",
@@ -86,6 +90,17 @@ def _faults(work: Work) -> list[tuple[bool, str]]:
             not protected.isdisjoint(work.holder.shown),
             "patients who are protected by a budget would be tested or would set thresholds",
         ),
+    ]
+
+
+def _needs_rows(site: Site, deployment: Deployment) -> list[tuple[bool, str]]:
+    """List what cannot be done where a hospital's tested patients stay home."""
+    stays = site.file.scores != "rows"
+    kind, needs = f"scores: {site.file.scores}", "rows of tested patients"
+    return [
+        (stays and deployment.scored_every > 0, f"{kind}; curves need {needs}: take evaluation.every: 0"),
+        (stays and deployment.arm.kind == "coalitions", f"{kind}; the arm coalitions needs {needs}: leave it out"),
+        (stays and not deployment.arm.trained, f"{kind}; the arm ensemble needs {needs}: leave it out"),
     ]
 
 
