@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL, KINDS, Arm
+from fedmammo.config.arm import ALL, KINDS, MEAN, Arm
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.evaluation.heterogeneity import (
     FEWEST_HOSPITALS,
@@ -31,7 +31,6 @@ from fedmammo.evaluation.subgroups import SUBGROUPS
 from fedmammo.evaluation.summaries import Summary, Told, metrics_told
 from fedmammo.evaluation.tables import (
     COMPARISONS,
-    MEAN,
     PAIRS,
     RESULTS,
     adjusted,

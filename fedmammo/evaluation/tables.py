@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL, Arm, Kind
+from fedmammo.config.arm import ALL, MEAN, Arm, Kind
 from fedmammo.config.evaluation import EvaluationConfig, Primary
 from fedmammo.config.setting import Setting
 from fedmammo.evaluation.intervals import Interval, holm, interval_of
@@ -27,7 +27,6 @@ PAIRS: tuple[tuple[Kind, Kind], ...] = (
     ("ensemble", "federated"),
     ("scheduled", "federated"),  # what lateness and absence cost
 )  # arm, against
-MEAN = "mean over hospitals"  # where a number is tested, that of random effects; no hospital is called so
 RESULTS = [
     *("arm", "setting", "seed", "draw", "trained_at", "tested_at", "split", "unit", "metric", "value"),
     *("ci_low", "ci_high", "repeats", "median", "lowest", "patients", "positives", "units", "prevalence"),
@@ -114,11 +113,11 @@ def measured(scores: Scores, place: Place, metric: Metric) -> dict[Series, Estim
 
 
 def at_home(one: Series, place: str) -> Series:
-    """Return the model that an arm would give to a hospital: local its own; at ALL the summary over these."""
+    """Return the model that an arm would give to a hospital: local its own; of all together the summary over these."""
     if one.arm == READER.arm:
         return one
     arm = Arm.of(one.arm)
-    if place == ALL:
+    if place in (ALL, MEAN):
         return one._replace(trained_at=ALL) if arm.of_hospitals else one
     return one._replace(trained_at=arm.model_for(place)) if arm.of_hospitals else one
 

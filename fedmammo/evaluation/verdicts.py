@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, MEAN
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.evaluation.intervals import POWER, Verdict, patients_needed, verdict_of
 from fedmammo.evaluation.predictions import Predictions
-from fedmammo.evaluation.tables import MEAN
 
 VERDICTS = [
     *("tested_at", "verdict", "difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients_needed", "to_show"),
@@ -74,7 +73,7 @@ def sentence(row: dict[str, Any], verdict: Verdict, margin: float) -> str:
     if row["tested_at"] == ALL and row["against"] == "local":
         against = "local models, each tested on all hospitals' patients"
     if row["tested_at"] == MEAN:
-        where = str(row["note"]).partition(";")[0]
+        where = MEAN if verdict == "not assessable" else str(row["note"]).partition(";")[0]
         against = "local models, each at its own hospital" if row["against"] == "local" else against
     who = "" if pd.isna(row["patients"]) else f"{row['patients']} patients, {row['positives']} with a malignant lesion"
     if verdict == "not assessable":

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedmammo.config.arm import ALL, MEAN
 from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import InputError
@@ -233,6 +234,11 @@ class Run:
     def quality(self) -> pd.DataFrame:
         """How good each pool's images are, beside the same measures of real ones."""
         return self._read("synthetic/quality")
+
+    @property
+    def together(self) -> str:
+        """Where numbers of all hospitals stand: `all`, or `mean over hospitals` where not all give rows."""
+        return MEAN if self.has("tested") else ALL
 
     @property
     def finished(self) -> bool:

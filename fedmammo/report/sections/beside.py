@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fedmammo.report.blocks import Block, Figure, Side, Table, text
-from fedmammo.report.chapter import SPELLED, Chapter, headings, setting_of
+from fedmammo.report.chapter import SPELLED, Chapter, differences_of, headings, setting_of
 from fedmammo.report.charts import forest
 from fedmammo.run.results import Run
 
@@ -19,7 +19,7 @@ READER = (
 
 def blocks(run: Run) -> Sequence[Block]:
     """Return a forest plot for each that the primary arm is set beside."""
-    primary, table = run.study.evaluation.primary, run.comparisons
+    primary, table = run.study.evaluation.primary, differences_of(run)
     same = (table["metric"] == primary.metric) & (table["unit"] == run.study.evaluation.unit)
     ours = table[same & (table["arm"] == primary.arm) & (table["setting"] == setting_of(run))]
     keys = headings("tested_at", "difference", "ci_low", "ci_high", "at_least", "p", "patients", "positives", "note")
