@@ -3,17 +3,20 @@
 A cell is a number of patients of one class: of all who are tested, of a subgroup, on one side of a cut in score, or
 between two cuts. None below the floor is told, nor 0: that nobody is in a cell says something of everybody in its row.
 Nor is what gives one by subtraction (complementary suppression: Hundepool et al. 2012, Statistical Disclosure Control,
-chapter 4). An AUROC of known patients to its last digit gives their ranks; so numbers are rounded to a step of at most
-a quarter of their own standard error, which adds at most 1/192 to their variance. This is no differential privacy.
+chapter 4), nor what one patient decides (dominance, likewise): a model made to single out a patient would ask for a
+label. An AUROC of known patients to its last digit gives their ranks; so numbers are rounded to a step of at most a
+quarter of their own standard error, which adds at most 1/192 to their variance. This is no differential privacy: a
+server that knows several patients, and makes models for the purpose, can still learn of another one.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fedmammo.evaluation.tested import Flags, Integers, Tested
+from fedmammo.evaluation.tested import Flags, Floats, Integers, Tested
 
 UNTOLD = "fewer than the hospital tells of"
+DOMINANT = 0.5  # the part of a number's variance over patients that one of them may make up
 STEPS = (5, 2, 1)  # times a power of ten
 
 
@@ -66,6 +69,15 @@ def fewest_in(parts: Integers, count: int, label: Integers, patient: Integers) -
     """Return the fewest patients that any part has of a class: units, (units,), of `count` parts."""
     told = np.unique(np.column_stack([parts * 2 + label, patient]), axis=0)[:, 0]
     return int(np.bincount(told, minlength=2 * count).min())
+
+
+def decided_by_one(influence: Floats) -> bool:
+    """Whether one patient makes up too much of a number in any repeat, or nobody moves it.
+
+    `influence`: (seeds, draws, 2, patients), as of `fedmammo.evaluation.variance.Sample`.
+    """
+    squared = influence.sum(axis=2) ** 2
+    return bool((squared.max(axis=-1) > DOMINANT * squared.sum(axis=-1)).any() or not squared.any(axis=-1).all())
 
 
 def suppressed(cells: Mapping[str, tuple[int, int]], floor: int) -> set[str]:

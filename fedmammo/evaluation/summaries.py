@@ -17,7 +17,7 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.schema import Section
 from fedmammo.errors import InputError
-from fedmammo.evaluation.disclosure import UNTOLD, Cuts, enough, rounded, suppressed, two_digits
+from fedmammo.evaluation.disclosure import UNTOLD, Cuts, decided_by_one, enough, rounded, suppressed, two_digits
 from fedmammo.evaluation.heterogeneity import FLAT
 from fedmammo.evaluation.metrics import Metric, metric_named, metrics_of
 from fedmammo.evaluation.predictions import Repeat, Series, arrange
@@ -274,10 +274,12 @@ class _Hospital:
             "freedom": freedom,
         }
         if self.floor:
-            known = known and variance > FLAT and self._allowed(key)
+            known = known and variance > FLAT and not decided_by_one(sample.influence) and self._allowed(key)
             shown = [[rounded(value, variance**0.5) for value in row] for row in values.tolist()] if known else []
             told = {name: two_digits(one) for name, one in told.items() if isinstance(one, float)} | {"values": shown}
-        return Told.model_validate(about | (told if known else {"note": UNTOLD if self.floor else "nothing varies"}))
+        return Told.model_validate(
+            about | (told if known else {"note": UNTOLD if self.floor else "no standard error is known"})
+        )
 
     def _allowed(self, key: _Key) -> bool:
         """Whether a number at a cut may be told; takes note of the cut if so. What is at no cut may."""

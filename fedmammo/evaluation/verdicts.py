@@ -76,6 +76,7 @@ def sentence(row: dict[str, Any], verdict: Verdict, margin: float) -> str:
         where = MEAN if verdict == "not assessable" else str(row["note"]).partition(";")[0]
         against = "local models, each at its own hospital" if row["against"] == "local" else against
     who = "" if pd.isna(row["patients"]) else f"{row['patients']} patients, {row['positives']} with a malignant lesion"
+    left = next((f"; {part}" for part in str(row["note"]).split("; ") if " left out: " in part), "")
     if verdict == "not assessable":
         why = str(row["note"]).removeprefix("no interval: ")
         return f"{where}: not assessable{f' ({who})' if who else ''}: {why}."
@@ -96,7 +97,7 @@ def sentence(row: dict[str, Any], verdict: Verdict, margin: float) -> str:
     needed = row["patients_needed"]
     more = row["ci_low"] <= 0 and not worse and needed > row["patients"]
     then = f"; about {needed:.0f} patients would show a true difference of {margin:+g}" if more else ""
-    return f"{where}: {verdict}: {says}: {change}; {who}{then}."
+    return f"{where}: {verdict}: {says}: {change}; {who}{then}{left}."
 
 
 def _digits(low: float, high: float, margin: float) -> int:

@@ -136,6 +136,7 @@ def _answers(run: Run, scores: pd.DataFrame) -> Rows:
     extras = _extras(run)
     rows: list[list[str | Cell | Text]] = []
     for number, row in enumerate(run.verdicts.to_dict("records")):
+        silent = pd.isna(row["patients"])  # of whom nothing is told
         here = scores[scores["tested_at"] == row["tested_at"]]
         by_arm = [here[here["arm"] == arm] for arm in arms]
         kind = str(row["verdict"]).replace(" ", "-")
@@ -143,9 +144,10 @@ def _answers(run: Run, scores: pd.DataFrame) -> Rows:
         rows.append([
             "all hospitals" if row["tested_at"] == ALL else Cell("verdicts", number, "tested_at", row["tested_at"]),
             Text([LABELS[row["verdict"]], *said], kind),
-            Text([Cell("verdicts", number, "patients", row["patients"]), " (",
-                  Cell("verdicts", number, "positives", row["positives"]), ")"]),
-            *(Text(estimate("results", one.iloc[0])) if len(one) else "" for one in by_arm),
+            "" if silent else Text([
+                Cell("verdicts", number, "patients", row["patients"]), " (",
+                Cell("verdicts", number, "positives", row["positives"]), ")"]),
+            *(Text(estimate("results", one.iloc[0])) if len(one) and not silent else "" for one in by_arm),
             *(found.get(str(row["tested_at"]), "") for found in extras.values()),
         ])  # fmt: skip
     told = ", ".join(_EXTRAS[title] for title in extras)
