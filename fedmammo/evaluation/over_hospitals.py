@@ -153,7 +153,8 @@ class Together:
         number = dealing.summed(found)
         interval = interval_over(number, [found], kind.kind if kind else "number")
         which = f"random-effects mean over {count} hospitals{note}"
-        return number, interval._replace(note="; ".join(filter(None, (which, interval.note)))), tested
+        said = [interval.note, which] if np.isnan(interval.low) else [which, interval.note]
+        return number, interval._replace(note="; ".join(filter(None, said))), tested
 
 
 def over_hospitals(
