@@ -10,7 +10,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,10 @@ from flwr.serverapp import Grid
 from fedmammo.config.arm import ALL, Group
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import scored_rounds
+from fedmammo.config.request import Request
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import read_tensors, write_text
 from fedmammo.errors import StudyError
-from fedmammo.evaluation.evaluate import OF_SOME_STUDIES, evaluate
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.hospitals import Hospitals
@@ -36,23 +36,20 @@ from fedmammo.hospitals.dealing import NODES, write_sites
 from fedmammo.hospitals.profiles import names_of
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
+from fedmammo.run.at_home import AtHome, refuse_growth
 from fedmammo.run.checks import check, check_deployments
-from fedmammo.run.costs import costs_of
-from fedmammo.run.curves import curves_of
+from fedmammo.run.conclusion import conclude
 from fedmammo.run.folder import LINKS, RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
-from fedmammo.run.guarantees import guarantees, mark
-from fedmammo.run.hospitals import of_hospitals
 from fedmammo.run.ledgers import keep_ledgers
 from fedmammo.run.patients import write_patients
 from fedmammo.run.pools import Pools
-from fedmammo.run.predictions import recipes_of, tabulate, tested_split
-from fedmammo.run.privacy import guarantee_table, privacy_table
+from fedmammo.run.predictions import tabulate
 from fedmammo.run.public import Public
-from fedmammo.run.published import published
 from fedmammo.stages.opened import pick_device
 from fedmammo.stages.personalize import Personalize
 from fedmammo.stages.stage import Tensors
+from fedmammo.stages.summarize import MOST_REPEATS
 from fedmammo.stages.train import Train
 from fedmammo.synthesis.pool import Pool
 from fedmammo.synthesis.sources import QUALITY_TABLE, FromGan
@@ -76,24 +73,26 @@ def simulate(
         spread: runs whole deployments side by side (`side_by_side`), where it can and the study wants it.
     """
     dealt, digests = check(config)
+    refuse_growth(out, config)
     with RunFolder(out).opened(config, digests) as folder:
         nodes = len(write_sites(folder.hospitals, config, dealt))
         write_patients(out, config, dealt)
         waiting = folder.unfinished(config.deployments)
         how, why = spread_of(config, waiting)
+
+        def ask(some: list[Deployment]) -> None:
+            _study_of(config.model_dump_json(), out, nodes).summarize(some)
+
         if not waiting:
-            run(config, folder, lambda _: None)
+            run(config, folder, lambda _: None, ask)
         elif spread is not None and how == "deployments":
             report(event_of(waiting[0], "begin") | {"message": f"deployments run side by side: {why}"})
             _study_of(config.model_dump_json(), out, nodes).ask_first(waiting)
             deploy = partial(deploy_alone, config.model_dump_json(), out.resolve(), nodes)
-            run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report))
+            run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report), ask)
         else:
-            on_grid(
-                folder.hospitals,
-                nodes,
-                lambda grid: run(config, folder, Study(config, folder, grid, report).deploy_all),
-            )
+
+            on_grid(folder.hospitals, nodes, lambda grid: _on(grid, config, folder, report))
 
 
 def at_sites(config: StudyConfig, out: Path, report: Report, on_grid: Callable[[Callable[[Grid], None]], None]) -> None:
@@ -104,12 +103,16 @@ def at_sites(config: StudyConfig, out: Path, report: Report, on_grid: Callable[[
     hospitals = names_of(config.hospitals.assignment)
     config.check_named(hospitals)
     digests = check_deployments(config, hospitals)
+    refuse_growth(out, config)
     with RunFolder(out).opened(config, digests) as folder:
         write_text(folder.hospitals / NODES, json.dumps(hospitals) + "\n")
-        if folder.unfinished(config.deployments):
-            on_grid(lambda grid: run(config, folder, Study(config, folder, grid, report).deploy_all))
-        else:
-            run(config, folder, lambda _: None)
+        on_grid(lambda grid: _on(grid, config, folder, report))
+
+
+def _on(grid: Grid, config: StudyConfig, folder: RunFolder, report: Report) -> None:
+    """Run a study's server on a grid."""
+    study = Study(config, folder, grid, report)
+    run(config, folder, study.deploy_all, study.summarize)
 
 
 def spread_of(config: StudyConfig, waiting: list[Deployment]) -> tuple[str, str]:
@@ -140,10 +143,19 @@ def _study_of(study: str, out: Path, nodes: int) -> "Study":
     return Study(config, folder, InlineGrid(app_of(folder.hospitals), nodes), print)
 
 
-def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deployment]], Failure | None]) -> None:
+def run(
+    config: StudyConfig,
+    folder: RunFolder,
+    deploy_all: Callable[[list[Deployment]], Failure | None],
+    summarize: Callable[[list[Deployment]], None],
+) -> None:
     """Run every deployment that is not finished yet, then evaluate all; see `RunFolder` for what is left behind.
 
-    `deploy_all`: runs deployments; returns the first that failed, and why.
+    Args:
+        config: the study.
+        folder: of the run.
+        deploy_all: runs deployments; returns the first that failed, and why.
+        summarize: asks hospitals that keep their tested patients' scores to sum them up, once all are there.
     """
     deployments = list(config.deployments)
     waiting = folder.unfinished(deployments)
@@ -155,7 +167,7 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
             continue
         number, error = failure
         finished = folder.complete(deployments[: deployments.index(some[number])])
-        if finished:
+        if finished and not AtHome(folder.path).kinds:  # hospitals sum up once, when all is there
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
         raise error
@@ -163,27 +175,10 @@ def run(config: StudyConfig, folder: RunFolder, deploy_all: Callable[[list[Deplo
         from fedmammo.run.quality import write_quality  # scikit-learn
 
         write_quality(config, folder.path)
+    if AtHome(folder.path).unasked():
+        summarize(deployments)
     folder.collect(deployments)
     conclude(config, folder, deployments)
-
-
-def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment]) -> None:
-    """Evaluate what deployments left, and say what holds for patients."""
-    known = recipes_of(finished), of_hospitals(folder, finished)
-    found = evaluate(folder.predictions(finished), tested_split(config), config.evaluation, *known)
-    tables = {field.name: getattr(found, field.name) for field in fields(found)}
-    tables = {name: table for name, table in tables.items() if len(table) or name not in OF_SOME_STUDIES}
-    held = guarantees(folder.path, config, finished)
-    tables["results"] = mark(found.results, held)
-    tables["guarantees"] = guarantee_table(folder.path, config, finished, held)
-    if any(one.privacy is not None for one in finished):
-        tables["privacy"] = privacy_table(folder.path, config, finished)
-    tables["costs"] = costs_of(folder, finished)
-    if config.has_budget:
-        tables["published"] = published()
-    if config.evaluation.every:
-        tables["curves"] = curves_of(config, folder, finished)
-    folder.conclude(tables, whole=len(finished) == sum(1 for _ in config.deployments))
 
 
 class Study:
@@ -222,6 +217,13 @@ class Study:
 
         return Real(self.config.keys, link.patients == "drawn", links, say)
 
+    @property
+    def apart(self) -> bool:
+        """Whether a model of one hospital stays there: without a budget, where its site file does not share it."""
+        own = [one for one in self.config.deployments if one.arm.alone or one.arm.kind == "personalized"]
+        keep = any(self.server.nodes[name].keeps_models for name in self.hospitals.names)
+        return keep and any(one.privacy is None for one in own)
+
     def deploy_all(self, deployments: list[Deployment]) -> Failure | None:
         """Run deployments one after the other; returns the first that failed, and why, where it ends."""
         self.ask_first(deployments)
@@ -242,6 +244,21 @@ class Study:
             asked.setdefault((deployment.arm_name, deployment.setting_name), deployment)
         for deployment in asked.values():
             self.hospitals.declare(deployment)
+        if self.apart and (self.config.evaluation.every or any(not one.arm.trained for one in deployments)):
+            raise StudyError(
+                "evaluation.every, arms: curves and the arm ensemble need every hospital's own model, and some stay at "
+                "home; leave these out, or have local_models: shared in site files"
+            )
+        if self.hospitals.at_home and len(self.config.seeds) * len(self.config.hospitals.seed) > MOST_REPEATS:
+            raise StudyError(
+                f"seeds: more than {MOST_REPEATS} seeds and draws, and {min(self.hospitals.at_home)} keeps its tested "
+                "patients' scores, of whom each tells more; take fewer"
+            )
+
+    def summarize(self, deployments: list[Deployment]) -> None:
+        """Ask hospitals that keep their tested patients' scores to sum them up, of all these deployments."""
+        at_home, request = AtHome(self.folder.path), Request.of(deployments, self.config.evaluation)
+        at_home.keep(request, self.hospitals.summarize(deployments, request, at_home.unasked()))
 
     def deploy(self, deployment: Deployment) -> None:
         """Run one deployment: what hospitals agree to, what they learn, what the models score."""
@@ -250,6 +267,7 @@ class Study:
         self.hospitals.features(deployed)
         trained = self.learn(deployed)
         answers = self.hospitals.score(deployment, trained.models)
+        AtHome(self.folder.path).note(answers, self.apart)
         first = next(iter(answers.values())).tensors
         constants = {name: first[name] for name in CONSTANTS if name in first}
         models = {trained_at: {**model, **constants} for trained_at, model in trained.models.items()}
@@ -304,7 +322,7 @@ class Study:
                 answers = self.hospitals.score(deployment, models, number)
                 self.folder.keep_scores(deployment, number, tabulate(deployment, answers))
 
-        stay, travel = self.hospitals.at_home(deployed)
+        stay, travel = self.hospitals.divide(deployed)
         rows = self.hospitals.alone(stay, initial, pools or {})
         if travel.groups:
             rounds = RoundsOf(self.server, travel, Train(), pools)
@@ -319,7 +337,7 @@ class Study:
         alone = replace(deployed, groups=[Group(name, (name,)) for name in deployed.members])
         path = self.folder.checkpoint(deployed.deployment).with_name(f"{Personalize.name}.safetensors")
         federated = dict.fromkeys(deployed.members, trained.models[ALL])
-        stay, travel = self.hospitals.at_home(alone)
+        stay, travel = self.hospitals.divide(alone)
         rows = self.hospitals.keep_own(stay, federated)
         own = RoundsOf(self.server, travel, Personalize()).run(federated, path) if travel.groups else Checkpoint({})
         return replace(own, rows=[*trained.rows, *rows, *own.rows])

@@ -80,8 +80,6 @@ def _problems(site: Site, path: Path) -> list[str]:
         found.append("secret_seed: the secret comes from a number, and nothing is private; leave it out")
     if not (site.patients(site.draws[0])["split"] == "train").any():
         found.append("cohort: no patient is in the split train; prepare it with patients to train on")
-    if site.file.scores != "rows":
-        found.append(f"scores: {site.file.scores}; studies ask for rows of tested patients, and would be refused")
     return found
 
 
@@ -107,6 +105,8 @@ def _refusals(site: Site) -> list[str]:
     if not site.simulated:
         lines.append(f"every study but the {len(site.approved)} that were approved with fedmammo site approve")
         lines.append("folds and evaluation.every under a privacy budget, and scores of patients whom a budget protects")
+    if site.file.scores != "rows":
+        lines.append("evaluation.every, coalitions and the arm ensemble, which need rows of tested patients")
     if limits.without_budget == "refused":
         lines.append("every setting without a privacy budget")
     if limits.central_trust == "refused":

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, NamedTuple, cast, get_args
 from pydantic import AfterValidator, WithJsonSchema
 
 ALL = "all"  # the holder of every hospital's patients, and every hospital together, where a hospital's name could stand
+MEAN = "mean over hospitals"  # of random effects, where an `all` of numbers cannot be; no hospital has such a name
 Kind = Literal[
     "centralized", "local", "federated", "without_one", "personalized", "ensemble", "scheduled", "coalitions"
 ]

@@ -125,6 +125,11 @@ class Deployment(Section):
         return [name for name in hospitals if name not in away]
 
     @property
+    def tested(self) -> str:
+        """Name of the tested patients: the cohort's split, or `cross-validation`."""
+        return "cross-validation" if self.dealing.folds else self.dealing.test
+
+    @property
     def stream(self) -> tuple[int | str, ...]:
         """What its streams of ordinary randomness begin with."""
         part = (self.group,) if self.members else ()

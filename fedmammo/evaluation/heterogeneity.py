@@ -6,6 +6,7 @@ would give it; within hospitals variances come from patients' influences.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,10 @@ from fedmammo.evaluation.metrics import Metric, metric_named
 from fedmammo.evaluation.random_effects import Fit, fit, predicted
 from fedmammo.evaluation.scoring import READER, Place, Scores, Who
 from fedmammo.evaluation.tables import Pair, at_home, primary_pair
-from fedmammo.evaluation.variance import Sample, combined, covariance_of, spread_of
+from fedmammo.evaluation.variance import Moments, Number, Sample, added, moments_of, spread_of
 
+FLAT = 1e-24  # a variance of nothing that varies
+NOT_TOLD = {"patients": pd.NA, "positives": pd.NA}  # of a hospital that does not say whom it tests
 FEWEST_HOSPITALS = 3  # for an interval of their mean; one more for that of a slope
 DOUBLING = "tested patients, doubled"  # the covariate that is always there
 HETEROGENEITY = [
@@ -50,7 +53,7 @@ class Dealing:
     """
 
     draw: int
-    samples: dict[str, Sample]
+    samples: Mapping[str, Number]
     who: dict[str, Who]
     left: dict[str, str]
 
@@ -58,13 +61,13 @@ class Dealing:
         """Fit the mean, or the regression on a number of each hospital."""
         samples = list(self.samples.values())
         effects = np.array([sample.values.mean() for sample in samples])
-        variances = np.array([covariance_of(sample).mean() for sample in samples])
+        variances = np.array([moments_of(sample).variance for sample in samples])
         design = None if values is None else np.column_stack([np.ones(len(samples)), values])
         return fit(effects, variances, design)
 
-    def summed(self, found: Fit) -> Sample:
+    def summed(self, found: Fit) -> Number:
         """Return the last term of a fit in each repeat, and how patients move it; weights are taken as known."""
-        return combined(list(self.samples.values()), found.lines[-1])
+        return added(list(self.samples.values()), found.lines[-1])
 
 
 def heterogeneity_of(
@@ -107,8 +110,13 @@ def heterogeneity_of(
             "positives": who.positives,
             "repeats": len(scores.predictions.repeats),
         }
-        rows += [about | row for row in _rows(dealings, metric, covariates or {})]
-    return pd.DataFrame(rows, columns=HETEROGENEITY)
+        rows += [about | row for row in rows_of_pair(dealings, metric, covariates or {})]
+    return as_table(rows)
+
+
+def as_table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    """Return rows with the columns HETEROGENEITY."""
+    return pd.DataFrame(rows, columns=HETEROGENEITY).astype({"patients": "Int64", "positives": "Int64"})
 
 
 def _dealt(scores: Scores) -> Iterator[Scores]:
@@ -121,7 +129,8 @@ def _dealt(scores: Scores) -> Iterator[Scores]:
 
 
 def _dealing(scores: Scores, metric: Metric, pair: Pair) -> Dealing:
-    found = Dealing(scores.predictions.draws[0], {}, {}, {})
+    samples: dict[str, Sample] = {}
+    found = Dealing(scores.predictions.draws[0], samples, {}, {})
     for name in scores.predictions.hospitals:
         place, here = Place(name, read=READER in pair), Pair(*(at_home(one, name) for one in pair))
         if not set(here) <= {*scores.predictions.series, *([READER] if scores.reader else [])}:
@@ -132,18 +141,22 @@ def _dealing(scores: Scores, metric: Metric, pair: Pair) -> Dealing:
         if one.sample is None or other.sample is None:
             found.left[name] = one.mean.note or other.mean.note
             continue
-        sample = one.sample - other.sample
-        if sample.fewest < FEWEST_PATIENTS:
-            found.left[name] = f"fewer than {FEWEST_PATIENTS} patients of a class"
-        elif not covariance_of(sample).mean() > 1e-24:
-            found.left[name] = "nothing varies"
-        else:
-            found.samples[name] = sample
+        samples[name] = one.sample - other.sample
+        if why := why_left(samples[name]):
+            found.left[name] = why
+            del samples[name]
     return found
 
 
-def _rows(dealings: list[Dealing], metric: Metric, covariates: Covariates) -> Iterator[dict[str, object]]:
-    """Return the rows of one pair."""
+def why_left(number: Number) -> str:
+    """Say why a hospital's number is left out of a mean over hospitals; nothing where it is not."""
+    if number.fewest < FEWEST_PATIENTS:
+        return f"fewer than {FEWEST_PATIENTS} patients of a class"
+    return "" if moments_of(number).variance > FLAT else "nothing varies"
+
+
+def rows_of_pair(dealings: list[Dealing], metric: Metric, covariates: Covariates) -> Iterator[dict[str, object]]:
+    """Return the rows of one pair: columns of HETEROGENEITY from `what` on, but for what all of them share."""
     fits = [dealing.fit() if len(dealing.samples) >= FEWEST_HOSPITALS else None for dealing in dealings]
     for dealing, found in zip(dealings, fits, strict=True):
         if len(dealings) > 1:
@@ -152,7 +165,7 @@ def _rows(dealings: list[Dealing], metric: Metric, covariates: Covariates) -> It
             continue
         for name, who in dealing.who.items():
             row: dict[str, object] = {"what": "hospital", "about": name, "note": dealing.left.get(name, "")}
-            row |= {"patients": who.patients, "positives": who.positives}
+            row |= {"patients": who.patients, "positives": who.positives} if who.patients else NOT_TOLD
             if name in dealing.samples:
                 interval = interval_of(dealing.samples[name], "number", metric.cautious)
                 row |= {"estimate": float(dealing.samples[name].values.mean()), **_limits(interval)}
@@ -180,7 +193,8 @@ def _rows(dealings: list[Dealing], metric: Metric, covariates: Covariates) -> It
         "tau": between["tau"],
         **limits,
     }
-    by_patients = {(one.draw, name): np.log2(who.patients) for one in dealings for name, who in one.who.items()}
+    tested = ((one.draw, name, who.patients) for one in dealings for name, who in one.who.items() if who.patients)
+    by_patients = {(draw, name): float(np.log2(patients)) for draw, name, patients in tested}
     for name, numbers in {DOUBLING: by_patients, **covariates}.items():
         yield {"what": "slope", "about": name, **_slope(dealings, numbers)}
 
@@ -207,16 +221,23 @@ def _slope(dealings: list[Dealing], numbers: Mapping[tuple[int, str], float]) ->
     return counts | about | {"note": _noted(interval.note, kept)}
 
 
-def stacked(samples: list[Sample]) -> Sample:
-    """Put draws beside each other that were worked out one by one."""
+def stacked(samples: list[Number]) -> Number:
+    """Put draws beside each other that were worked out one by one.
+
+    Raises ValueError where patients of several draws, who may be the same, are not told apart.
+    """
+    if len(samples) == 1:
+        return samples[0]
+    if any(isinstance(one, Moments) for one in samples):
+        raise ValueError("summaries of several draws cannot be put together")
     values, influence = (
         np.concatenate([getattr(one, name) for one in samples], axis=1) for name in ("values", "influence")
     )
-    has = np.any([one.has for one in samples], axis=0)
+    has = np.any([one.has for one in samples if isinstance(one, Sample)], axis=0)
     return Sample(values, influence, has, min(one.fewest for one in samples))
 
 
-def interval_over(sample: Sample, fits: Sequence[Fit]) -> Interval:
+def interval_over(sample: Number, fits: Sequence[Fit], kind: Literal["number", "share"] = "number") -> Interval:
     """Return the interval of fits' last term.
 
     Where hospitals keep their patients, its error is that of the fit; the squared error of seeds comes on top, as they
@@ -225,9 +246,10 @@ def interval_over(sample: Sample, fits: Sequence[Fit]) -> Interval:
     Args:
         sample: the term, in every repeat.
         fits: one, or that of each draw.
+        kind: of the number.
     """
     if len(fits) > 1:
-        return interval_of(sample, "number")
+        return interval_of(sample, kind)
     spread, error2 = spread_of(sample), float(fits[0].errors[-1]) ** 2
     why = why_none(sample, spread)
     if why:
@@ -242,10 +264,10 @@ def interval_over(sample: Sample, fits: Sequence[Fit]) -> Interval:
     p = np.nan if few else float(2 * student.sf(abs(mean) / error, freedom))
     note = "cautious" if few or sample.fewest < CAUTIOUS else ""
     note += f"; no p: fewer than {FEWEST_REPEATS} seeds" if few else ""
-    return Interval(*limits_around(mean, error, freedom, "number"), p, note, error, of_repeats / error**2)
+    return Interval(*limits_around(mean, error, freedom, kind), p, note, error, of_repeats / error**2)
 
 
-def of_new_hospital(sample: Sample, fits: Sequence[Fit], interval: Interval) -> tuple[float, float]:
+def of_new_hospital(sample: Number, fits: Sequence[Fit], interval: Interval) -> tuple[float, float]:
     """Return the limits for a new hospital's true difference; over draws that deal anew, for one of a new draw.
 
     Args:

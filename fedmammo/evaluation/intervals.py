@@ -10,7 +10,7 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from fedmammo.evaluation.tested import Floats
-from fedmammo.evaluation.variance import Sample, Spread, spread_of
+from fedmammo.evaluation.variance import Number, Sample, Spread, spread_of
 
 COVERAGE = 0.95
 POWER = 0.8  # with which patients that are needed would show a difference
@@ -45,12 +45,12 @@ class Interval(NamedTuple):
     of_repeats: float = np.nan
 
 
-def interval_of(sample: Sample, kind: Literal["number", "share"], cautious: bool = False) -> Interval:
+def interval_of(sample: Number, kind: Literal["number", "share"], cautious: bool = False) -> Interval:
     """Return the interval of a mean over repeats: Student's t, of a `share` (0 to 1) on its log odds.
 
     p is that of a number, such as a difference; a share has none. `cautious`: whether the metric's always are.
     """
-    if not np.isfinite(sample.influence).all():
+    if isinstance(sample, Sample) and not np.isfinite(sample.influence).all():
         return Interval(note="no interval: none is known for it")
     spread = spread_of(sample)
     why = why_none(sample, spread)
@@ -88,7 +88,7 @@ def limits_around(
     return low, high, least
 
 
-def why_none(sample: Sample, spread: Spread) -> str:
+def why_none(sample: Number, spread: Spread) -> str:
     """Say why there is no honest interval; nothing where there is one."""
     seeds, draws = sample.values.shape
     if sample.fewest < FEWEST_PATIENTS:

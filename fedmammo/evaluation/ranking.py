@@ -123,6 +123,17 @@ def sensitivity_on_curve(tested: Tested) -> Measured:
     return sensitivities(tested, [1 - SPECIFICITY])[0]
 
 
+def cuts_on_curve(tested: Tested, rate: float) -> Floats:
+    """Return each unit's cut of its fold's curve at a false positive rate, (units,), as `sensitivities` takes it."""
+    cuts = np.full(len(tested.score), -np.inf)
+    for fold in tested.folds():
+        ordered = np.append(-np.sort(-tested.score[fold[~tested.malignant[fold]]]), -np.inf)
+        cuts[fold] = (
+            ordered[_beside(np.array([rate]), len(ordered) - 1, np.floor).at[0]] if len(ordered) > 1 else -np.inf
+        )
+    return cuts
+
+
 def sensitivities(tested: Tested, rates: Sequence[float]) -> list[Measured]:
     """The tested units' own ROC curve: the share of malignant units above a cut, at each false positive rate (0 to 1).
 

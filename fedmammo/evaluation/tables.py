@@ -6,13 +6,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL, Arm, Kind
+from fedmammo.config.arm import ALL, MEAN, Arm, Kind
 from fedmammo.config.evaluation import EvaluationConfig, Primary
 from fedmammo.config.setting import Setting
 from fedmammo.evaluation.intervals import Interval, holm, interval_of
 from fedmammo.evaluation.metrics import PRIMARY, Curve, Metric, metrics_of
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.scoring import READER, Estimate, Place, Scores, Who, mean_over_models
+from fedmammo.evaluation.variance import Number
 
 PAIRS: tuple[tuple[Kind, Kind], ...] = (
     ("federated", "local"),
@@ -73,7 +74,7 @@ def tabulate(scores: Scores, config: EvaluationConfig, pairs: Sequence[Pair]) ->
     table = pd.DataFrame(results, columns=RESULTS)
     order = [table[key].map({value: at for at, value in enumerate(values)}) for key, values in _orders(scores).items()]
     table = table.iloc[np.lexsort(order[::-1])].reset_index(drop=True)
-    return Tables(table, _adjusted(pd.DataFrame(comparisons, columns=COMPARISONS)))
+    return Tables(table, adjusted(pd.DataFrame(comparisons, columns=COMPARISONS)))
 
 
 def _orders(scores: Scores) -> dict[str, list[str]]:
@@ -112,11 +113,11 @@ def measured(scores: Scores, place: Place, metric: Metric) -> dict[Series, Estim
 
 
 def at_home(one: Series, place: str) -> Series:
-    """Return the model that an arm would give to a hospital: local its own; at ALL the summary over these."""
+    """Return the model that an arm would give to a hospital: local its own; of all together the summary over these."""
     if one.arm == READER.arm:
         return one
     arm = Arm.of(one.arm)
-    if place == ALL:
+    if place in (ALL, MEAN):
         return one._replace(trained_at=ALL) if arm.of_hospitals else one
     return one._replace(trained_at=arm.model_for(place)) if arm.of_hospitals else one
 
@@ -255,8 +256,13 @@ def comparison_row(
     if one.sample is None or other.sample is None:
         return row | {"note": one.mean.note or other.mean.note}
     sample = one.sample - other.sample
-    interval, values = interval_of(sample, "number", metric.cautious), sample.values
-    return row | {
+    return row | difference_told(sample, interval_of(sample, "number", metric.cautious))
+
+
+def difference_told(number: Number, interval: Interval) -> dict[str, object]:
+    """Return the columns of comparisons that tell a difference and how sure it is."""
+    values = number.values
+    return {
         "difference": float(values.mean()),
         "ci_low": interval.low,
         "ci_high": interval.high,
@@ -271,7 +277,7 @@ def comparison_row(
     }
 
 
-def _adjusted(comparisons: pd.DataFrame) -> pd.DataFrame:
+def adjusted(comparisons: pd.DataFrame) -> pd.DataFrame:
     """Adjust p of the primary comparison over hospitals, which are one family."""
     family = comparisons["role"] == "primary at a hospital"
     comparisons.loc[family, "p_holm"] = holm(comparisons.loc[family, "p"].to_numpy(dtype=float))

@@ -49,6 +49,50 @@ class Sample:
         return Sample(values, influence, self.has | other.has, min(self.fewest, other.fewest))
 
 
+class Moments(NamedTuple):
+    """What intervals read of a number beside its values; no patient is told apart in it.
+
+    Attributes:
+        values: (seeds, draws of hospitals).
+        variance: over patients, of the mean over repeats; NaN where it is not known.
+        shared: the mean covariance over patients of two repeats that have nothing in common, at least 0.
+        freedom: degrees of freedom of `variance`; NaN where they are not known.
+        fewest: patients of the smaller class, in the repeat that has fewest.
+    """
+
+    values: Floats
+    variance: float
+    shared: float
+    freedom: float
+    fewest: int
+
+
+Number = Sample | Moments
+
+
+def moments_of(number: Number) -> Moments:
+    """Return a number's moments."""
+    if isinstance(number, Moments):
+        return number
+    covariance = covariance_of(number)
+    apart = _nothing_shared(*number.values.shape)
+    shared = max(0.0, float(covariance[apart].mean())) if apart.any() else 0.0
+    return Moments(number.values, float(covariance.mean()), shared, freedom_of_patients(number), number.fewest)
+
+
+def added(numbers: Sequence[Number], weights: Floats) -> Number:
+    """Return a weighted sum of numbers, (numbers,), of which no two are of the same patients."""
+    samples = [number for number in numbers if isinstance(number, Sample)]
+    if len(samples) == len(numbers):
+        return combined(samples, weights)
+    told = [moments_of(number) for number in numbers]
+    values = np.sum([weight * one.values for weight, one in zip(weights, told, strict=True)], axis=0)
+    variances = np.array([one.variance for one in told]) * weights**2
+    shared = float(np.array([one.shared for one in told]) @ weights**2)
+    freedom = float(variances.sum() ** 2 / (variances**2 / [one.freedom for one in told]).sum())
+    return Moments(values, float(variances.sum()), shared, freedom, min(one.fewest for one in told))
+
+
 def combined(samples: Sequence[Sample], weights: Floats) -> Sample:
     """Return a weighted sum of numbers, repeat by repeat, on the same or other patients.
 
@@ -87,23 +131,18 @@ class Spread(NamedTuple):
     hillis: float
 
 
-def spread_of(sample: Sample) -> Spread:
+def spread_of(number: Number) -> Spread:
     """Return the spread of the mean over repeats.
 
     With one repeat it speaks of patients alone. Patients' part has degrees of freedom after Welch and Satterthwaite,
     as classes are of different size and spread; the error is at least that of these very repeats.
     """
-    seeds, draws = sample.values.shape
-    repeats = seeds * draws
-    covariance = covariance_of(sample)
-    patients_freedom = freedom_of_patients(sample)
-    mean = float(sample.values.mean())
-    floor = max(0.0, float(covariance.mean()))
-    if repeats == 1:
+    values, variance, shared, patients_freedom, _ = moments_of(number)
+    mean = float(values.mean())
+    floor = max(0.0, variance)
+    if values.size == 1:
         return Spread(mean, floor**0.5, patients_freedom, 0.0, np.inf)
-    apart = _nothing_shared(seeds, draws)
-    shared = max(0.0, float(covariance[apart].mean())) if apart.any() else 0.0
-    varied, varied_freedom = _repeats(sample.values)
+    varied, varied_freedom = _repeats(values)
     total = varied + shared
     if not total:
         return Spread(mean, floor**0.5, patients_freedom, 0.0, np.inf)

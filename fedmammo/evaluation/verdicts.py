@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, MEAN
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.evaluation.intervals import POWER, Verdict, patients_needed, verdict_of
 from fedmammo.evaluation.predictions import Predictions
@@ -31,14 +31,18 @@ def verdicts_of(comparisons: pd.DataFrame, config: EvaluationConfig, varies: str
         verdict = verdict_of(row["ci_low"], row["ci_high"], margin)
         if verdict == "not assessable":
             row["difference"] = np.nan  # counts stand in its place
-        row["patients_needed"] = patients_needed(row["error"], row["of_repeats"], row["patients"], margin)
+        row["patients_needed"] = np.nan  # over hospitals, more of these would be needed as well
+        if row["tested_at"] != MEAN and verdict != "not assessable":
+            row["patients_needed"] = patients_needed(row["error"], row["of_repeats"], row["patients"], margin)
         aim = f"a true difference of {margin:+g} as superior, with a probability of {100 * POWER:g} %"
         row["to_show"] = "" if np.isnan(row["patients_needed"]) else aim
         shared = {name: row[name] for name in VERDICTS if name in row}
-        about = {"verdict": verdict, "margin": margin, "varies": varies, "fixed": fixed}
+        of_row = f"hospitals, {varies}" if row["tested_at"] == MEAN else varies
+        about = {"verdict": verdict, "margin": margin, "varies": of_row, "fixed": fixed}
         rows.append(shared | about | {"sentence": sentence(row, verdict, margin)})
     table = pd.DataFrame(rows, columns=VERDICTS)
-    return table.astype({"patients_needed": "Int64"})  # a whole number, or empty
+    whole = dict.fromkeys(("patients_needed", "patients", "positives"), "Int64")  # whole numbers, or empty
+    return table.astype(whole)
 
 
 def what_varies(predictions: Predictions) -> tuple[str, str]:
@@ -46,7 +50,11 @@ def what_varies(predictions: Predictions) -> tuple[str, str]:
 
     A rule such as density deals hospitals the same patients in each draw, of whom others set cuts.
     """
-    seeds, draws, dealings = len(predictions.seeds), len(predictions.draws), predictions.dealings
+    return varied(len(predictions.seeds), len(predictions.draws), predictions.folds, predictions.dealings)
+
+
+def varied(seeds: int, draws: int, folds: int, dealings: int = 1) -> tuple[str, str]:
+    """Say the same by the number of seeds, of draws, of folds, and in how many ways draws deal tested patients."""
     drawn = "draws of hospitals" if dealings > 1 else "draws of who sets cuts"
     parts = [("patients tested", True), (f"{seeds} seeds", seeds > 1), (f"{draws} {drawn}", draws > 1)]
     varies = [name for name, varied in parts if varied]
@@ -54,7 +62,7 @@ def what_varies(predictions: Predictions) -> tuple[str, str]:
     fixed += ["seed"] if seeds == 1 else []
     fixed += ["hospitals' patients"] if dealings == 1 else []
     # each hospital deals its own patients to folds
-    fixed += ["folds"] if predictions.folds > 1 and seeds == dealings == 1 else []
+    fixed += ["folds"] if folds > 1 and seeds == dealings == 1 else []
     return ", ".join(varies), ", ".join(fixed)
 
 
@@ -64,10 +72,14 @@ def sentence(row: dict[str, Any], verdict: Verdict, margin: float) -> str:
     arm, against = str(row["arm"]), "its own model" if row["against"] == "local" else str(row["against"])
     if row["tested_at"] == ALL and row["against"] == "local":
         against = "local models, each tested on all hospitals' patients"
-    who = f"{row['patients']} patients, {row['positives']} with a malignant lesion"
+    if row["tested_at"] == MEAN:
+        where = MEAN if verdict == "not assessable" else str(row["note"]).partition(";")[0]
+        against = "local models, each at its own hospital" if row["against"] == "local" else against
+    who = "" if pd.isna(row["patients"]) else f"{row['patients']} patients, {row['positives']} with a malignant lesion"
+    left = next((f"; {part}" for part in str(row["note"]).split("; ") if " left out: " in part), "")
     if verdict == "not assessable":
         why = str(row["note"]).removeprefix("no interval: ")
-        return f"{where}: not assessable ({who}): {why}."
+        return f"{where}: not assessable{f' ({who})' if who else ''}: {why}."
     digits = _digits(row["ci_low"], row["ci_high"], margin)
     shown = (f"{row[key]:+.{digits}f}" for key in ("difference", "ci_low", "ci_high"))
     change = "{} ({} to {})".format(*shown)
@@ -85,7 +97,7 @@ def sentence(row: dict[str, Any], verdict: Verdict, margin: float) -> str:
     needed = row["patients_needed"]
     more = row["ci_low"] <= 0 and not worse and needed > row["patients"]
     then = f"; about {needed:.0f} patients would show a true difference of {margin:+g}" if more else ""
-    return f"{where}: {verdict}: {says}: {change}; {who}{then}."
+    return f"{where}: {verdict}: {says}: {change}; {who}{then}{left}."
 
 
 def _digits(low: float, high: float, margin: float) -> int:

@@ -1,7 +1,7 @@
 """The hospitals of a study, as the server asks them: to agree, for features, to keep a pool, for scores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,15 +9,18 @@ import torch
 
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.request import Request
 from fedmammo.features.opening import network_of
 from fedmammo.federation.rounds import Deployed
 from fedmammo.federation.server import Server
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.secret import Secret
 from fedmammo.run.folder import round_row
+from fedmammo.stages.agree import STAYS
 from fedmammo.stages.planning import plan_of
 from fedmammo.stages.score import MODEL
 from fedmammo.stages.stage import Job, Tensors
+from fedmammo.stages.summarize import SUMMARY
 
 
 class Hospitals:
@@ -32,6 +35,7 @@ class Hospitals:
     def __init__(self, server: Server, secret: Secret, device: torch.device) -> None:
         self.server = server
         self.names = [name for name in server.nodes if name != ALL]
+        self.at_home: set[str] = set()  # hospitals that declared that their tested patients' scores stay
         self._secret = secret
         self._device = device
         self._declared: dict[str, dict[str, int]] = {}
@@ -47,6 +51,7 @@ class Hospitals:
             everybody = list(dict.fromkeys([*self.names, *members]))
             job = Job("declare", deployment.digest)
             declared = self.server.ask_each(deployment, job, everybody, agreement=deployment.model_dump_json())
+            self.at_home.update(name for name, answer in declared.items() if STAYS in answer.numbers)
             sizes = {name: int(declared[name].numbers["num-examples"]) for name in members}
             self._declared = {**self._declared, deployment.digest: sizes}
         return self._declared[deployment.digest]
@@ -122,7 +127,7 @@ class Hospitals:
         everybody = list(dict.fromkeys([*self.names, *deployed.members]))
         return self.server.ask_each(deployed.deployment, Job("finish", deployed.deployment.digest), everybody)
 
-    def at_home(self, deployed: Deployed) -> tuple[Deployed, Deployed]:
+    def divide(self, deployed: Deployed) -> tuple[Deployed, Deployed]:
         """Divide a deployment: groups of one hospital whose model stays there, and all others."""
         arm, budget = deployed.deployment.arm, deployed.deployment.privacy is not None
         own = not budget and (arm.alone or arm.kind == "personalized")
@@ -160,3 +165,9 @@ class Hospitals:
                 rows.append(row | {"patients": int(answer.numbers["num-examples"])})
         self.server.tell(deployment, "train", rows, deployment.federation.rounds)
         return rows
+
+    def summarize(self, deployments: Sequence[Deployment], request: Request, names: Sequence[str]) -> dict[str, str]:
+        """Let hospitals sum up what they kept of these deployments; returns what each tells, as JSON."""
+        job = Job("summarize", deployments[0].digest)
+        answers = self.server.ask_each(deployments[0], job, names, agreement=request.model_dump_json())
+        return {name: answer.tensors[SUMMARY].numpy().tobytes().decode() for name, answer in answers.items()}

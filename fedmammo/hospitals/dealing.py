@@ -47,6 +47,11 @@ class Dealt(NamedTuple):
         """The hospitals, in order."""
         return [profile.name for profile in self.profiles]
 
+    @property
+    def anew(self) -> bool:
+        """Whether a hospital has other patients in another draw."""
+        return len({tuple(table["hospital"]) for table in self.draws.values()}) > 1
+
     def held(self, cohort: Cohort, deployment: Deployment) -> dict[str, Holder]:
         """Return every hospital's holdings by name, in order, and those of `all`, as each works them out by itself."""
         patients = self.draws[deployment.draw]
@@ -135,6 +140,7 @@ def write_sites(folder: Path, config: StudyConfig, dealt: Dealt) -> list[Path]:
             limits=profile.privacy,
             scores=profile.scores,
             local_models="shared",  # everybody is in one room, and every model is scored on all tested patients
+            minimum_count=profile.minimum_count,
             availability=profile.availability,
             faults=config.faults_of(profile.name),
             columns=[*config.evaluation.columns],

@@ -73,6 +73,9 @@ class Profile(Section):
     scores: Literal["rows", "summaries", "not"] = Field(
         default="rows", description="How scores of tested patients may leave the hospital."
     )
+    minimum_count: int = Field(
+        default=10, ge=1, description="Of `scores: summaries`: the fewest patients of a class that a number may be of."
+    )
 
     @field_validator("name")
     @classmethod

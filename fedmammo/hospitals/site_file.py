@@ -67,7 +67,13 @@ class SiteFile(Section):
     scores: Literal["rows", "summaries", "not"] = Field(
         default="not",
         description="How scores of tested patients may leave: `rows`, one for each image under a pseudonym; "
-        "`summaries`, metrics alone; `not`.",
+        "`summaries`, counts and metrics alone, and the scores stay; `not`.",
+    )
+    minimum_count: int = Field(
+        default=10,
+        ge=1,
+        description="Of `scores: summaries`: the fewest patients, benign and malignant alike, that a number may be of; "
+        "none tells of fewer, not by subtraction either.",
     )
     local_models: Literal["home", "shared"] = Field(
         default="home",

@@ -40,6 +40,12 @@ def whole(run: Run) -> pd.DataFrame:
     return results[chosen]
 
 
+def differences_of(run: Run) -> pd.DataFrame:
+    """Return the rows of `comparisons`, but for those of all patients where these are nowhere together."""
+    table = run.comparisons
+    return table if run.together == ALL else table[table["tested_at"] != ALL]
+
+
 def setting_of(run: Run) -> str:
     """Return the setting of the primary comparison."""
     return run.study.evaluation.primary.setting or next(iter(run.study.settings))

@@ -308,7 +308,7 @@ def _of_results(run: Run) -> dict[str, Parts]:
         found |= {"verdict": [cell("sentence")], "varies": [cell("varies")], "fixed": [cell("fixed")]}
     if run.has("results"):
         rows = whole(run)
-        rows = rows[(rows["tested_at"] == ALL) & (rows["trained_at"] == ALL)]
+        rows = rows[(rows["tested_at"] == run.together) & (rows["trained_at"] == ALL)]
         found["scores"] = listed(
             [f"{SPELLED.get(row['arm'], row['arm'])}, ", Cell("results", int(str(at)), "setting", row["setting"]), ": ",
              *estimate("results", row)]

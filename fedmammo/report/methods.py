@@ -56,8 +56,9 @@ def _results(run: Run, facts: Facts) -> list[str]:
         ]
     if run.has("results"):
         rows = whole(run)
-        shown_rows = rows[(rows["trained_at"] == ALL) & (rows["tested_at"] == ALL)]
-        what = f"{plain(facts['metric'])} per {run.study.evaluation.unit}, all hospitals' patients"
+        shown_rows = rows[(rows["trained_at"] == ALL) & (rows["tested_at"] == run.together)]
+        where = "all hospitals' patients" if run.together == ALL else "mean over hospitals, each tested on its own"
+        what = f"{plain(facts['metric'])} per {run.study.evaluation.unit}, {where}"
         found.append(_table(what, shown_rows, headings(*RESULTS)))
     if run.has("flow"):
         found.append(_table("Where patients went", run.flow, headings(*FLOW)))

@@ -61,7 +61,7 @@ def _scores(named: dict[str, Run], metric: str) -> Block:
     parts = {}
     for name, run in named.items():
         rows = whole(run)
-        everywhere = (rows["trained_at"] == ALL) & (rows["tested_at"] == ALL)
+        everywhere = (rows["trained_at"] == ALL) & (rows["tested_at"] == run.together)
         parts[f"{name}/results"] = rows[everywhere & rows["setting"].isin((setting_of(run), "assessment"))]
     keys = headings("arm", "setting", "value", "ci_low", "ci_high", "patients", "positives", "note")
     shown = pd.concat(parts)

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, MEAN
 from fedmammo.config.setting import Setting
 from fedmammo.report import answers, terminal
 from fedmammo.run.results import Run
 
 ARMS = {"local": "local (mean)", "reader": "reader"}
 FEWEST_NOISES = 10  # draws of noise, to say what a budget costs
+NEED_ROWS = ("ROC curves", "calibration", "decision curves", "what each hospital is worth")
 STYLES = {"superior": "green", "non-inferior": "green", "inferior": "red"}
 FILES = {
     "report.html": "all of this to look at",
@@ -24,6 +25,7 @@ FILES = {
     "learning_curve.csv": "how far more hospitals or patients would carry",
     "subgroups.csv": "by density, subtlety, type of lesion and view",
     "decision_curve.csv": "what acting on the scores is worth",
+    "tested.csv": "how each hospital tells of its tested patients",
 }
 
 
@@ -42,8 +44,10 @@ def summary(run: Run) -> None:
         )
     for row in verdicts.to_dict("records"):
         terminal.out.print(f"{row['sentence']}", style=STYLES.get(str(row["verdict"])))
-    title = f"all test patients (those with a malignant lesion); {primary.metric} per {unit}, 95 % interval"
-    terminal.table(arms(run), title)
+    who = "all test patients" if run.together == ALL else f"random-effects {MEAN}, each on its own test patients"
+    terminal.table(arms(run), f"{who} (those with a malignant lesion); {primary.metric} per {unit}, 95 % interval")
+    for line in at_home(run):
+        terminal.out.print(line)
     for line in budgets(run):
         terminal.out.print(line)
     for frame, what in (
@@ -58,6 +62,19 @@ def summary(run: Run) -> None:
     terminal.out.print(f"{run.folder}: {', '.join(there)}", style="dim")
 
 
+def at_home(run: Run) -> list[str]:
+    """Say which hospitals keep the scores of their tested patients, and what that leaves out."""
+    if not run.has("tested"):
+        return []
+    how = {"summaries": "counts and metrics alone leave", "not": "nothing leaves"}
+    found = []
+    for kind, leaves in how.items():
+        names = run.tested.loc[run.tested["scores"] == kind, "hospital"]
+        if len(names):
+            found.append(f"of tested patients {leaves} (scores: {kind}): {', '.join(names)}")
+    return [*found, f"undefined: what all patients together would give, such as {', '.join(NEED_ROWS)}"]
+
+
 def _arm(name: str) -> str:
     return ARMS.get(name, name)
 
@@ -65,14 +82,14 @@ def _arm(name: str) -> str:
 def arms(run: Run) -> pd.DataFrame:
     """Return a row for each arm and setting, tested on all patients, mean over repeats."""
     study, results = run.study.evaluation, run.results
-    everywhere = (results["seed"] == ALL) & (results["trained_at"] == ALL) & (results["tested_at"] == ALL)
+    everywhere = (results["seed"] == ALL) & (results["trained_at"] == ALL) & (results["tested_at"] == run.together)
     whole = results[everywhere & (results["unit"] == study.unit)]
     whole = whole[whole["metric"] == study.primary.metric]
     order = {setting: at for at, setting in enumerate([*run.study.settings, *whole["setting"]])}
     rows = []
     for row in whole.iloc[np.argsort(whole["setting"].map(order), kind="stable")].to_dict("records"):
         place = {"setting": "" if row["arm"] == "reader" else row["setting"], "arm": _arm(str(row["arm"]))}
-        who = f"{row['patients']} ({row['positives']})"
+        who = "" if pd.isna(row["patients"]) else f"{row['patients']} ({row['positives']})"
         rows.append({**place, str(row["metric"]): _estimate(row), "patients": who})
     return pd.DataFrame(rows)
 
@@ -108,8 +125,7 @@ def comparison(table: pd.DataFrame) -> pd.DataFrame:
 
 def budgets(run: Run) -> list[str]:
     """Say of each budget what was spent, what that covers, and what it costs the federated arm, if that is known."""
-    results, study = run.results, run.study.evaluation
-    lines = []
+    results, lines = run.results, []
     for name in (name for name in run.study.settings if Setting.of(name).epsilon is not None):
         spent = results[(results["setting"] == name) & (results["seed"] == ALL)]
         by_arm = spent.groupby("arm", sort=False)["end_to_end"].first()
@@ -117,13 +133,20 @@ def budgets(run: Run) -> list[str]:
             by_arm.iloc[0] if by_arm.nunique() == 1 else ", ".join(f"{held} ({arm})" for arm, held in by_arm.items())
         )
         promise = f"{name}: epsilon {spent['epsilon'].max():.3g} at delta {spent['delta'].max():g}, covers {covers}"
-        lines.append(f"{promise}; costs {_cost(run.comparisons, name, study.primary.metric, study.unit)}")
+        lines.append(f"{promise}; costs {_cost(run, name)}")
     return lines
 
 
-def _cost(comparisons: pd.DataFrame, name: str, metric: str, unit: str) -> str:
+def _cost(run: Run, name: str) -> str:
     """Say what a budget costs: the difference to the same recipe without, with its interval, or why it is not known."""
-    about = {"metric": metric, "unit": unit, "tested_at": ALL, "setting": name, "arm": "federated"}
+    comparisons, place, study = run.comparisons, run.together, run.study.evaluation
+    about = {
+        "metric": study.primary.metric,
+        "unit": study.unit,
+        "tested_at": place,
+        "setting": name,
+        "arm": "federated",
+    }
     same = comparisons[(comparisons[list(about)] == pd.Series(about)).all(axis=1)]
     same = same[same["against"] == "federated"]
     kind = Setting.of(name).kind

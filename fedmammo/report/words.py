@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, MEAN
 from fedmammo.report.blocks import Cell
 from fedmammo.report.chapter import Parts, cells, listed
 
@@ -26,7 +26,7 @@ def lead(verdicts: pd.DataFrame) -> Parts:
 
     Where no hospital can be told of, it is said of all patients together.
     """
-    own = verdicts[verdicts["tested_at"] != ALL]
+    own = verdicts[~verdicts["tested_at"].isin([ALL, MEAN])]
     if own["ci_low"].isna().all():
         return plain(dict(verdicts.iloc[0]), 0)
     subject, metric = _subject(dict(own.iloc[0]))
@@ -69,10 +69,13 @@ def plain(row: dict[str, Any], at: int) -> Parts:
     who, metric = _subject(row)
     against = " against the mean local model" if everybody and row["against"] == "local" else ""
     where = "Over all hospitals' patients, " if everybody else ""
+    if row["tested_at"] == MEAN:
+        where = "On average over hospitals, "
     if row["verdict"] == "not assessable":
         return [_begin(f"{where}it cannot be told: "), str(row["note"]).removeprefix("no interval: "), "."]
     change: Parts = [cell("difference"), " (", cell("ci_low"), " to ", cell("ci_high"), ")"]
-    caution: Parts = [f"; {CAUTION}"] if "cautious" in str(row["note"]) else []
+    caution: Parts = [f"; {row['note'].partition(';')[0]}"] if row["tested_at"] == MEAN else []
+    caution += [f"; {CAUTION}"] if "cautious" in str(row["note"]) else []
     if row["ci_low"] > 0:
         return [_begin(f"{where}{who} raises {metric}{against} by "), *change, *caution, "."]
     if row["ci_high"] < 0:

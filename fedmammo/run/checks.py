@@ -26,6 +26,12 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
     cohort = Cohort.open(config.cohort_folder)
     check_columns(cohort.patients, config.evaluation.subgroups)
     dealt, seen = deal(cohort, config), set()
+    at_home = [profile.name for profile in dealt.profiles if profile.scores != "rows"]
+    if at_home and dealt.anew:
+        raise InputError(
+            f"hospitals.seed: draws deal patients anew, and {at_home[0]} keeps its tested patients' scores, so that it "
+            "is one hospital; take one draw"
+        )
     for deployment in config.deployments:
         place = (deployment.draw, deployment.seed if deployment.dealing.folds else 0, deployment.fold)
         if place not in seen:

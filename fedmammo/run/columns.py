@@ -10,9 +10,10 @@ PLACE = {
 }
 FOLD = {"fold": "which fold was tested; 0 without folds"}
 TESTED = {
-    "tested_at": "whose patients were tested: a hospital's, or `all`",
+    "tested_at": "whose patients were tested: a hospital's, or `all`; `mean over hospitals` of random effects, each on "
+    "its own patients, where not all give rows of them, and `all` is empty",
     "unit": "of what the metric is: image, lesion, breast or patient; the score of several images is their mean",
-    "patients": "tested patients; the mean over draws of hospitals, rounded",
+    "patients": "tested patients; the mean over draws of hospitals, rounded; empty where a hospital does not say",
     "positives": "those of them with a malignant lesion",
 }
 INTERVAL = {

@@ -19,7 +19,8 @@ _HELD = {
 }
 TABLES: dict[str, dict[str, str]] = {
     "verdicts.csv": {
-        "tested_at": "a hospital, or `all` hospitals' patients",
+        "tested_at": "a hospital, or `all` hospitals' patients; where not all hospitals give rows of them, the "
+        "`mean over hospitals` of random effects in place of `all`",
         "verdict": "superior, non-inferior, inconclusive, inferior or not assessable, from interval and margin alone",
         "difference": "of the primary metric, `arm` minus `against`; empty where it is not assessable",
         **INTERVAL,
@@ -27,7 +28,7 @@ TABLES: dict[str, dict[str, str]] = {
         "p_holm": "the same, adjusted over hospitals (Holm)",
         "margin": "the largest loss that would not matter (`evaluation.primary.margin`)",
         "patients_needed": "about how many test patients, other things equal, would show what `to_show` says; empty "
-        "where no number would, because of seeds and draws, and where there is no interval",
+        "where no number would, because of seeds and draws, where there is no interval, and of a `mean over hospitals`",
         "to_show": "a true difference as large as the margin, shown as superior with a probability of 80 %",
         "patients": TESTED["patients"],
         "positives": TESTED["positives"],

@@ -36,6 +36,7 @@ ROUND_COLUMNS = (
 )  # fmt: skip
 TIMINGS = "timings.csv"
 LINKS = "links.csv"  # what messages to real hospitals took
+HOW_TOLD = "told/scores.json"  # how hospitals tell of tested patients, where not all give rows
 TABLED = ("unit", "primary", "prevalence", "thresholds")  # keys of evaluation that tables alone depend on
 TABLES = ("rounds", "predictions")  # of each deployment, gathered in the end
 GROW = ("arms", "settings", "seeds")  # of a study's keys, in which a run may grow; the draws of hospitals do, too
@@ -51,6 +52,7 @@ LEFT_OVER = (
     f"{POOLS}/.*",
     "hospitals/*/secret",
     "hospitals/*/deployments",
+    "hospitals/*/tested",
     "server",
 )  # what only continuing a run needs, beside what each deployment leaves
 LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
@@ -275,6 +277,11 @@ class RunFolder:
         if deployments is not None:
             tables = (self._predictions(self.folder(deployment) / "predictions.csv") for deployment in deployments)
             return pd.concat(tables, ignore_index=True)
+        if (self.path / HOW_TOLD).exists():
+            raise InputError(
+                f"{self.path}: this needs rows of all tested patients, and some of its hospitals keep them; its tables "
+                "say what these tell"
+            )
         path = self.path / "predictions.csv"
         if not path.exists():
             raise InputError(f"{self.path}: holds no finished run; finish it with fedmammo run ... --out {self.path}")

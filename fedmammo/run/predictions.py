@@ -13,7 +13,7 @@ from fedmammo.config.evaluation import UNITS
 from fedmammo.config.study import StudyConfig
 from fedmammo.evaluation.predictions import COLUMNS, VALIDATION
 from fedmammo.privacy.answer import Answer
-from fedmammo.stages.score import ABOUT, SCORE
+from fedmammo.stages.score import ABOUT, KEPT, SCORE
 
 
 def tested_split(config: StudyConfig) -> str:
@@ -42,13 +42,15 @@ def tabulate(
 
     Args:
         deployment: of the models.
-        answers: by hospital, as `fedmammo.stages.score` gives them. A model sets its thresholds on validation patients
-            of the hospitals that it learned from; scores of others' are left out.
+        answers: by hospital, as `fedmammo.stages.score` gives them; one that keeps scores has no rows. A model sets its
+            thresholds on validation patients of the hospitals that it learned from; scores of others' are left out.
         sizes: training patients of each model's hospital, for an ensemble.
     """
-    tested = "cross-validation" if deployment.dealing.folds else deployment.dealing.test
+    tested = deployment.tested
     tables = []
     for position, (hospital, answer) in enumerate(answers.items()):
+        if KEPT in answer.numbers:
+            continue
         found = answer.tensors if deployment.arm.trained else _averaged(answer.tensors, sizes or {})
         about = pd.DataFrame(
             {
@@ -68,7 +70,11 @@ def tabulate(
                 learned = hospital in deployment.members if deployment.members else model == hospital
                 learned |= not (deployment.members or deployment.arm.of_hospitals)
                 tables.append(table if learned else table[table["split"] != VALIDATION])
-    predictions = pd.concat(tables, ignore_index=True)
+    predictions = (
+        pd.concat(tables, ignore_index=True)
+        if tables
+        else pd.DataFrame(columns=[*COLUMNS, "position", *deployment.about])
+    )
     # By pseudonym, which says nothing: the order of the cohort would tell who comes first in a list of patients.
     order = ["trained_at", "position", "patient", "image"]
     shown = [*COLUMNS, *deployment.about]

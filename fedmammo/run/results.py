@@ -1,5 +1,6 @@
 """The tables of a run as pandas DataFrames, each column of the type that its file means."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from fedmammo.config.arm import ALL, MEAN
 from fedmammo.config.setting import Setting
 from fedmammo.config.study import StudyConfig
 from fedmammo.errors import InputError
@@ -18,22 +20,30 @@ HELD = (
       for name in (share, f"{share}_asked")), "label_distance", "density_distance",
 )  # fmt: skip
 # What is not listed is text, hospitals that are called `None` or `007` among it.
-NUMBERS: dict[str, dict[str, type]] = {
+WHOLE = "Int64"  # whole, or empty where a hospital does not say
+NUMBERS: dict[str, Mapping[str, type | str]] = {
     "verdicts": dict.fromkeys(("difference", "ci_low", "ci_high", "p", "p_holm", "margin", "patients_needed"), float)
-    | dict.fromkeys(("patients", "positives"), int),
+    | dict.fromkeys(("patients", "positives"), WHOLE),
     "results": dict.fromkeys(
         ("value", "ci_low", "ci_high", "median", "lowest", "prevalence", "epsilon", "delta"), float
     )
-    | dict.fromkeys(("repeats", "patients", "positives", "units"), int),
+    | {"repeats": int}
+    | dict.fromkeys(("patients", "positives", "units"), WHOLE),
     "comparisons": dict.fromkeys(("difference", "ci_low", "ci_high", "at_least", "error", "of_repeats"), float)
     | dict.fromkeys(("p", "p_holm", "median", "q05", "lowest"), float)
-    | dict.fromkeys(("repeats", "patients", "positives"), int),
+    | {"repeats": int}
+    | dict.fromkeys(("patients", "positives"), WHOLE),
     "subgroups": dict.fromkeys(("estimate", "ci_low", "ci_high"), float)
-    | dict.fromkeys(("patients", "positives", "units"), int),
+    | dict.fromkeys(("patients", "positives", "units"), WHOLE),
     "heterogeneity": dict.fromkeys(
         ("estimate", "ci_low", "ci_high", "p", "weight", "tau", "i2", "q", "hospitals", "left_out"), float
     )
-    | dict.fromkeys(("patients", "positives", "repeats"), int),
+    | {"repeats": int}
+    | dict.fromkeys(("patients", "positives"), WHOLE),
+    "hospital_bins": dict.fromkeys(
+        ("score_low", "score_high", "false_positive_rate", "sensitivity", "predicted", "observed"), float
+    ),
+    "tested": dict.fromkeys(("minimum_count", "patients", "positives"), WHOLE),
     "values": dict.fromkeys(("value", "ci_low", "ci_high", "p", "p_holm", "whole"), float)
     | dict.fromkeys(("patients", "positives", "repeats"), int),
     "learning_curve": dict.fromkeys(
@@ -122,6 +132,16 @@ class Run:
     def learning_curve(self) -> pd.DataFrame:
         """The primary metric by how many hospitals, or patients, were learned from, and a law beyond what was seen."""
         return self._read("learning_curve")
+
+    @cached_property
+    def tested(self) -> pd.DataFrame:
+        """How each hospital tells of its tested patients; only where not all give rows of them."""
+        return self._read("tested")
+
+    @cached_property
+    def hospital_bins(self) -> pd.DataFrame:
+        """Scores of hospitals that keep their tested patients, in bins: points of ROC curves, and calibration."""
+        return self._read("hospital_bins")
 
     @cached_property
     def roc(self) -> pd.DataFrame:
@@ -216,6 +236,11 @@ class Run:
         return self._read("synthetic/quality")
 
     @property
+    def together(self) -> str:
+        """Where numbers of all hospitals stand: `all`, or `mean over hospitals` where not all give rows."""
+        return MEAN if self.has("tested") else ALL
+
+    @property
     def finished(self) -> bool:
         """Whether the tables are of all that the study asks for: not of a part, nor of what it was before it grew."""
         return (self.folder / FINISHED).exists()
@@ -245,8 +270,8 @@ class Run:
             known = numbers if table == "predictions" else TABLES[f"{table}.csv"]  # predictions tell what sites tell
             if missing := {*numbers, *known} - set(columns):
                 raise ValueError(f"no column {min(missing)}")
-            kinds = dict.fromkeys(columns, str) | numbers
-            empty = {column: [""] for column, kind in numbers.items() if kind is float}
+            kinds = {**dict.fromkeys(columns, str), **numbers}
+            empty = {column: [""] for column, kind in numbers.items() if kind in (float, WHOLE)}
             return pd.read_csv(BytesIO(content), dtype=kinds, keep_default_na=False, na_values=empty)
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())

@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import ValidationError
 
 from fedmammo.config.deployment import Deployment
+from fedmammo.hospitals.site import Site
 from fedmammo.privacy.answer import Answer, Mark
 from fedmammo.privacy.guard import Budget, Guard
 from fedmammo.privacy.masks import Party
@@ -15,17 +16,20 @@ from fedmammo.stages.planning import plan_of
 from fedmammo.stages.stage import Incoming, Work
 from fedmammo.synthesis.names import gan_name
 
+STAYS = "stays"
+
 
 class Declare:
     """A hospital reads what a deployment does, and declares its number of patients."""
 
     name: ClassVar[str] = "declare"
-    fields: ClassVar[dict[str, Mark]] = {"num-examples": "public"}
+    fields: ClassVar[dict[str, Mark]] = {"num-examples": "public", STAYS: "public"}
 
     def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
-        """Keep the deployment under its digest."""
+        """Keep the deployment under its digest. Answers `stays`: 1, where tested patients' scores will stay home."""
         work.site.keep(work.deployment)
-        return Answer(numbers=work.declared)
+        stays = {STAYS: 1.0} if work.site.file.scores != "rows" else {}
+        return Answer(numbers=work.declared | stays)
 
 
 def read_deployment(text: str, digest: str, algorithms: list[str]) -> Deployment:
@@ -72,11 +76,7 @@ def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
             f"study {deployment.study} was approved with another cohort; look at it, and approve anew",
             "cohort",
         ),
-        (
-            site.file.scores != "rows",
-            f"scores: {site.file.scores}; the study asks for rows of tested patients",
-            "scores",
-        ),
+        *_needs_rows(site, deployment),
         (
             budget is None and limits.without_budget == "refused",
             "without_budget: refused; the hospital takes part in nothing but settings with a budget",
@@ -95,6 +95,7 @@ def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
         (
             deployment.trust == "secure" and not site.file.peers,
             "peers: no other hospital's key is there; have them from its people, who see them by fedmammo site key",
+            "keys",
         ),
         (
             not site.simulated and budget is not None and deployment.dealing.folds > 0,
@@ -111,6 +112,21 @@ def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
             "patients who are protected by a budget would be tested or would set thresholds",
             "protected",
         ),
+    ]
+
+
+def _needs_rows(site: Site, deployment: Deployment) -> list[tuple[bool, str, ReasonName]]:
+    """List what cannot be done where a hospital's tested patients stay home."""
+    stays = site.file.scores != "rows"
+    kind, needs = f"scores: {site.file.scores}", "rows of tested patients"
+    return [
+        (stays and deployment.scored_every > 0, f"{kind}; curves need {needs}: take evaluation.every: 0", "scores"),
+        (
+            stays and deployment.arm.kind == "coalitions",
+            f"{kind}; the arm coalitions needs {needs}: leave it out",
+            "scores",
+        ),
+        (stays and not deployment.arm.trained, f"{kind}; the arm ensemble needs {needs}: leave it out", "scores"),
     ]
 
 

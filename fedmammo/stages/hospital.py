@@ -19,6 +19,7 @@ from fedmammo.stages.personalize import Personalize
 from fedmammo.stages.score import Score
 from fedmammo.stages.share import Share
 from fedmammo.stages.stage import Incoming, Job, Rounds, Stage, Work
+from fedmammo.stages.summarize import Summarize
 from fedmammo.stages.train import Train
 
 STAGES: dict[str, Stage] = {
@@ -36,6 +37,7 @@ STAGES: dict[str, Stage] = {
         Personalize(),
         Score(),
         Finish(),
+        Summarize(),
     )
 }
 ROUNDS: dict[str, Rounds] = {stage.name: stage for stage in (Generator(), Embedding(), Train(), Personalize())}

@@ -1,6 +1,7 @@
 """Scoring: models are scored on a hospital's tested patients, and on those who set its thresholds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.evaluation import scored_rounds
+from fedmammo.disk.files import write_tensors
 from fedmammo.features.inputs import Inputs, Rows
 from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.answer import Answer, Mark
@@ -22,6 +24,7 @@ from fedmammo.training import steps
 from fedmammo.training.state import own_model
 
 MODEL, SCORE, ABOUT = "model/", "score/", "about/"
+KEPT = "kept"  # the number that is answered where scores stay home
 COLUMN_OF = {"lesion_type": "lesion"}  # the manifest's name, where a study calls a column otherwise
 
 
@@ -29,11 +32,12 @@ class Score:
     """Nobody who trains under a budget is scored: validation and tested patients are not protected, and said so.
 
     Scores leave as rows under pseudonyms, where the site file says so: in the end (round 0), and after those rounds of
-    training that the deployment names.
+    training that the deployment names. Else they stay: for what `fedmammo.stages.summarize` tells of them, or they are
+    not made at all.
     """
 
     name: ClassVar[str] = "score"
-    fields: ClassVar[dict[str, Mark]] = {"tensors": "public"}  # of patients whom the budget does not cover
+    fields: ClassVar[dict[str, Mark]] = {"tensors": "public", KEPT: "public"}  # of patients whom no budget covers
 
     def at_hospital(self, work: Work, incoming: Incoming, guard: Guard) -> Answer:
         """Score the models that a message holds under `model/<where trained>`.
@@ -41,7 +45,8 @@ class Score:
         Answers for each image `patient`, `breast`, `lesion` and `image` (8 bytes: the pseudonym), `test` (1 where
         tested, 0 where for thresholds), `label` (the truth where tested, else what is on record),
         `score/<where trained>` and `about/<column>` for those columns that the study asks for and the site file lets
-        leave; and the model's constants.
+        leave; and the model's constants. Where scores stay home, the constants alone, and the number `kept`: 1 where
+        they are kept to be summed up, 0 where there are none.
         """
         _refuse_unless_agreed(work)
         site, holder = work.site, work.holder
@@ -50,13 +55,26 @@ class Score:
         for key, model in incoming.items():
             if key.startswith(MODEL):  # nothing else is looked at
                 check_arrived(model, work.inputs_alone.model.trained())
-        if own := own_model(work.folder):
-            incoming = {**incoming, f"{MODEL}{site.name}": own}  # its own, which it keeps
+        constants = {name: tensor.cpu() for name, tensor in work.inputs_alone.model.constants.items()}
+        if site.file.scores == "not":
+            return Answer(constants, {KEPT: 0.0})
+        if at_home := own_model(work.folder):
+            incoming = {**incoming, f"{MODEL}{site.name}": at_home}
         site.odometer.expose(holder.shown)
         rows = np.concatenate([holder.test, holder.validation])
         tested = np.arange(len(rows)) < len(holder.test)
         columns = [column for column in work.deployment.about if column in site.file.columns]
-        return Answer(scores_of(site.cohort, work.inputs_alone, rows, tested, incoming, columns))
+        if site.file.scores == "rows":
+            return Answer(scores_of(site.cohort, work.inputs_alone, rows, tested, incoming, columns) | constants)
+        own = MODEL + work.deployment.arm.model_for(site.name)
+        given = {key: model for key, model in incoming.items() if key == own}
+        write_tensors(kept_at(work), scores_of(site.cohort, work.inputs_alone, rows, tested, given, columns))
+        return Answer(constants, {KEPT: 1.0})
+
+
+def kept_at(work: Work) -> Path:
+    """Return the file of a deployment's scores where they stay home."""
+    return work.site.folder / "tested" / f"{work.deployment.digest}.safetensors"
 
 
 def _refuse_unless_agreed(work: Work) -> None:
@@ -65,6 +83,8 @@ def _refuse_unless_agreed(work: Work) -> None:
     What a simulation's hospitals would say under a budget is its own business: nothing leaves anybody.
     """
     number, deployment = work.job.round, work.deployment
+    if number and work.site.file.scores != "rows":
+        raise RefusalError("refused: between rounds nobody is scored where tested patients stay home")
     if deployment.privacy is not None:
         if number and not work.site.simulated:
             raise RefusalError(
@@ -94,7 +114,6 @@ def scores_of(
         "test": torch.from_numpy(tested.astype(np.uint8)),
         "label": torch.from_numpy(np.where(tested, truth[rows], recorded[rows]).astype(np.uint8)),
     }
-    tensors |= {name: tensor.cpu() for name, tensor in inputs.model.constants.items()}
     for key, model in models.items():
         if key.startswith(MODEL):
             tensors[SCORE + key.removeprefix(MODEL)] = torch.from_numpy(steps.score(inputs, rows, model))

@@ -161,13 +161,13 @@ def parameters_of(deployment: Deployment) -> dict[str, Parameter]:
 
 
 def results_of(run: Run) -> dict[str, float]:
-    """Return each metric of each arm and setting on all test patients, over all repeats, with its 95 % interval.
+    """Return each metric of each arm and setting on all test patients, or over hospitals, with its 95 % interval.
 
     Keys are such as `federated/real/lesion/auroc/value`, `.../ci_low` and `.../ci_high`; what is not known is left out.
     """
     table = run.results
     numbers: dict[str, float] = {}
-    everywhere = (table["seed"] == ALL) & (table["trained_at"] == ALL) & (table["tested_at"] == ALL)
+    everywhere = (table["seed"] == ALL) & (table["trained_at"] == ALL) & (table["tested_at"] == run.together)
     for row in table[everywhere].to_dict("records"):
         where = "/".join(str(row[key]) for key in ("arm", "setting", "unit", "metric"))
         numbers |= {f"{where}/{key}": row[key] for key in ("value", "ci_low", "ci_high") if row[key] == row[key]}

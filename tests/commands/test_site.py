@@ -45,7 +45,6 @@ def test_a_page_for_a_hospital_that_could_take_part(site_file: Callable[..., Pat
 @pytest.mark.parametrize(
     ("keys", "problem"),
     [
-        ({"scores": "not"}, "scores: not; studies ask for rows of tested patients"),
         ({"secret_seed": 1}, "secret_seed: the secret comes from a number, and nothing is private"),
         ({"weights": {"ab" * 32: "gone.safetensors"}}, "gone.safetensors is not there; mend the site file"),
     ],
@@ -87,11 +86,6 @@ def test_a_site_file_that_is_not_there_or_says_what_nobody_knows(site_file: Call
             {"privacy": {"maximum_epsilon": 1, "without_budget": "accepted"}},
             ["real-epsilon-1", "real-epsilon-6"],
             r"B failed: RefusalError: refused: epsilon 6\.0 is not between 0 and the maximum_epsilon of 1",
-        ),
-        (
-            {"scores": "not", "privacy": {"without_budget": "accepted"}},
-            ["real"],
-            "B failed: RefusalError: refused: scores: not; the study asks for rows of tested patients",
         ),
     ],
 )

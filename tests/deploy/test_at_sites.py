@@ -106,7 +106,7 @@ def test_a_hospital_does_not_answer_with_its_own_model_whatever_it_is_asked(
     sites.write(NORTH, local_models="home")
     config = sites.study(small)
     sites.approve(config)
-    monkeypatch.setattr("fedmammo.federation.hospitals.Hospitals.at_home", lambda _, all: (all_of(all, 0), all))
+    monkeypatch.setattr("fedmammo.federation.hospitals.Hospitals.divide", lambda _, all: (all_of(all, 0), all))
     with pytest.raises(StudyError, match="refused: local_models: the hospital's own model does not leave it"):
         sites.run(config, tmp_path / "run")
 

@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.request import Request
 from fedmammo.config.study import StudyConfig, parse
 from fedmammo.federation.client_app import app_of
 from fedmammo.federation.inline_grid import InlineGrid
@@ -52,6 +53,7 @@ STUDIES: dict[str, dict[str, Any]] = {
         "settings": ["augmented"],
         "synthesis": {"source": "folder", "path": "", "images": 2},
     },
+    "of patients who stay home": {"arms": ["local", "federated"], "settings": ["real"], "synthesis": None},
     "of discriminators": {
         "arms": ["local", "federated"],
         "settings": ["synthetic-epsilon-6"],
@@ -126,7 +128,9 @@ def test_no_message_of_a_study_holds_a_path_a_configuration_or_a_secret(
 ) -> None:  # fmt: skip
     study = phantom_study | STUDIES[name] | {"federation": {"rounds": 1, "local_steps": 1}}
     study["diagnosis"] |= {"weights": str(weights)}
-    if "path" in study["synthesis"]:
+    if name == "of patients who stay home":
+        study["hospitals"] = {"assignment": {"by": "profiles", "profiles": stay_home(tmp_path)}}
+    if study["synthesis"] and "path" in study["synthesis"]:
         study["synthesis"] = study["synthesis"] | {"path": str(images)}
     config, recorders = parse(study, "test"), []
 
@@ -163,7 +167,16 @@ def test_no_message_of_a_study_holds_a_path_a_configuration_or_a_secret(
         assert set(texts(message)) <= {"type", "records"} | numbers | speeds
     assert agreements
     secrets = {"without a budget": 1, "from a folder": 1, "under a budget": 5, "sharing the noise": 5}
+    secrets |= {"of patients who stay home": 1}
     assert len(recorder.secrets) == secrets.get(name, 0), "the server's, and under a budget those of 4 holders"
+
+
+def stay_home(folder: Path) -> list[str]:
+    """Write profiles of hospitals that give summaries."""
+    about = {"scores": "summaries", "privacy": {"without_budget": "accepted"}}
+    for name in (names := [f"hospital-{number}" for number in (1, 2, 3)]):
+        (folder / f"{name}.yaml").write_text(json.dumps({"name": name} | about))
+    return [str(folder / f"{name}.yaml") for name in names]
 
 
 def hexed(secret: bytes) -> bytes:
@@ -180,6 +193,7 @@ def check_stages(name: str, recorder: Recorder) -> None:
         "sharing the noise": {"train", "agree", "embedding"},
         "with a trusted server": {"train", "agree", "share"},
         "from a folder": {"train", "share"},
+        "of patients who stay home": {"train", "summarize"},
         "of discriminators": {"agree", "generator"},
     }
     assert asked == everywhere | special[name]
@@ -192,6 +206,10 @@ def check_agreement(agreement: dict[str, Any], config: StudyConfig, told: dict[s
     if job["stage"] == "agree":
         assert set(agreement) <= {"hospital-1", "hospital-2", "hospital-3", "all"}
         assert all(type(count) is int for count in agreement.values())
+        return
+    if job["stage"] == "summarize":
+        assert set(agreement) == set(Request.model_fields)
+        assert job["deployment"] in agreement["deployments"]
         return
     assert job["stage"] == "declare"
     deployment = Deployment.model_validate(agreement)

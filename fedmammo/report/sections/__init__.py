@@ -2,6 +2,7 @@
 
 from fedmammo.report.chapter import Chapter
 from fedmammo.report.sections import (
+    at_home,
     beside,
     budgets,
     curves,
@@ -26,6 +27,7 @@ CHAPTERS: tuple[Chapter, ...] = (
     budgets.CHAPTER,
     partitions.CHAPTER,
     heterogeneity.CHAPTER,
+    at_home.CHAPTER,
     hospitals.MATRIX,
     value.CHAPTER,
     learning.CHAPTER,

@@ -27,7 +27,7 @@ def blocks(run: Run) -> Sequence[Block]:
     if not run.study.has_budget:
         return []
     rows = whole(run)
-    shown = rows[(rows["trained_at"] == ALL) & (rows["tested_at"] == ALL) & (rows["arm"] != "reader")]
+    shown = rows[(rows["trained_at"] == ALL) & (rows["tested_at"] == run.together) & (rows["arm"] != "reader")]
     shown = of_known(shown)
     no_patient = set(shown.loc[shown["end_to_end"] == "no patient", "setting"])
     order = sorted(dict.fromkeys(shown["setting"]), key=lambda name: _budget(name, no_patient))

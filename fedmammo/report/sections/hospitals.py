@@ -14,6 +14,8 @@ FEW = 10  # positives behind a cell
 def everywhere(run: Run) -> Sequence[Block]:
     """Return what each hospital's own model scores at each hospital."""
     rows = whole(run)
+    if run.together != ALL:  # where patients stay home, models of others are not told of
+        return []
     local = (rows["arm"] == "local") & (rows["setting"] == setting_of(run))
     shown = rows[local & (rows["trained_at"] != ALL) & (rows["tested_at"] != ALL)]
     shown = shown[shown["value"].notna()]

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 
+from fedmammo.config.arm import ALL
 from fedmammo.report.blocks import Block, Figure, Side, Table, text
 from fedmammo.report.chapter import Chapter, headings, setting_of
 from fedmammo.report.charts import dots, of_known
 from fedmammo.run.results import Run
+
+ABOUT = "Subgroups were not part of the question: they suggest, and decide nothing. "
+WHOLE = "Means over hospitals; a patient whose lesions differ is in none, but counted as (several)."
 
 
 def blocks(run: Run) -> Sequence[Block]:
@@ -27,7 +31,7 @@ def blocks(run: Run) -> Sequence[Block]:
     if not figures:
         return []
     return [
-        text("Subgroups were not part of the question: they suggest, and decide nothing. A patient may be in several."),
+        text(ABOUT, "A patient may be in several." if run.together == ALL else WHOLE),
         Side(figures),
     ]
 

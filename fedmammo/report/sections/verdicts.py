@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ALL, MEAN
 from fedmammo.evaluation.predictions import Series
 from fedmammo.evaluation.tables import at_home
 from fedmammo.report import charts
 from fedmammo.report.blocks import Block, Cell, Figure, Rows, Side, Table, Text, text
-from fedmammo.report.chapter import Chapter, estimate, headings, listed, setting_of, whole
+from fedmammo.report.chapter import Chapter, Parts, cells, estimate, headings, listed, setting_of, whole
 from fedmammo.report.charts import dots, forest
 from fedmammo.report.words import LABELS, lead, plain
 from fedmammo.run.guarantees import PATIENT
@@ -63,7 +63,7 @@ def _everybody(verdicts: pd.DataFrame) -> list[Block]:
     """Say what holds over all patients, and why that is another number than the hospitals'."""
     if len(verdicts) < 2:
         return []
-    local = verdicts["against"].iloc[0] == "local"
+    local = verdicts["against"].iloc[0] == "local" and verdicts["tested_at"].iloc[0] == ALL
     why = " There each local model is tested on the other hospitals' patients, too; at a hospital, on its own alone."
     sentence = plain(dict(verdicts.iloc[0]), 0)
     said = sentence == lead(verdicts)  # by the answer above
@@ -71,23 +71,46 @@ def _everybody(verdicts: pd.DataFrame) -> list[Block]:
     return [Text(told)] if told else []
 
 
-def _who(run: Run) -> list[str | Cell]:
+def _who(run: Run) -> Parts:
     """Say who was tested, what intervals allow for, and what this is not."""
     first, results = run.verdicts.iloc[0], whole(run)
-    row = results[(results["tested_at"] == ALL) & (results["trained_at"] == ALL)].iloc[0]
+    row = results[(results["tested_at"] == run.together) & (results["trained_at"] == ALL)].iloc[0]
     several = row["repeats"] > 1
     return [
         "Hospitals are simulated: patients of one cohort were dealt to them. " if run.has("holdings") else "",
-        Cell("verdicts", 0, "patients", first["patients"]), " patients were tested, ",
-        Cell("verdicts", 0, "positives", first["positives"]), " with a malignant lesion; of the tested ",
-        f"{first['unit']}s a share of ", Cell("results", int(str(row.name)), "prevalence", row["prevalence"]),
-        f" is malignant{', far more than in screening' if row['prevalence'] > SCREENED else ''}. ",
+        *_tested(run.verdicts.iloc[0], row),
+        *_stay(run),
         "Intervals (95 %) allow for chance in: ",
         Cell("verdicts", 0, "varies", first["varies"]), "; not in: ", Cell("verdicts", 0, "fixed", first["fixed"]),
         "; nor for the number of hospitals. ",
         "A row is the mean over seeds and draws of hospitals, its patients are those of one draw. " if several else "",
         "Setting: ", Cell("verdicts", 0, "setting", first["setting"]), ".",
     ]  # fmt: skip
+
+
+def _tested(first: pd.Series, row: pd.Series) -> Parts:
+    """Say how many were tested, and which share of the units is malignant, where that is told."""
+    if pd.isna(first["patients"]):
+        return []
+    told: Parts = [Cell("verdicts", 0, "patients", first["patients"]), " patients were tested, "]
+    told += [Cell("verdicts", 0, "positives", first["positives"]), " with a malignant lesion"]
+    if pd.notna(row["prevalence"]):
+        share = Cell("results", int(str(row.name)), "prevalence", row["prevalence"])
+        told += [f"; of the tested {first['unit']}s a share of ", share]
+        told += [f" is malignant{', far more than in screening' if row['prevalence'] > SCREENED else ''}"]
+    return [*told, ". "]
+
+
+def _stay(run: Run) -> Parts:
+    """Name the hospitals whose tested patients' scores stay home, and say what that means."""
+    if not run.has("tested"):
+        return []
+    home = run.tested[run.tested["scores"] != "rows"]
+    return [
+        *listed(cells("tested", home, "hospital")),
+        " keep the scores of their tested patients and tell counts and metrics alone, or nothing: nothing here is "
+        "measured on all patients together. ",
+    ]
 
 
 def _own_models(run: Run) -> pd.DataFrame:
@@ -100,6 +123,7 @@ def _own_models(run: Run) -> pd.DataFrame:
     primary = run.study.evaluation.primary
     told = rows["arm"].isin([*FIRST, primary.arm, primary.against]) & rows["arm"].isin(ARMS)
     own = (rows["trained_at"] == [one.trained_at for one in given]) & told
+    own &= rows["tested_at"].isin(run.verdicts["tested_at"])
     chosen = rows[own & ((rows["setting"] == setting) | of_reader)]
     positions = {name: at for at, name in enumerate(run.verdicts["tested_at"])}
     order = chosen["tested_at"].map(positions) * len(ARMS) + chosen["arm"].map(list(ARMS).index)
@@ -112,6 +136,7 @@ def _answers(run: Run, scores: pd.DataFrame) -> Rows:
     extras = _extras(run)
     rows: list[list[str | Cell | Text]] = []
     for number, row in enumerate(run.verdicts.to_dict("records")):
+        silent = pd.isna(row["patients"])  # of whom nothing is told
         here = scores[scores["tested_at"] == row["tested_at"]]
         by_arm = [here[here["arm"] == arm] for arm in arms]
         kind = str(row["verdict"]).replace(" ", "-")
@@ -119,9 +144,10 @@ def _answers(run: Run, scores: pd.DataFrame) -> Rows:
         rows.append([
             "all hospitals" if row["tested_at"] == ALL else Cell("verdicts", number, "tested_at", row["tested_at"]),
             Text([LABELS[row["verdict"]], *said], kind),
-            Text([Cell("verdicts", number, "patients", row["patients"]), " (",
-                  Cell("verdicts", number, "positives", row["positives"]), ")"]),
-            *(Text(estimate("results", one.iloc[0])) if len(one) else "" for one in by_arm),
+            "" if silent else Text([
+                Cell("verdicts", number, "patients", row["patients"]), " (",
+                Cell("verdicts", number, "positives", row["positives"]), ")"]),
+            *(Text(estimate("results", one.iloc[0])) if len(one) and not silent else "" for one in by_arm),
             *(found.get(str(row["tested_at"]), "") for found in extras.values()),
         ])  # fmt: skip
     told = ", ".join(_EXTRAS[title] for title in extras)
@@ -142,7 +168,7 @@ _EXTRAS = {
 
 def _worst(scores: pd.DataFrame, arm: str) -> list[Block]:
     """Say at which hospital an arm's model scores lowest, of those that can be told of."""
-    own = scores[(scores["arm"] == arm) & (scores["tested_at"] != ALL) & scores["ci_low"].notna()]
+    own = scores[(scores["arm"] == arm) & ~scores["tested_at"].isin([ALL, MEAN]) & scores["ci_low"].notna()]
     if len(own) < 2:
         return []
     row = own.sort_values("value", kind="stable").iloc[0]

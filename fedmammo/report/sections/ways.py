@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL, Arm, Kind
+from fedmammo.config.arm import Arm, Kind
 from fedmammo.report.blocks import Block, Figure, Side, Table, text
-from fedmammo.report.chapter import Chapter, headings, setting_of
+from fedmammo.report.chapter import Chapter, differences_of, headings, setting_of
 from fedmammo.report.charts import forest
 from fedmammo.report.outline import Part
 from fedmammo.run.results import Run
@@ -62,7 +62,7 @@ _OF_VARIANTS = {"arm": "variant", **_KEYS}
 
 def blocks(run: Run) -> Sequence[Block]:
     """Return a part for each question that the study asks."""
-    primary, table = run.study.evaluation.primary, run.comparisons
+    primary, table = run.study.evaluation.primary, differences_of(run)
     same = (table["metric"] == primary.metric) & (table["unit"] == run.study.evaluation.unit)
     same &= (table["setting"] == setting_of(run)) & (table["against_setting"] == setting_of(run))
     ours = table[same & (table["arm"] != "reader") & (table["against"] != "reader")]
@@ -73,7 +73,7 @@ def blocks(run: Run) -> Sequence[Block]:
         if figures:
             found.append(Part(way.title, [text(way.about), Side(figures)]))
     kinds = [Arm.of(arm).kind for arm in ours["arm"]]
-    variants = ours[(ours["against"] == kinds) & (ours["tested_at"] == ALL)]
+    variants = ours[(ours["against"] == kinds) & (ours["tested_at"] == run.together)]
     if len(variants):
         title = "variant minus the arm as it is"
         caption = Table("Variants", variants, _OF_VARIANTS, "comparisons", folded=True)
