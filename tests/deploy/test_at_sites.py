@@ -10,21 +10,20 @@ import pytest
 from fedmammo.commands.canary import shortest, taken
 from fedmammo.config.study import parse
 from fedmammo.errors import InputError, StudyError
+from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.federation import bundle
+from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.stopping import start, stop
+from fedmammo.privacy.masks import public_key
 from fedmammo.privacy.reasons import REASONS
+from fedmammo.privacy.secret import Secret
 
 Small = dict[str, Any]
-NORTH, SOUTH, WEST = "hospital-north", "hospital-south", "hospital-west"
+NORTH, SOUTH, WEST = NAMES = "hospital-north", "hospital-south", "hospital-west"
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"limits": {}}, "without_budget"),
-        ({"scores": "not"}, "scores"),
-        ({"cohort": "nowhere"}, "failed"),
-    ],
+    ("change", "reason"), [({"limits": {}}, "without_budget"), ({"cohort": "nowhere"}, "failed")]
 )
 def test_a_hospital_says_one_word_and_keeps_the_rest_to_itself(
     sites: Any, small: Small, tmp_path: Path, change: dict[str, Any], reason: str, capfd: pytest.CaptureFixture[str]
@@ -89,9 +88,12 @@ def test_models_of_one_hospital_stay_there_and_are_what_a_server_would_have_made
     simulated, out = run_inline(parse(small, "joined"), tmp_path / "simulated"), sites.run(config, tmp_path / "run")
     models = {path.name for path in (out / "models").iterdir()}
     assert models == {"federated-real-seed0-draw0-fold0-all.safetensors"}
-    found, whole = (pd.read_csv(path / "predictions.csv") for path in (out, simulated))
+    found, whole = (pd.read_csv(path / "predictions.csv")[[*COLUMNS]] for path in (out, simulated))
     alone = whole[(whole["trained_at"] == whole["hospital"]) | (whole["arm"] == "federated")]
     assert found.to_csv() == alone.reset_index(drop=True).to_csv()
+    told = pd.read_csv(out / "results.csv")  # no model is scored everywhere, so hospitals are told of one by one
+    assert set(told["tested_at"]) == {*NAMES, "mean over hospitals", "all"}
+    assert told.loc[told["tested_at"] == "all", "value"].isna().all()
     assert not list(sites.folder.rglob("own-model.safetensors"))  # all is dropped when a deployment is finished
     for reply in sites.replies:  # what came back of a hospital alone
         kind = reply.metadata.message_type
@@ -139,3 +141,25 @@ def test_a_canary_touches_nobody(sites: Any, small: Small, tmp_path: Path) -> No
 def test_only_studies_at_real_hospitals_have_a_canary(small: Small) -> None:
     with pytest.raises(InputError, match="a canary flies to real hospitals"):
         shortest(parse(small, "small"))
+
+
+def test_hospitals_share_the_noise_with_those_whose_keys_their_people_wrote_down(
+    sites: Any, small: Small, run_inline: Callable[..., Path], tmp_path: Path
+) -> None:
+    """With the simulation's secrets the model is the simulation's; with a key from anybody else nothing adds up."""
+    small |= {"arms": ["federated"], "settings": ["real-epsilon-6"]}
+    trust = {"trust": "secure"}
+    keys = {name: public_key(Secret.of(Path(name), 5)) for name in NAMES}
+    for name in NAMES:
+        others = {other: key for other, key in keys.items() if other != name}
+        sites.write(name, secret_seed=5, peers=others)
+    config = sites.study(small | {"privacy": trust})
+    sites.approve(config)
+    simulated = run_inline(parse(small | {"privacy": {**trust, "secret_seed": 5}}, "joined"), tmp_path / "simulated")
+    out = sites.run(config, tmp_path / "run")
+    for name in ("models/federated-real-epsilon-6-seed0-draw0-fold0-all.safetensors", "privacy.csv"):
+        assert (out / name).read_bytes() == (simulated / name).read_bytes()
+    sites.write(NORTH, peers={SOUTH: keys[WEST], WEST: keys[SOUTH]}, secret_seed=5, state="anew/hospital-north")
+    Site.open(sites.path(NORTH)).approve(config.deployment("federated", "real-epsilon-6").study)
+    with pytest.raises(StudyError, match="the hospitals' masks do not cancel; compare the keys under peers"):
+        sites.run(config, tmp_path / "other")
