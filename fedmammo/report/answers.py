@@ -35,7 +35,8 @@ def differences(run: Run) -> pd.DataFrame:
                 "a new hospital": "" if limits is None else " to ".join(short(limits[key], "+") for key in _LIMITS),
             }
         )
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    return found if run.together == ALL else found.drop(columns="all patients")
 
 
 def worth(run: Run) -> pd.DataFrame:

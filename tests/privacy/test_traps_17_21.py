@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.request import Request
+from fedmammo.hospitals.site import APPROVED
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy.reasons import RefusalError
 from fedmammo.privacy.secret import Secret
@@ -210,8 +212,13 @@ def test_trap_19_only_models_are_scored_and_only_where_rows_may_leave(deploy: De
         one.score(0, a=one.model | {"scale": torch.full((64,), 1e-9)})
     path = one.folder(0) / "site.yaml"
     path.write_text(path.read_text().replace("scores: rows", "scores: summaries"))
-    with pytest.raises(RefusalError, match=r"^refused: scores: summaries; the study asks for rows of tested patients$"):
-        one.score(0, a=one.model)
+    assert one.score(0, all=one.model).tensors.keys() == {"center", "scale"}
+    request = Request.of([one.deployment], one.config.evaluation).model_dump_json()
+    job = Job("summarize", one.deployment.digest, plan=one.plan.digest)
+    assert one.ask(0, job, text=request).tensors.keys() == {"summary"}
+    (one.folder(0) / APPROVED).unlink()
+    with pytest.raises(RefusalError, match=r"^refused: study [0-9a-f]{64} is not approved"):
+        one.ask(0, job, text=request)
 
 
 def test_trap_19_a_real_hospital_scores_nobody_between_rounds_under_a_budget(deploy: Deploy) -> None:

@@ -10,9 +10,11 @@ from fedmammo.run.results import Run
 
 
 def blocks(run: Run) -> Sequence[Block]:
-    """Return dots of all repeats, where there are several."""
+    """Return dots of all repeats, where there are several, and all patients are tested together."""
+    if run.together != ALL:
+        return []
     results, study = run.results, run.study.evaluation
-    chosen = (results["trained_at"] == ALL) & (results["tested_at"] == run.together) & (results["unit"] == study.unit)
+    chosen = (results["trained_at"] == ALL) & (results["tested_at"] == ALL) & (results["unit"] == study.unit)
     shown = of_known(results[chosen & (results["metric"] == study.primary.metric) & (results["arm"] != "reader")])
     if not (shown["repeats"] > 1).any():
         return []

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from fedmammo.config.arm import Arm, Kind
+from fedmammo.config.arm import ALL, Arm, Kind
 from fedmammo.report.blocks import Block, Figure, Side, Table, text
 from fedmammo.report.chapter import Chapter, differences_of, headings, setting_of
 from fedmammo.report.charts import forest
@@ -14,9 +14,10 @@ from fedmammo.run.results import Run
 
 ABOUT = (
     "Secondary: none of this was the study's one question, and nothing is adjusted for how much is told. At a hospital "
-    "stands the model that it would be given; over all hospitals, where each is given its own, the mean over these "
-    "models, each on all patients."
+    "stands the model that it would be given; "
 )
+OVER_ALL = "over all hospitals, where each is given its own, the mean over these models, each on all patients."
+OVER_HOSPITALS = "over hospitals the mean of random effects."
 
 
 class Way(NamedTuple):
@@ -38,8 +39,8 @@ WAYS = (
     ),
     Way(
         "A model of one's own",
-        "The federated model, and then steps at home. Over all hospitals such models are also tested on patients of "
-        "others, for whom they are not meant: read the hospitals' rows.",
+        "The federated model, and then steps at home. On all patients together such models are also tested on patients "
+        "of others, for whom they are not meant: read the hospitals' rows.",
         (("personalized", "federated"), ("personalized", "local")),
     ),
     Way(
@@ -53,7 +54,7 @@ WAYS = (
         (("scheduled", "federated"),),
     ),
 )
-VARIANTS = "Each minus the arm that it varies, on all patients."
+VARIANTS = "Each minus the arm that it varies, over all hospitals."
 _KEYS = headings(
     *("tested_at", "difference", "ci_low", "ci_high", "p", "median", "lowest", "patients", "positives", "note")
 )
@@ -80,7 +81,8 @@ def blocks(run: Run) -> Sequence[Block]:
         chart = forest(variants[[*_OF_VARIANTS]], "arm", title, primary.margin)
         says = "dots with intervals: what each variant changes on all patients"
         found.append(Part("Strategies and other variants", [text(VARIANTS), Figure(chart, caption, says)]))
-    return [text(ABOUT), *found] if found else []
+    about = text(ABOUT, OVER_ALL if run.together == ALL else OVER_HOSPITALS)
+    return [about, *found] if found else []
 
 
 def _pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
