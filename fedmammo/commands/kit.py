@@ -23,6 +23,7 @@ from fedmammo.federation.bundle import software
 from fedmammo.hospitals.site_file import SuperLink
 
 COORDINATOR = "coordinator"
+PLACE = Path("/srv/fedmammo/coordinator")  # where its files lie, as its README has it
 SUMS = "SHA256SUMS"
 AUTHORITY = "ca.crt"  # in a hospital's folder
 KEY = "node"  # there too, made by the hospital
@@ -76,6 +77,7 @@ def _values(study: StudyConfig, link: LinkConfig, address: str, approve: list[De
         "link_address": link.address,
         "link_port": link.address.rsplit(":", 1)[1],
         "certificate": link.certificate,
+        "certificate_at": str(PLACE / link.certificate),
         "secret": link.secret,
         "names_of_server": _names_of_server(public_host),
         "hospitals": str(len(study.keys)),
@@ -139,8 +141,8 @@ def _of_hospital(study: StudyConfig, name: str, values: dict[str, str], approve:
     }
 
 
-_HEAD = """# What {name} tells its own software alone, for the study {study}. README.md says which keys
-# the study asks for. Nobody else sees this file. Lines behind a # are what holds if nothing is said. Paths are relative to this file.
+_HEAD = """# What {name} tells its own software alone, for the study {study}. README.md says what the study asks for.
+# Lines behind a # are what holds if nothing is said. Paths are relative to this file.
 
 """
 _MASKS = """
