@@ -100,9 +100,7 @@ def test_a_kit_has_no_secret(study: StudyConfig, tmp_path: Path) -> None:
 def test_no_place_of_a_template_is_left(study: StudyConfig, tmp_path: Path) -> None:
     write_kit(study, tmp_path / "kit", "fl.example.org:443")
     for name, content in files_of(tmp_path / "kit").items():
-        assert (
-            b"{{" not in content and b"}}" not in content.replace(b"}}}", b"").replace(b"}}", b"", 0)
-        ) or "json" in name
+        assert not re.search(rb"\{\{\w", content), name
     assert "IP:127.0.0.1" in (tmp_path / "kit/coordinator/README.md").read_text()
 
 
@@ -216,7 +214,7 @@ def test_a_container_is_nobodys_root_and_loads_nothing_when_it_runs(
         "ENTRYPOINT",
         "CMD",
     }
-    said: dict[str, str] = {word: rest for word, rest in lines}
+    said: dict[str, str] = {one[0]: one[1] for one in lines}
     assert lines[0][0] == "FROM" and ":" in said["FROM"] and not said["FROM"].endswith(":latest")
     assert int(said["USER"].split(":")[0]) > 0
     after = [word for word, _ in lines][[word for word, _ in lines].index("USER") :]
