@@ -25,7 +25,7 @@ DIRECTIVES = {
         "User", "Group", "WorkingDirectory", "ExecStart", "Environment", "Restart", "RestartSec", "KillMode",
         "TimeoutStopSec", "UMask", "ProtectSystem", "ProtectHome", "ReadOnlyPaths", "ReadWritePaths", "PrivateTmp",
         "NoNewPrivileges", "CapabilityBoundingSet", "AmbientCapabilities", "RestrictSUIDSGID", "LockPersonality",
-        "RestrictNamespaces", "RestrictRealtime", "SystemCallArchitectures", "SystemCallFilter", "PrivateDevices",
+        "RestrictNamespaces", "RestrictRealtime", "SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber", "PrivateDevices",
         "ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
         "ProtectKernelTunables", "ProtectProc", "ProcSubset", "RemoveIPC", "RestrictAddressFamilies",
     },
