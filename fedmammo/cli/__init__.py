@@ -15,6 +15,7 @@ from rich.console import Console
 import fedmammo
 from fedmammo.cli.arguments import Interrupted
 from fedmammo.cli.data import data
+from fedmammo.cli.deploy import deploy
 from fedmammo.cli.hospitals import site, sites
 from fedmammo.cli.phantom import phantom
 from fedmammo.cli.plan import planning
@@ -40,6 +41,7 @@ app.add_typer(reports)
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
 app.add_typer(site, name="site")
+app.add_typer(deploy, name="deploy")
 app.add_typer(synthesis, name="synthesis")
 app.add_typer(privacy, name="privacy")
 app.add_typer(phantom, name="phantom")

@@ -7,6 +7,7 @@ import typer
 
 import fedmammo
 from fedmammo.cli.arguments import Config, Overrides
+from fedmammo.errors import InputError
 
 sites = typer.Typer(
     no_args_is_help=True, help="Look at hospitals.", epilog="Example: fedmammo sites show configs/quickstart.yaml"
@@ -46,22 +47,32 @@ SiteFile = Annotated[Path, typer.Argument(metavar="FILE", help="The hospital's s
 
 @site.command("check", epilog="Example: fedmammo site check /etc/fedmammo/site.yaml")
 def check_site(path: SiteFile) -> None:
-    """Say whether a hospital could take part: files, permissions, patients, limits, what it would refuse."""
+    """Say whether a hospital could take part: files, keys, SuperLink, clock, disk, patients, limits, what is refused.
+
+    Ends with 0 if it could, and with 2 if not.
+    """
     from fedmammo.commands.site import check_page
     from fedmammo.report import terminal
 
-    terminal.page(check_page(path))
+    page = check_page(path)
+    terminal.page(page)
+    if page[0].lines:
+        raise typer.Exit(InputError.exit_code)
 
 
-@site.command("approve", epilog="Example: fedmammo site approve /etc/fedmammo/site.yaml 3f9a...")
+@site.command("approve", epilog="Example: fedmammo site approve /etc/fedmammo/site.yaml studies.json")
 def approve_study(
     path: SiteFile,
-    study: Annotated[str, typer.Argument(metavar="DIGEST", help="Of the study, as its start kit says it.")],
+    study: Annotated[
+        str,
+        typer.Argument(metavar="FILE_OR_DIGEST", help="A kit's studies.json, all of it; or one digest that is in it."),
+    ],
 ) -> None:
-    """Write down that the hospital's people agree to a study; it takes part in no other."""
+    """Write down that the hospital's people agree to a study, with the cohort as it is; it takes part in no other."""
     from fedmammo.commands.site import approve
+    from fedmammo.report import terminal
 
-    typer.echo(f"{approve(path, study).name}: approves of study {study}")
+    terminal.page(approve(path, study))
 
 
 @site.command("serve", epilog="Example: fedmammo site serve /etc/fedmammo/site.yaml")

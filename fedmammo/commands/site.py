@@ -1,50 +1,127 @@
 """`fedmammo site`: a hospital looks at its own site, and its people agree to a study."""
 
+import json
 import re
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 
+from fedmammo.config.deployment import Deployment
+from fedmammo.deploy.preflight import preflight
+from fedmammo.deploy.studies import described, read_studies, table_of
+from fedmammo.disk.files import digest_of_content, write_text
 from fedmammo.errors import InputError
 from fedmammo.hospitals.site import Site
 from fedmammo.privacy.accounting import epsilon
 from fedmammo.privacy.masks import public_key
+from fedmammo.privacy.reasons import RefusalError
 from fedmammo.report.part import Part
+from fedmammo.stages.agree import check_deployment, read_deployment
+from fedmammo.stages.stage import Job, Work
 
 DIGEST = re.compile("[0-9a-f]{64}")
+APPROVALS = "approvals"  # in the folder of state: what was approved of, in full, where it is known
 
 
 def check_page(path: Path) -> list[Part]:
-    """Say in a page whether a hospital could take part: its files, patients, limits, and what it would refuse.
+    """Say in a page whether a hospital could take part: its files, machine, patients, limits, what it would refuse.
 
-    Raises InputError where its site file or its cohort cannot be read.
+    The first part's lines are what keeps it from taking part. Raises InputError where its site file cannot be read.
     """
     site = Site.open(path)
-    problems = [*_problems(site, path)]
+    approved = _known(site)
+    looked = [] if site.simulated else preflight(site, path, approved)
+    problems = [*_problems(site, path), *(one.problem for one in looked if one.problem)]
+    parts = [Part("files", table=pd.DataFrame(_files(site, path)))]
+    if looked:
+        parts.append(Part("this machine", [f"{one.what}: {one.found}" for one in looked]))
+    try:
+        parts.append(Part("patients by split and class", table=_patients(site)))
+        approvals, others = _approvals(site, approved)
+        problems += others
+    except InputError as error:
+        problems.append(f"cohort: {error}")
+        approvals = []
     verdict = "could take part" if not problems else "cannot take part as it is"
     return [
         Part(f"{site.name}: {verdict}", problems),
-        Part("files", table=pd.DataFrame(_files(site, path))),
-        Part("patients by split and class", table=_patients(site)),
+        *parts,
         Part("limits", table=pd.DataFrame(_limits(site))),
+        *([] if site.simulated else [Part("what was approved", approvals or ["nothing"])]),
         Part("what it would refuse", _refusals(site)),
         Part("what it has released", _released(site)),
     ]
 
 
-def approve(path: Path, study: str) -> Site:
-    """Write down that a hospital's people agree to a study.
+def approve(path: Path, study: str) -> list[Part]:
+    """Write down that a hospital's people agree to a study; says in a page to what.
 
-    `study`: the digest that `fedmammo privacy plan` prints. Raises InputError for anything else.
+    `study`: a digest, or the file `studies.json` of a kit, all of which is approved of. Raises InputError for anything
+    else.
     """
-    if not DIGEST.fullmatch(study):
-        raise InputError(f"{study}: is not the digest of a study; fedmammo privacy plan prints it, 64 digits long")
+    if not DIGEST.fullmatch(study) and not Path(study).is_file():
+        raise InputError(
+            f"{study}: is not the digest of a study, 64 digits long, and not a file; a kit's studies.json is one"
+        )
     site = Site.open(path)
     if site.simulated:
         raise InputError(f"{path}: a simulated hospital approves of every study; there is nothing to write down")
-    site.approve(study)
-    return site
+    if DIGEST.fullmatch(study):
+        site.approve(study)
+        return [Part(f"{site.name}: approves of study {study}")]
+    found = read_studies(Path(study), site.file.algorithms)
+    for one in found:
+        site.approve(one.study)
+        write_text(site.folder / APPROVALS / f"{one.study}.json", one.model_dump_json())
+    lines = [
+        f"{name_of(one)}: {described(one)['what is done']}; trusted: {described(one)['must be trusted']}"
+        for one in found
+    ]
+    refused = [f"{name_of(one)}: refused all the same: {why}" for one in found if (why := _refused(site, one))]
+    return [
+        Part(f"{site.name}: approves, by digests worked out here", lines, table_of(found)),
+        *([Part("what the site file forbids", [*refused, f"change {path}, or leave it at that"])] if refused else []),
+    ]
+
+
+def name_of(one: Deployment) -> str:
+    """Name what is approved of, by arm and setting."""
+    return f"{one.arm_name}, {one.setting_name}"
+
+
+def _known(site: Site) -> list[Deployment]:
+    """Return what was approved of, as far as it is there in full."""
+    found = []
+    for digest in site.approved:
+        path = site.folder / APPROVALS / f"{digest}.json"
+        with suppress(OSError, ValueError, RefusalError):
+            text = path.read_text()
+            found.append(read_deployment(text, digest_of_content(json.loads(text)), site.file.algorithms))
+    return found
+
+
+def _approvals(site: Site, known: list[Deployment]) -> tuple[list[str], list[str]]:
+    """Say what was approved of, and what of it does not hold any more."""
+    names = {one.study: one for one in known}
+    lines, problems = [], []
+    for digest, cohort in site.approved.items():
+        name = f"{name_of(names[digest])} ({digest[:16]})" if digest in names else digest[:16]
+        if cohort != site.cohort.digest:
+            problems.append(f"approved: {name} was, with another cohort; look at it, and approve anew")
+        why = _refused(site, names[digest]) if digest in names else ""
+        lines.append(name + (f": {why}" if why else ""))
+    return lines, problems
+
+
+def _refused(site: Site, one: Deployment) -> str:
+    """Say why a deployment would be refused as the site is; nothing where it would not."""
+    try:
+        check_deployment(Work(site, one, Job("declare", one.digest)))
+    except RefusalError as error:
+        return str(error)
+    return ""
 
 
 def key_of(path: Path) -> str:
@@ -78,7 +155,7 @@ def _problems(site: Site, path: Path) -> list[str]:
             found.append(f"{what}: others may read {place}; take that from them with chmod go= {place}")
     if site.file.secret_seed is not None:
         found.append("secret_seed: the secret comes from a number, and nothing is private; leave it out")
-    if not (site.patients(site.draws[0])["split"] == "train").any():
+    if site.file.cohort.exists() and not (site.patients(site.draws[0])["split"] == "train").any():
         found.append("cohort: no patient is in the split train; prepare it with patients to train on")
     return found
 

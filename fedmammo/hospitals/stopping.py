@@ -27,10 +27,22 @@ def stop(folder: Path) -> bool:
     Returns whether a process that does jobs was told.
     """
     write_text(folder / STOPPED, "")
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        os.kill(int(json.loads((folder / SERVING).read_text())["process"]), signal.SIGUSR1)
-        return True
+    process = process_of(folder)
+    with suppress(OSError):
+        if process is not None:
+            os.kill(process, signal.SIGUSR1)
+            return True
     return False
+
+
+def process_of(folder: Path) -> int | None:
+    """Return the process that does a hospital's jobs; none where none runs."""
+    try:
+        process = int(json.loads((folder / SERVING).read_text())["process"])
+        os.kill(process, 0)
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+    return process
 
 
 def start(folder: Path) -> None:
