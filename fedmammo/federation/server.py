@@ -24,7 +24,7 @@ from fedmammo.stages.stage import Incoming, Job
 Report = Callable[[dict[str, Any]], None]
 K = TypeVar("K")
 NODES_SECONDS = 60.0  # how long to wait for nodes of a simulation
-LINK_COLUMNS = ("hospital", "stage", "round", "seconds", "bytes_down", "bytes_up", "status")
+LINK_COLUMNS = ("arm", "setting", "hospital", "stage", "round", "seconds", "bytes_down", "bytes_up", "status")
 LOOK_SECONDS = 1.0  # between looks for real hospitals that are not there yet
 ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
 
@@ -172,7 +172,7 @@ class Server:
         began = time.monotonic()
         replies = self._send(messages)
         if self._links is not None:
-            self._measure(self._links, job, messages, replies, began)
+            self._measure(self._links, deployment, job, messages, replies, began)
         answers: dict[str, Reply] = {}
         for name in self.nodes:
             if name in contents:
@@ -182,7 +182,13 @@ class Server:
         return answers
 
     def _measure(
-        self, links: Path, job: Job, asked: Mapping[str, Message], replies: Mapping[str, Message], began: float
+        self,
+        links: Path,
+        deployment: Deployment,
+        job: Job,
+        asked: Mapping[str, Message],
+        replies: Mapping[str, Message],
+        began: float,
     ) -> None:
         """Add what each message of a job took, from when it was sent to when its answer was here."""
         arrived: Mapping[str, float] = getattr(self._grid, "arrived", {})
@@ -196,7 +202,8 @@ class Server:
                 told = reply is not None and reply.has_content()
                 up = sum(map(size, reply.content.array_records.values())) if reply is not None and told else 0
                 status = "ok" if told else "failed"
-                file.write(f"{name},{job.stage},{job.round},{came - began:.3f},{down},{up},{status}\n")
+                place = f"{deployment.arm_name},{deployment.setting_name},{name}"
+                file.write(f"{place},{job.stage},{job.round},{came - began:.3f},{down},{up},{status}\n")
 
     def progress(self, deployment: Deployment, stage: str, status: dict[str, str], number: int, of: int) -> None:
         """Report how far a stage is: its round, of how many (0: not known), and each hospital's status."""

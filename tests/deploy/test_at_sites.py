@@ -22,9 +22,7 @@ Small = dict[str, Any]
 NORTH, SOUTH, WEST = NAMES = "hospital-north", "hospital-south", "hospital-west"
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"), [({"limits": {}}, "without_budget"), ({"cohort": "nowhere"}, "failed")]
-)
+@pytest.mark.parametrize(("change", "reason"), [({"limits": {}}, "without_budget"), ({"cohort": "nowhere"}, "failed")])
 def test_a_hospital_says_one_word_and_keeps_the_rest_to_itself(
     sites: Any, small: Small, tmp_path: Path, change: dict[str, Any], reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
