@@ -12,34 +12,45 @@ import fedmammo
 from fedmammo.cli.arguments import Config, Interrupted, Overrides
 
 studies = typer.Typer()
+RunOut = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the run; an earlier run of the study goes on there.")
+]
+Watched = Annotated[bool, typer.Option("--watch", help="Serve the report to this machine's browser while it grows.")]
 
 
 @studies.command(epilog="Example: fedmammo run configs/quickstart.yaml --set federation.rounds=3 --out runs/first")
 def run(
     config: Config,
     overrides: Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; an earlier run of the study goes on there.")
-    ] = None,
+    out: RunOut = None,
     features: Annotated[
         Path | None, typer.Option(help="Folder for what networks make of images, if not the cohort's own.")
     ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Serve the report to this machine's browser while it grows.")
-    ] = False,
+    watch: Watched = False,
 ) -> None:
     """Run a study: all arms, settings and seeds; then compare them.
 
     The same command with the same --out continues after the last finished round; with more arms, settings, seeds or
     draws it adds what is new.
     """
+    elsewhere = [f"engine.features={json.dumps(str(features))}"] if features else []
+    study = fedmammo.load_study(config, [*(overrides or ()), *elsewhere])
+    settings = ["--features", str(features)] if features else []
+    run_watched(study, ["run", str(config), *settings], overrides, out, watch)
+
+
+def run_watched(
+    study: fedmammo.StudyConfig, command: list[str], overrides: list[str] | None, out: Path | None, watch: bool
+) -> None:
+    """Run a study while its progress is shown, then print its tables.
+
+    `command`: the words by which it is continued, but for `--set` and `--out`.
+    """
     from contextlib import ExitStack
 
     from fedmammo.report import terminal
     from fedmammo.report.summary import summary
 
-    elsewhere = [f"engine.features={json.dumps(str(features))}"] if features else []
-    study = fedmammo.load_study(config, [*(overrides or ()), *elsewhere])
     folder = out or Path("runs") / f"{study.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     try:
         with ExitStack() as stack:
@@ -58,9 +69,8 @@ def run(
             done = fedmammo.run_study(study, folder, tell)
     except KeyboardInterrupt:
         settings = [word for override in overrides or [] for word in ("--set", override)]
-        settings += ["--features", str(features)] if features else []
-        command = shlex.join(["fedmammo", "run", str(config), *settings, "--out", str(folder)])
-        raise Interrupted(f"interrupted; finished rounds are kept, {command} continues") from None
+        again = shlex.join(["fedmammo", *command, *settings, "--out", str(folder)])
+        raise Interrupted(f"interrupted; finished rounds are kept, {again} continues") from None
     summary(done)
 
 

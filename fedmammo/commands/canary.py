@@ -16,18 +16,21 @@ COLUMNS = ["hospital", "stage", "messages", "seconds", "bytes down", "bytes up"]
 
 
 def canary(config: StudyConfig, on_event: Callable[[dict[str, Any]], None]) -> pd.DataFrame:
-    """Let hospitals do one round of a federation in the study's first setting, with drawn patients.
+    """Run a study's shortest form (`shortest`).
 
-    Returns for each hospital and stage: messages, seconds of the slowest, bytes down and up. Raises InputError for a
-    study that is not one at real hospitals, StudyError where a hospital cannot do it.
+    Returns for each hospital and stage: messages, seconds of the slowest, bytes down and up. Raises StudyError where a
+    hospital cannot do it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run(shortest(config), Path(folder) / "canary", on_event)
+        run(config, Path(folder) / "canary", on_event)
         return taken(pd.read_csv(Path(folder) / "canary" / LINKS))
 
 
 def shortest(config: StudyConfig) -> StudyConfig:
-    """Return a study's shortest form, for drawn patients: one round of a federation in its first setting."""
+    """Return a study's shortest form, for drawn patients: one round of a federation in its first setting.
+
+    Raises InputError for a study that is not one at real hospitals.
+    """
     if not config.at_sites:
         raise InputError("hospitals.assignment: a canary flies to real hospitals; give a study with {by: site}")
     content = config.model_dump(mode="json")

@@ -21,6 +21,7 @@ from flwr.cli.utils import init_http_client_from_connection
 from flwr.proto.control_pb2 import RegisterNodeRequest
 
 import fedmammo
+from fedmammo.hospitals.site import Site
 
 FIRST_USER = 52000  # numbers that nobody else has here; no account is needed
 ENVIRONMENT = {
@@ -131,6 +132,13 @@ class Loopback:
         self.give_away(name)
         return path
 
+    def approve(self, name: str, studies: set[str]) -> None:
+        """Let a hospital's people approve of studies, by their digests."""
+        site = Site.open(self.folder / name / "site.yaml")
+        for study in studies:
+            site.approve(study)
+        self.give_away(name)
+
     def user_of(self, name: str) -> int:
         """Return the number of a hospital's user."""
         return FIRST_USER + (self.hospitals.index(name) if name in self.hospitals else len(self.hospitals))
@@ -147,6 +155,7 @@ class Loopback:
         folder, user = self.folder / name, self.user_of(name)
         with (folder / "log").open("ab") as log:
             os.chown(folder / "log", user, user)
+            (folder / "log").chmod(0o600)
             return subprocess.Popen(
                 [python_of_all(), "-P", "-m", "fedmammo", *command],
                 cwd=folder, env=environment(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
