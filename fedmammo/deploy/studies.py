@@ -112,7 +112,7 @@ def described(one: Deployment) -> dict[str, str]:
         "strategy": one.strategy.name if one.arm.federated else "",
         "network": f"{one.diagnosis.network}, trains {one.diagnosis.train}",
         "budget": budget,
-        "must be trusted": OPEN if one.privacy is None else TRUST[one.privacy.trust],
+        "must be trusted": OPEN if one.privacy is None else TRUST[one.trust],
         "digest": one.study,
     }
 
@@ -127,8 +127,13 @@ def table_of(deployments: list[Deployment]) -> pd.DataFrame:
 def asked_of_site(deployments: list[Deployment]) -> list[tuple[str, str]]:
     """List what a site file must say before its hospital takes part in all of them, and why."""
     budgets = [one for one in deployments if one.privacy is not None]
-    trusts = {one.privacy.trust for one in budgets if one.privacy is not None}
-    asked = [("scores: rows", "the server scores models by a row for each tested image, under a pseudonym")]
+    trusts = {one.trust for one in budgets}
+    rows = any(one.scored_every or one.arm.kind == "coalitions" or not one.arm.trained for one in deployments)
+    asked = [
+        ("scores: rows", "models are scored by a row for each tested image, under a pseudonym")
+        if rows
+        else ("scores: rows, or summaries", "a row for each tested image under a pseudonym, or numbers of many alone")
+    ]
     if len(budgets) < len(deployments):
         asked.append(("limits.without_budget: accepted", "some settings have no budget of privacy"))
     if "central" in trusts:

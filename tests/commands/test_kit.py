@@ -26,9 +26,9 @@ DIRECTIVES = {
         "TimeoutStopSec", "UMask", "ProtectSystem", "ProtectHome", "ReadOnlyPaths", "ReadWritePaths", "PrivateTmp",
         "NoNewPrivileges", "CapabilityBoundingSet", "AmbientCapabilities", "RestrictSUIDSGID", "LockPersonality",
         "RestrictNamespaces", "RestrictRealtime", "SystemCallArchitectures", "SystemCallFilter",
-        "SystemCallErrorNumber", "PrivateDevices",
-        "ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
-        "ProtectKernelTunables", "ProtectProc", "ProcSubset", "RemoveIPC", "RestrictAddressFamilies",
+        "SystemCallErrorNumber", "PrivateDevices", "ProtectClock", "ProtectControlGroups", "ProtectHostname",
+        "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc", "ProcSubset",
+        "RemoveIPC", "RestrictAddressFamilies",
     },
     "Install": {"WantedBy"},
 }  # fmt: skip
@@ -126,7 +126,7 @@ def test_a_hospital_reads_what_it_is_asked_to_approve(study: StudyConfig, tmp_pa
     for arm in ("local", "federated"):
         digest = study.deployment(arm, "real-epsilon-6").study
         assert f"| digest | {digest} |" in text
-    assert "| `scores: rows` |" in text and "| `limits.maximum_epsilon: 6 or more` |" in text
+    assert "| `scores: rows, or summaries` |" in text and "| `limits.maximum_epsilon: 6 or more` |" in text
     assert "without_budget: accepted" not in text and "SHA256:" in text
     told = json.loads((tmp_path / "kit/north/studies.json").read_text())
     assert [one["digest"] for one in told["approve"]] == [one.study for one in study.deployments]

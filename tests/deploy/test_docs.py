@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import fedmammo
+from fedmammo.privacy.reasons import ReasonName
 from tests.deploy.loopback import ENVIRONMENT, free_port
 
 PAGE = Path(__file__).parents[2] / "docs/deployment.md"
@@ -49,3 +51,8 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
     assert (tmp_path / "coordinator/run/results.csv").exists()
+
+
+def test_every_reason_is_explained() -> None:
+    said = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", PAGE.read_text().partition("## Reasons")[2], re.MULTILINE)
+    assert said == list(get_args(ReasonName))
