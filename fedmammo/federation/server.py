@@ -1,13 +1,15 @@
 """The server speaks to the hospitals of a study: sends jobs, takes answers, says who failed."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedmammo.config.deployment import Deployment
@@ -26,6 +28,9 @@ K = TypeVar("K")
 NODES_SECONDS = 60.0  # how long to wait for nodes of a simulation
 LINK_COLUMNS = ("arm", "setting", "hospital", "stage", "round", "seconds", "bytes_down", "bytes_up", "status")
 LOOK_SECONDS = 1.0  # between looks for real hospitals that are not there yet
+AGAIN_SECONDS = 5.0  # until a real hospital that was not reached is asked again
+UNREACHED = "failed: away"
+AWAY_CODES = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE}  # Flower's
 ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
 
 
@@ -222,13 +227,29 @@ class Server:
         Raises StudyError where one still fails.
         """
         answers: dict[str, Reply] = {}
-        for _ in range(ATTEMPTS):
-            failed = {name: content for name, content in contents.items() if not isinstance(answers.get(name), Answer)}
-            if failed:
-                answers |= self.ask(deployment, job, failed, of)
-                self.nobody_refuses(answers, f"stage {job.stage}")
+        lost = dict(contents)
+        for _ in self.tries(answers) if contents else ():
+            answers |= self.ask(deployment, job, lost, of)
+            self.nobody_refuses(answers, f"stage {job.stage}")
+            lost = {name: contents[name] for name, answer in answers.items() if not isinstance(answer, Answer)}
+            if not lost:
+                break
         self.enough(answers, len(contents), f"stage {job.stage}")
         return {name: answer for name, answer in answers.items() if isinstance(answer, Answer)}
+
+    def tries(self, answers: Mapping[str, "Reply"]) -> Iterator[None]:
+        """Yield as often as hospitals that must answer are asked; real ones that are away are waited for.
+
+        `answers`: so far; whoever iterates adds to them.
+        """
+        end = time.monotonic() + self._timeout
+        for number in count():
+            away = self._keys and any(str(answer).startswith(UNREACHED) for answer in answers.values())
+            if number >= ATTEMPTS and not (away and time.monotonic() < end):
+                return
+            if away:
+                time.sleep(AGAIN_SECONDS)
+            yield
 
     def ask_each(self, deployment: Deployment, job: Job, names: Sequence[str], **more: Any) -> dict[str, Answer]:
         """Ask hospitals the same; `more` as in `content`."""
@@ -283,9 +304,9 @@ REFUSED = RefusalError.__name__
 
 def _reply_of(reply: Message | None, timeout: float) -> Reply:
     if reply is None:
-        return f"failed: no answer in {timeout:g} s"
+        return f"{UNREACHED}: no answer in {timeout:g} s"
     if reply.has_error():
-        return "failed: " + _why(reply.error)
+        return f"{UNREACHED if reply.error.code in AWAY_CODES else 'failed'}: {_why(reply.error)}"
     try:
         records = {name: unpack(record) for name, record in reply.content.array_records.items()}
         numbers = {name: float(value) for name, value in reply.content.metric_records["metrics"].items()}  # type: ignore[arg-type]

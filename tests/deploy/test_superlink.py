@@ -115,7 +115,7 @@ def test_a_budget_is_spent_once_whoever_is_killed(
     done: list[str] = []
 
     def disturb(event: dict[str, Any]) -> None:
-        if event["rows"] and event["deployment"]["arm"] == "federated" and event["round"] == 2 and not done:
+        if event["rows"] and event["deployment"]["arm"] == "local" and event["round"] == 2 and not done:
             done.append("killed")
             link.kill(SOUTH)
             link.serve_again(SOUTH)
