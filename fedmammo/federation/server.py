@@ -30,7 +30,7 @@ LINK_COLUMNS = ("arm", "setting", "hospital", "stage", "round", "seconds", "byte
 LOOK_SECONDS = 1.0  # between looks for real hospitals that are not there yet
 AGAIN_SECONDS = 5.0  # until a real hospital that was not reached is asked again
 UNREACHED = "failed: away"
-AWAY_CODES = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE}  # Flower's
+AWAY_CODES = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE}
 ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
 
 
