@@ -13,6 +13,7 @@ from fedmammo.cohort.store import Cohort
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import parse
 from fedmammo.features.store import FeatureStore
+from fedmammo.federation.bundle import software
 from fedmammo.federation.client_app import SITES, app_of, kind_of
 from fedmammo.federation.inline_grid import InlineGrid
 from fedmammo.federation.messages import pack, unpack
@@ -20,6 +21,7 @@ from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.site_file import SiteFile, write_site_file
 from fedmammo.models.classifier import initial_model
 from fedmammo.privacy.limits import Limits
+from fedmammo.privacy.reasons import code_of
 from fedmammo.stages.stage import Job
 
 
@@ -42,7 +44,12 @@ class Node:
 
     @property
     def name(self) -> str:
-        return str(self.ask(kind_of("hello")).content.config_records["about"]["name"])
+        return str(self.ask(kind_of("hello"), greeting()).content.config_records["about"]["name"])
+
+
+def greeting() -> RecordDict:
+    """What a server of the same software asks first."""
+    return RecordDict({"about": ConfigRecord({"software": software()})})
 
 
 @pytest.fixture
@@ -84,24 +91,28 @@ def test_a_node_that_names_its_site_opens_nothing_else(
     node = Node(folder, **{"site": str(real_site), "partition-id": 1})
     assert node.name == "north"
     elsewhere = str(folder / "hospital-1" / "site.yaml")
-    content = RecordDict({"config": ConfigRecord({"site": elsewhere, "job": "{}", "partition-id": 2})})
+    content = greeting()
+    content["config"] = ConfigRecord({"site": elsewhere, "job": "{}", "partition-id": 2})
     about = node.ask(kind_of("hello"), content).content.config_records["about"]
-    assert about["name"] == "north" and set(about) == {"name"}
+    assert about["name"] == "north" and set(about) == {"name", "software", "local_models"}
     refused = node.ask(kind_of("features"), content)
-    assert refused.has_error() and refused.error.reason.startswith("RefusalError: refused: not a job")
+    assert refused.has_error() and refused.error.reason == "not_understood"
     text = json.dumps({"stage": "features", "deployment": "a" * 64, "site": elsewhere})
     refused = node.ask(kind_of("features"), RecordDict({"config": ConfigRecord({"job": text})}))
-    assert refused.error.reason.startswith("RefusalError: refused: not a job")
-    assert node.work(Job("features", "a" * 64)).error.reason.startswith("RefusalError: refused: no deployment")
+    assert refused.error.reason == "not_understood"
+    assert node.work(Job("features", "a" * 64)).error.reason == "not_agreed"
     assert set(opened) == {real_site}
 
 
-def test_a_real_hospital_works_for_what_its_people_approved(deployment: Deployment, real_site: Path) -> None:
+def test_a_real_hospital_works_for_what_its_people_approved(
+    deployment: Deployment, real_site: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     node = Node(None, site=str(real_site))
     text = deployment.model_dump_json()
     refused = node.work(Job("declare", deployment.digest), text)
-    assert refused.error.reason == (
-        f"RefusalError: refused: study {deployment.study} is not approved; fedmammo site approve does so"
+    assert refused.error.reason == "approval" and refused.error.code == code_of("approval")
+    assert (
+        f"refused: study {deployment.study} is not approved; fedmammo site approve does so" in capsys.readouterr().out
     )
     Site.open(real_site).approve(deployment.study)
     declared = node.work(Job("declare", deployment.digest), text).content.metric_records["metrics"]
@@ -118,7 +129,7 @@ def test_a_real_hospital_works_for_what_its_people_approved(deployment: Deployme
 def test_the_text_of_an_unexpected_error_stays_at_a_real_hospital(
     deployment: Deployment, real_site: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It may tell what files hold; the hospital's own log has it."""
+    """It may tell what files hold; the hospital's own log has it, but for whose they are."""
     Site.open(real_site).approve(deployment.study)
     node = Node(None, site=str(real_site))
     node.work(Job("declare", deployment.digest), deployment.model_dump_json())
@@ -128,8 +139,8 @@ def test_the_text_of_an_unexpected_error_stays_at_a_real_hospital(
 
     monkeypatch.setattr(FeatureStore, "files", broken)
     reply = node.work(Job("features", deployment.digest, 1))
-    assert reply.has_error() and reply.error.reason == "KeyError: the hospital's own log says more"
-    assert "P_00017" in capsys.readouterr().err
+    assert reply.has_error() and reply.error.reason == "failed"
+    assert "KeyError: 'patient (of a patient) at /basement/cohort'" in capsys.readouterr().out
 
 
 def test_a_simulated_hospital_says_all(
