@@ -91,7 +91,6 @@ def simulate(
             deploy = partial(deploy_alone, config.model_dump_json(), out.resolve(), nodes)
             run(config, folder, lambda some: spread([one.model_dump_json() for one in some], deploy, report), ask)
         else:
-
             on_grid(folder.hospitals, nodes, lambda grid: _on(grid, config, folder, report))
 
 

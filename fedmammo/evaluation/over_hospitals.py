@@ -15,6 +15,7 @@ import pandas as pd
 
 from fedmammo.config.arm import ALL, KINDS, MEAN, Arm
 from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.evaluation.disclosure import UNTOLD
 from fedmammo.evaluation.heterogeneity import (
     FEWEST_HOSPITALS,
     Covariates,
@@ -134,7 +135,8 @@ class Together:
     def why_untold(self, name: str, what: What) -> str:
         """Say why a hospital does not tell a number."""
         told = self.numbers.get(what, {}).get(name)
-        return self.summaries[name].note or (told.note if told else "not told")
+        untold = UNTOLD if self.summaries[name].minimum_count else "nobody tested"
+        return self.summaries[name].note or (told.note if told else untold)
 
     def mean(self, what: What, kind: Metric | None = None) -> tuple[Number | None, Interval, Who]:
         """Return the mean over hospitals, its interval with a note of which kind it is, and who was tested.
@@ -204,7 +206,7 @@ def _results(told: Together) -> pd.DataFrame:
 
 def _value(number: Number | None, interval: Interval, who: Who) -> dict[str, object]:
     """Return the columns of results that tell a number; without one, why."""
-    row: dict[str, object] = {"note": interval.note}
+    row: dict[str, object] = {"note": interval.note.partition("; no p")[0]}
     if who.patients:
         row |= {"patients": who.patients, "positives": who.positives}
     if number is None:

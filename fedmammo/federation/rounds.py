@@ -16,7 +16,7 @@ from fedmammo.config.deployment import Deployment
 from fedmammo.federation.attempts import attempt_of, check_enough, out_of, void
 from fedmammo.federation.checkpoint import Checkpoint
 from fedmammo.federation.messages import as_reply, pack, unpack
-from fedmammo.federation.server import ATTEMPTS, Reply, Server
+from fedmammo.federation.server import Reply, Server
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.plan import Plan
 from fedmammo.privacy.secret import Secret
@@ -295,11 +295,13 @@ class RoundsOf:
 
     def _ask(self, contents: Mapping[str, RecordDict], number: int, rounds: int) -> dict[str, Reply]:
         deployment, job = self.deployed.deployment, self._job(self.deployed.groups[0], number)
-        answers = self.server.ask(deployment, job, contents, rounds)
         needed = [group.members[0] for group in self.deployed.groups if len(group.members) == 1]
         needed = [name for name in (contents if self.secure else needed) if name in contents]
-        for _ in range(ATTEMPTS - 1):
+        answers: dict[str, Reply] = {}
+        lost = contents
+        for _ in self.server.tries(answers):
+            answers |= self.server.ask(deployment, job, lost, rounds)
             lost = {name: contents[name] for name in needed if not isinstance(answers[name], Answer)}
-            if lost:
-                answers |= self.server.ask(deployment, job, lost, rounds)
+            if not lost:
+                break
         return answers

@@ -1,13 +1,15 @@
 """The server speaks to the hospitals of a study: sends jobs, takes answers, says who failed."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.common.constant import ErrorCode
 from flwr.serverapp import Grid
 
 from fedmammo.config.deployment import Deployment
@@ -24,8 +26,11 @@ from fedmammo.stages.stage import Incoming, Job
 Report = Callable[[dict[str, Any]], None]
 K = TypeVar("K")
 NODES_SECONDS = 60.0  # how long to wait for nodes of a simulation
-LINK_COLUMNS = ("hospital", "stage", "round", "seconds", "bytes_down", "bytes_up", "status")
+LINK_COLUMNS = ("arm", "setting", "hospital", "stage", "round", "seconds", "bytes_down", "bytes_up", "status")
 LOOK_SECONDS = 1.0  # between looks for real hospitals that are not there yet
+AGAIN_SECONDS = 5.0  # until a real hospital that was not reached is asked again
+UNREACHED = "failed: away"
+AWAY_CODES = {ErrorCode.NODE_UNAVAILABLE, ErrorCode.MESSAGE_UNAVAILABLE, ErrorCode.REPLY_MESSAGE_UNAVAILABLE}
 ATTEMPTS = 3  # where every hospital must answer: a worker that died may have taken a message with it
 
 
@@ -172,7 +177,7 @@ class Server:
         began = time.monotonic()
         replies = self._send(messages)
         if self._links is not None:
-            self._measure(self._links, job, messages, replies, began)
+            self._measure(self._links, deployment, job, messages, replies, began)
         answers: dict[str, Reply] = {}
         for name in self.nodes:
             if name in contents:
@@ -182,7 +187,13 @@ class Server:
         return answers
 
     def _measure(
-        self, links: Path, job: Job, asked: Mapping[str, Message], replies: Mapping[str, Message], began: float
+        self,
+        links: Path,
+        deployment: Deployment,
+        job: Job,
+        asked: Mapping[str, Message],
+        replies: Mapping[str, Message],
+        began: float,
     ) -> None:
         """Add what each message of a job took, from when it was sent to when its answer was here."""
         arrived: Mapping[str, float] = getattr(self._grid, "arrived", {})
@@ -196,7 +207,8 @@ class Server:
                 told = reply is not None and reply.has_content()
                 up = sum(map(size, reply.content.array_records.values())) if reply is not None and told else 0
                 status = "ok" if told else "failed"
-                file.write(f"{name},{job.stage},{job.round},{came - began:.3f},{down},{up},{status}\n")
+                place = f"{deployment.arm_name},{deployment.setting_name},{name}"
+                file.write(f"{place},{job.stage},{job.round},{came - began:.3f},{down},{up},{status}\n")
 
     def progress(self, deployment: Deployment, stage: str, status: dict[str, str], number: int, of: int) -> None:
         """Report how far a stage is: its round, of how many (0: not known), and each hospital's status."""
@@ -215,13 +227,29 @@ class Server:
         Raises StudyError where one still fails.
         """
         answers: dict[str, Reply] = {}
-        for _ in range(ATTEMPTS):
-            failed = {name: content for name, content in contents.items() if not isinstance(answers.get(name), Answer)}
-            if failed:
-                answers |= self.ask(deployment, job, failed, of)
-                self.nobody_refuses(answers, f"stage {job.stage}")
+        lost = dict(contents)
+        for _ in self.tries(answers) if contents else ():
+            answers |= self.ask(deployment, job, lost, of)
+            self.nobody_refuses(answers, f"stage {job.stage}")
+            lost = {name: contents[name] for name, answer in answers.items() if not isinstance(answer, Answer)}
+            if not lost:
+                break
         self.enough(answers, len(contents), f"stage {job.stage}")
         return {name: answer for name, answer in answers.items() if isinstance(answer, Answer)}
+
+    def tries(self, answers: Mapping[str, "Reply"]) -> Iterator[None]:
+        """Yield as often as hospitals that must answer are asked; real ones that are away are waited for.
+
+        `answers`: so far; whoever iterates adds to them.
+        """
+        end = time.monotonic() + self._timeout
+        for number in count():
+            away = self._keys and any(str(answer).startswith(UNREACHED) for answer in answers.values())
+            if number >= ATTEMPTS and not (away and time.monotonic() < end):
+                return
+            if away:
+                time.sleep(AGAIN_SECONDS)
+            yield
 
     def ask_each(self, deployment: Deployment, job: Job, names: Sequence[str], **more: Any) -> dict[str, Answer]:
         """Ask hospitals the same; `more` as in `content`."""
@@ -276,9 +304,9 @@ REFUSED = RefusalError.__name__
 
 def _reply_of(reply: Message | None, timeout: float) -> Reply:
     if reply is None:
-        return f"failed: no answer in {timeout:g} s"
+        return f"{UNREACHED}: no answer in {timeout:g} s"
     if reply.has_error():
-        return "failed: " + _why(reply.error)
+        return f"{UNREACHED if reply.error.code in AWAY_CODES else 'failed'}: {_why(reply.error)}"
     try:
         records = {name: unpack(record) for name, record in reply.content.array_records.items()}
         numbers = {name: float(value) for name, value in reply.content.metric_records["metrics"].items()}  # type: ignore[arg-type]

@@ -9,8 +9,9 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -24,7 +25,7 @@ from fedmammo.disk.files import write_bytes
 from fedmammo.errors import InputError, StudyError
 from fedmammo.federation.bundle import hash_of_bundle
 from fedmammo.federation.client_app import app_at
-from fedmammo.federation.tasks import Link, take
+from fedmammo.federation.tasks import LOOK_SECONDS, Link, take
 from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.stopping import may_be_stopped, serving
 from fedmammo.privacy.reasons import code_of
@@ -47,30 +48,37 @@ def serve(path: Path) -> None:
     site = Site.open(path)
     with serving(site.folder), _supernode(site, path) as (node, link):
         app, client = app_at(path), link.client()
+        hash_of_bundle()  # half a second, before somebody waits
         while node.poll() is None:
-            with suppress(httpx.TransportError):  # the SuperNode has not begun yet, or is about to end
+            try:
                 task = take(client, TaskType.CLIENT_APP)
                 if task is not None:
-                    with may_be_stopped(site.folder):
-                        _work(link, task.token, app)
+                    _work(link, task.token, app, site)
+            except httpx.TransportError:  # the SuperNode has not begun yet, or is about to end
+                time.sleep(LOOK_SECONDS)
+            except httpx.HTTPStatusError as error:  # the run was ended meanwhile
+                print(f"an answer was not taken: {error.response.status_code}", flush=True)
     raise StudyError(
         f"{site.name}: the SuperNode ended with {node.returncode}; what it printed says why: the SuperLink may not know"
         " the hospital's key, or have another certificate; mend that, and start this command again"
     )
 
 
-def _work(link: Link, token: str, app: ClientApp) -> None:
+def _work(link: Link, token: str, app: ClientApp, site: Site) -> None:
     """Do one job: take the message, let the app answer, send the answer."""
     client = link.client(token)
     heart = HeartbeatSender(make_task_heartbeat_fn_http(client))
     heart.start()
     try:
         message, context, _, fab = pull_task_input(client)
+        began = time.monotonic()
         if fab.hash_str == hash_of_bundle():
-            reply = app(message, context)
+            with may_be_stopped(site.folder):
+                reply = app(message, context)
         else:
             print(f"refused: the run brought app {fab.hash_str}; this software's is {hash_of_bundle()}", flush=True)
             reply = Message(Error(code=code_of("app"), reason="app"), reply_to=message)
+        print(f"{message.metadata.message_type}: {time.monotonic() - began:.2f} s", flush=True)
         push_message(client, reply, context)
         push_task_output(client, context, "completed", "")
     finally:

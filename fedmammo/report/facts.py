@@ -59,7 +59,7 @@ SOURCES = {
 
 def facts_of(run: Run) -> Facts:
     """Return what is known of a run, by name; what is not known has no name in it."""
-    found = {**_of_config(run), "privacy": _of_budgets(run), **_of_patients(run), **_of_results(run)}
+    found = {**_of_config(run), "privacy": _of_budgets(run), **_of_patients(run), **_of_results(run), **_of_tested(run)}
     found |= {name: [text] for name, text in run.study.about.model_dump(exclude={"items"}).items() if text}
     return {name: parts for name, parts in found.items() if parts}
 
@@ -298,6 +298,16 @@ def _of_patients(run: Run) -> dict[str, Parts]:
         "which": [cut("note")],
         "hospitals": listed(cell("name") for cell in stages["hospital"]),
     }
+
+
+def _of_tested(run: Run) -> dict[str, Parts]:
+    """Return where the primary comparison is taken, and who keeps scores of tested patients."""
+    if run.together == ALL:
+        return {"over": ["in all hospitals' patients"]}
+    home = run.tested[run.tested["scores"] != "rows"]
+    untold: dict[str, Parts] = {"thresholds": [], "prevalence": []}  # need rows
+    kept = listed([cell("hospital"), " (", cell("scores"), ")"] for cell in _rows("tested", home))
+    return untold | {"over": ["as the random-effects mean over hospitals"], "at_home": kept}
 
 
 def _of_results(run: Run) -> dict[str, Parts]:

@@ -57,8 +57,10 @@ METHOD: dict[str, tuple[str, ...]] = {
     ),
     "Privacy": ("{privacy}",),
     "Analysis": (
-        "The primary comparison is the {metric} per {unit}, {arm} minus {against}, in all hospitals' patients and in "
-        "each hospital's own, with a margin of {margin} for non-inferiority.",
+        "The primary comparison is the {metric} per {unit}, {arm} minus {against}, {over} and in each hospital's own "
+        "patients, with a margin of {margin} for non-inferiority.",
+        "Scores of tested patients stayed at {at_home}: summaries are counts and metrics of enough patients, rounded; "
+        "means over hospitals are random effects (restricted maximum likelihood; Hartung, Knapp, Sidik and Jonkman).",
         "All other comparisons are secondary and not adjusted for their number; p-values at hospitals are adjusted by "
         "Holm's method.",
         "95 % intervals allow for chance in {varies}; they take as given: {fixed}.",

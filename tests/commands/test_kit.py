@@ -27,8 +27,8 @@ DIRECTIVES = {
         "NoNewPrivileges", "CapabilityBoundingSet", "AmbientCapabilities", "RestrictSUIDSGID", "LockPersonality",
         "RestrictNamespaces", "RestrictRealtime", "SystemCallArchitectures", "SystemCallFilter",
         "SystemCallErrorNumber", "PrivateDevices", "ProtectClock", "ProtectControlGroups", "ProtectHostname",
-        "ProtectKernelLogs", "ProtectKernelModules",
-        "ProtectKernelTunables", "ProtectProc", "ProcSubset", "RemoveIPC", "RestrictAddressFamilies",
+        "ProtectKernelLogs", "ProtectKernelModules", "ProtectKernelTunables", "ProtectProc", "ProcSubset",
+        "RemoveIPC", "RestrictAddressFamilies",
     },
     "Install": {"WantedBy"},
 }  # fmt: skip

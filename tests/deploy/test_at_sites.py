@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from fedmammo.commands.canary import shortest, taken
+from fedmammo.config.deployment import Deployment
 from fedmammo.config.study import parse
 from fedmammo.errors import InputError, StudyError
 from fedmammo.evaluation.predictions import COLUMNS
@@ -15,16 +16,16 @@ from fedmammo.federation import bundle
 from fedmammo.hospitals.site import Site
 from fedmammo.hospitals.stopping import start, stop
 from fedmammo.privacy.masks import public_key
-from fedmammo.privacy.reasons import REASONS
+from fedmammo.privacy.reasons import REASONS, RefusalError
 from fedmammo.privacy.secret import Secret
+from fedmammo.stages.hospital import work
+from fedmammo.stages.stage import Job
 
 Small = dict[str, Any]
 NORTH, SOUTH, WEST = NAMES = "hospital-north", "hospital-south", "hospital-west"
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"), [({"limits": {}}, "without_budget"), ({"cohort": "nowhere"}, "failed")]
-)
+@pytest.mark.parametrize(("change", "reason"), [({"limits": {}}, "without_budget"), ({"cohort": "nowhere"}, "failed")])
 def test_a_hospital_says_one_word_and_keeps_the_rest_to_itself(
     sites: Any, small: Small, tmp_path: Path, change: dict[str, Any], reason: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -39,6 +40,26 @@ def test_a_hospital_says_one_word_and_keeps_the_rest_to_itself(
     assert str(tmp_path) not in str(caught.value)
     home = capfd.readouterr()
     assert (str(tmp_path) if reason == "failed" else "refused") in home.out + home.err
+
+
+def test_a_hospitals_log_names_nobody(
+    sites: Any, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever goes wrong: patients, their images and files are not named where it is written down."""
+    config, named = sites.study(small), set[str]()
+    sites.approve(config)
+
+    def fail(_: str, patients: pd.DataFrame, __: Deployment) -> None:
+        row = patients.iloc[0]
+        named.update((str(row.name), row["image"], row["source"]))
+        raise KeyError(f"{row.name} has no {row['image']} in {row['source']}")
+
+    monkeypatch.setattr("fedmammo.hospitals.holder.divide", fail)
+    with pytest.raises(StudyError, match=REASONS["failed"]):
+        sites.run(config, tmp_path / "run")
+    logged = capfd.readouterr()
+    assert "KeyError: '(of a patient) has no (of a patient) in (of a patient)'" in logged.out
+    assert named and not [name for name in named if name in logged.out + logged.err]
 
 
 def test_nothing_is_done_that_people_did_not_approve(sites: Any, small: Small, tmp_path: Path) -> None:
@@ -71,6 +92,8 @@ def test_a_hospital_that_stopped_does_nothing_until_it_starts_again(sites: Any, 
     stop(sites.folder / WEST / "state" / WEST)
     with pytest.raises(StudyError, match="refused: stopped: the hospital has stopped its part"):
         sites.run(config, tmp_path / "run")
+    with pytest.raises(RefusalError, match="refused: stopped by fedmammo site stop"):  # whoever asks, and for what
+        work(Site.open(sites.path(WEST)), Job("score", "0" * 64), {})
     start(sites.folder / WEST / "state" / WEST)
     assert (sites.run(config, tmp_path / "run") / "results.csv").exists()
 

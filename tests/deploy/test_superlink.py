@@ -46,7 +46,12 @@ def run(link: Loopback, study: Small, out: Path, on_event: Callable[[dict[str, A
     config = parse(link.study(study), "at sites")
     for name in NAMES:
         link.approve(name, {one.study for one in config.deployments})
-    fedmammo.run_study(config, out, on_event)
+    try:
+        fedmammo.run_study(config, out, on_event)
+    except StudyError as error:
+        for name in NAMES:
+            error.add_note(f"{name}:\n{link.log(name)[-2000:]}")
+        raise
     return out
 
 
@@ -110,7 +115,7 @@ def test_a_budget_is_spent_once_whoever_is_killed(
     done: list[str] = []
 
     def disturb(event: dict[str, Any]) -> None:
-        if event["rows"] and event["deployment"]["arm"] == "federated" and event["round"] == 2 and not done:
+        if event["rows"] and event["deployment"]["arm"] == "local" and event["round"] == 2 and not done:
             done.append("killed")
             link.kill(SOUTH)
             link.serve_again(SOUTH)

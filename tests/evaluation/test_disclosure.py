@@ -51,7 +51,7 @@ def test_subtraction_gives_no_small_cell(cells: dict[str, tuple[int, int]], floo
 
 
 def test_a_cut_leaves_enough_patients_of_each_class_on_either_side() -> None:
-    """Benign .1 .2 .3 .4, malignant .25 .35 .45 .55; patient 0 has the units at .1 and .2."""
+    """Benign .1 .2 .3 .4, malignant .25 .35 .45 .55; then two of each class on either side."""
     scores, labels = [0.1, 0.2, 0.3, 0.4, 0.25, 0.35, 0.45, 0.55], [0, 0, 0, 0, 1, 1, 1, 1]
     one = of_units(scores, labels)
     assert enough(one, [one.score > 0.3], 1)  # benign 3 and 1, malignant 1 and 3
@@ -60,9 +60,11 @@ def test_a_cut_leaves_enough_patients_of_each_class_on_either_side() -> None:
     assert not enough(one, [one.score > 0.2], 1)  # no malignant unit below it: nobody is few as well
     assert not enough(one, [one.score > 0.0], 1)
     assert not enough(one, [one.score > 0.9], 1)
-    several = of_units(scores, labels, [0, 0, 1, 2, 3, 4, 5, 6])
-    assert enough(one, [one.score > 0.25], 1) and enough(several, [several.score > 0.25], 1)
-    assert not enough(of_units(scores, labels, [0, 0, 1, 1, 3, 4, 5, 6]), [one.score > 0.25], 2)
+    scores, labels = [0.1, 0.2, 0.5, 0.6, 0.1, 0.2, 0.5, 0.6], [0, 0, 0, 0, 1, 1, 1, 1]
+    each, shared = of_units(scores, labels), of_units(scores, labels, [0, 0, 1, 2, 3, 4, 5, 6])
+    assert enough(each, [each.score > 0.4], 2)
+    assert enough(shared, [shared.score > 0.4], 1)
+    assert not enough(shared, [shared.score > 0.4], 2), "two benign units below it are one patient's"
 
 
 def test_between_two_cuts_too() -> None:

@@ -137,6 +137,16 @@ def test_more_than_may_drop_out_end_the_study_and_the_same_command_goes_on(
     assert len(releases(again, "hospital-3")) == 4
 
 
+def test_what_is_spoiled_after_it_was_masked_ends_the_study(
+    phantom_study: dict[str, Any], federation_of: Any, tmp_path: Path
+) -> None:
+    """Ten times a masked sum is no sum: nobody can tell whose, and no model is made of it."""
+    federation = federation_of(study(phantom_study, {"kind": "scaled", "rounds": [2]}), tmp_path)
+    with pytest.raises(StudyError, match=r"^the hospitals' masks do not cancel; compare the keys under peers"):
+        federation.train()
+    assert Checkpoint.read(federation.path).round == 1
+
+
 class Stopped(Exception):
     """In place of a kill."""
 

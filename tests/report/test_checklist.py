@@ -33,7 +33,9 @@ def test_what_a_template_names_is_a_fact_and_what_people_are_asked_for_a_key(tmp
         assert {fact for template in item.run for fact in names_in(template)} <= facts.keys(), item
         assert not item.about or item.about in KEYS
     for templates in METHOD.values():
-        assert {fact for template in templates for fact in names_in(template)} <= facts.keys()
+        assert {fact for template in templates for fact in names_in(template)} <= {*facts, "at_home"}, (
+            "which studies of rows do not have"
+        )
 
 
 def test_answers_of_a_run_of_people_and_of_nobody(tmp_path: Path) -> None:
