@@ -41,8 +41,9 @@ def test_the_page_runs_from_top_to_bottom(tmp_path: Path) -> None:
         (commands / name).chmod(0o755)
     path = os.pathsep.join([str(commands), str(Path(sys.executable).parent), os.environ["PATH"]])
     packages = str(Path(fedmammo.__file__).parents[1])
+    (tmp_path / "commands").write_text(script())
     process = subprocess.Popen(
-        ["bash", "-c", script()], cwd=tmp_path, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+        ["bash", tmp_path / "commands"], cwd=tmp_path, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
         stdout=(tmp_path / "said").open("w"), stderr=subprocess.STDOUT,
         env={**os.environ, **ENVIRONMENT, "PATH": path, "PYTHONPATH": packages, "HOME": str(tmp_path)},
     )  # fmt: skip
