@@ -101,7 +101,7 @@ def at_sites(config: StudyConfig, out: Path, report: Report, on_grid: Callable[[
     """
     hospitals = names_of(config.hospitals.assignment)
     config.check_named(hospitals)
-    digests = check_deployments(config, hospitals)
+    digests = check_deployments(config, hospitals, out)
     refuse_growth(out, config)
     with RunFolder(out).opened(config, digests) as folder:
         write_text(folder.hospitals / NODES, json.dumps(hospitals) + "\n")

@@ -90,7 +90,7 @@ def stop_site(path: SiteFile) -> None:
     from fedmammo.hospitals.stopping import stop
 
     file = read_site_file(path)
-    told = "whatever ran was told to end" if stop(file.state) else "nothing was running"
+    told = "a job that was running ends" if stop(file.state) else "nothing serves here"
     typer.echo(f"{file.name}: stopped; {told}; fedmammo site start {path} goes on")
 
 

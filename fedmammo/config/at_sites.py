@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from fedmammo.config.arm import Arm
+from fedmammo.config.setting import Setting
 from fedmammo.hospitals.rules import BySite
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ def _at_sites(study: "StudyConfig") -> list[tuple[bool, str]]:
             bool(pooled),
             f"arms: {', '.join(pooled)} needs all patients in one place, which real hospitals never have; name other "
             "arms, and simulate it on patients that you have",
+        ),
+        (
+            len({Setting.of(name).epsilon is None for name in study.settings}) > 1,
+            "settings: some have a budget and some have none; patients whom a budget protects are used in nothing "
+            "without one, so that real hospitals would refuse; make two studies, with patients of their own",
         ),
         (len(study.hospitals.seed) > 1, "hospitals.seed: nobody deals real hospitals' patients; give one seed"),
         (bool(study.faults), "faults: belong to simulations"),

@@ -130,6 +130,13 @@ class Deployment(Section):
         return "cross-validation" if self.dealing.folds else self.dealing.test
 
     @property
+    def reads(self) -> str:
+        """Name what the network reads of which images; features of two deployments are the same where this is."""
+        network = self.diagnosis.model_dump_json(exclude={"optimizer", "patient_fraction", "label_smoothing"})
+        fold = (self.seed, self.fold) if self.dealing.folds else ()
+        return f"{network} {self.dealing.model_dump_json()} {self.draw} {fold}"
+
+    @property
     def stream(self) -> tuple[int | str, ...]:
         """What its streams of ordinary randomness begin with."""
         part = (self.group,) if self.members else ()

@@ -10,7 +10,6 @@ import torch
 from fedmammo.config.arm import ALL
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.request import Request
-from fedmammo.features.opening import network_of
 from fedmammo.federation.rounds import Deployed
 from fedmammo.federation.server import Server
 from fedmammo.privacy.answer import Answer
@@ -71,9 +70,7 @@ class Hospitals:
     def features(self, deployed: Deployed) -> None:
         """Let every hospital compute the frozen prefix of its images, some at a time; once for the same images."""
         deployment = deployed.deployment
-        network, views = network_of(deployment.diagnosis), deployment.diagnosis.augmentation
-        fold = (deployment.seed, deployment.fold) if deployment.dealing.folds else ()
-        what = f"{network} {views} {deployment.dealing} {deployment.draw} {fold}"
+        what = deployment.reads
         names = dict.fromkeys([*self.names, *deployed.members])
         missing = [name for name in names if (name, what) not in self._computed]
         self._compute(deployed, {name: Job("features", deployment.digest) for name in missing})

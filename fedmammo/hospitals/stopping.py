@@ -24,7 +24,7 @@ def check_runs(folder: Path) -> None:
 def stop(folder: Path) -> bool:
     """Stop a hospital's part: no job is done from now on, and one that runs ends at once.
 
-    Returns whether a process that does jobs was told.
+    Returns whether there is a process that does jobs, which was told.
     """
     write_text(folder / STOPPED, "")
     process = process_of(folder)

@@ -41,9 +41,10 @@ def check(config: StudyConfig) -> tuple[Dealt, dict[str, str]]:
     return dealt, check_deployments(config, dealt.names) | digests
 
 
-def check_deployments(config: StudyConfig, hospitals: list[str]) -> dict[str, str]:
+def check_deployments(config: StudyConfig, hospitals: list[str], run: Path = Path()) -> dict[str, str]:
     """Check what a study asks of its hospitals, whoever they are; returns what the results depend on at the server.
 
+    `run`: folder of the run, where networks are kept as they were opened if there is no cohort with a place for that.
     Raises InputError as `check` does.
     """
     networks = {}
@@ -62,7 +63,7 @@ def check_deployments(config: StudyConfig, hospitals: list[str]) -> dict[str, st
         why = deployment.federation.personal.refuses(deployment) if deployment.arm.kind == "personalized" else None
         if why:
             raise InputError(f"federation.personal: {why}")
-    public = Public(config, Path())
+    public = Public(config, run)
     backbones = [public.backbone(deployment) for deployment in networks.values()]
     return {
         "code": digest_of_sources(),

@@ -126,7 +126,9 @@ class RunFolder:
         if not self.path.is_dir():
             raise InputError(f"{self.path}: is a file; name a folder with --out")
         names = {item.name for item in self.path.iterdir()}
-        if all(name.startswith((".lock", ".config.yaml", "run.log")) for name in names):  # a run that hardly began
+        if all(
+            name.startswith((".lock", ".config.yaml", "run.log", "features")) for name in names
+        ):  # a run that hardly began
             return
         if "config.yaml" not in names:
             raise InputError(f"{self.path}: is not empty and holds no run; name another folder with --out")
