@@ -55,6 +55,7 @@ LEFT_OVER = (
     "hospitals/*/tested",
     "server",
 )  # what only continuing a run needs, beside what each deployment leaves
+HARDLY_BEGUN = (".lock", ".config.yaml", "run.log", "features")  # what there is of a run before its study is written
 LOCK_SECONDS = 10.0  # how long to wait for a run that was just killed to let go of its folder
 
 
