@@ -170,7 +170,7 @@ def run(
             conclude(config, folder, finished)
             raise StudyError(f"{error}; {folder.path / 'results.csv'} has what was finished") from error
         raise error
-    if any(one.source for one in deployments) and not (folder.pools / QUALITY_TABLE).exists():
+    if not config.at_sites and any(one.source for one in deployments) and not (folder.pools / QUALITY_TABLE).exists():
         from fedmammo.run.quality import write_quality  # scikit-learn
 
         write_quality(config, folder.path)

@@ -122,14 +122,20 @@ class Loopback:
         hospitals = {**content["hospitals"], "assignment": {"by": "site", "keys": self.keys}}
         return {**content, "cohort": {}, "hospitals": hospitals, "engine": engine}
 
-    def write_site(self, name: str, **more: Any) -> Path:
+    def write_site(self, hospital: str, **more: Any) -> Path:
         """Write a hospital's site file; its cohort lies in its own folder."""
         link = {"address": f"127.0.0.1:{self.port}", "certificate": "ca.crt", "key": "key", "port": free_port()}
-        content = {"name": name, "cohort": "cohort", "state": f"state/{name}", "superlink": link, "device": "cpu"}
-        path = self.folder / name / "site.yaml"
+        content = {
+            "name": hospital,
+            "cohort": "cohort",
+            "state": f"state/{hospital}",
+            "superlink": link,
+            "device": "cpu",
+        }
+        path = self.folder / hospital / "site.yaml"
         path.write_text(yaml.safe_dump({**content, **more}))
         shutil.copy(self.server / "ca.crt", path.with_name("ca.crt"))
-        self.give_away(name)
+        self.give_away(hospital)
         return path
 
     def approve(self, name: str, studies: set[str]) -> None:

@@ -186,3 +186,21 @@ def test_hospitals_share_the_noise_with_those_whose_keys_their_people_wrote_down
     Site.open(sites.path(NORTH)).approve(config.deployment("federated", "real-epsilon-6").study)
     with pytest.raises(StudyError, match="the hospitals' masks do not cancel; compare the keys under peers"):
         sites.run(config, tmp_path / "other")
+
+
+GAN = {"source": "gan", "images": 6, "image_size": 32, "width": 4, "rounds": 1, "local_steps": 1, "batch": 2}
+
+
+@pytest.mark.parametrize("synthesis", [{"source": "phantom", "images": 6}, GAN], ids=lambda one: one["source"])
+def test_pools_come_to_hospitals_by_message(
+    sites: Any, small: Small, run_inline: Callable[..., Path], tmp_path: Path, synthesis: dict[str, Any]
+) -> None:
+    """Each hospital keeps them in a folder of its own, and computes their features itself."""
+    small |= {"arms": ["federated"], "settings": ["augmented"], "synthesis": synthesis}
+    config = sites.study(small)
+    sites.approve(config)
+    out = sites.run(config, tmp_path / "run")
+    simulated = run_inline(parse(small, "joined"), tmp_path / "simulated")
+    for path in sorted((simulated / "models").iterdir()):
+        assert (out / "models" / path.name).read_bytes() == path.read_bytes()
+    assert all((sites.folder / name / "state" / name / "pools").is_dir() for name in NAMES)

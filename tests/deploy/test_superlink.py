@@ -185,10 +185,11 @@ def test_another_app_than_the_hospitals_own_is_never_loaded(
 @pytest.mark.long
 def test_a_hospital_that_refuses_or_is_stopped_says_why(link: Loopback, small: Small, tmp_path: Path) -> None:
     small |= {"arms": ["federated"]}
-    link.write_site(WEST, **WILLING | {"state": "refusing", "limits": {}})
+    for name in NAMES:  # another state: before, some of these patients may have had a budget
+        link.write_site(name, **WILLING | {"state": f"anew/{name}", **({"limits": {}} if name == WEST else {})})
     with pytest.raises(StudyError, match=f"{WEST} failed: RefusalError: refused: without_budget"):
         run(link, small, tmp_path / "refused")
-    link.write_site(WEST, **WILLING | {"state": "refusing"})
+    link.write_site(WEST, **WILLING | {"state": f"anew/{WEST}"})
     stopped: list[str] = []
 
     def stop(event: dict[str, Any]) -> None:
