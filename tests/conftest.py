@@ -50,7 +50,8 @@ settings.load_profile("same every time")
 LONGEST = (
     "test_ray.py", "test_run.py", "test_corpus.py", "test_machines_that_die.py", "test_cli_processes.py",
     "test_surroundings.py", "test_library.py", "test_low_bits.py", "test_private_generators.py", "test_disks.py",
-    "test_accounting.py", "test_generators.py", "test_settings.py", "test_course.py", "test_audit_parts.py",
+    "test_superlink.py", "test_at_home.py", "test_attempts.py", "test_accounting.py", "test_generators.py",
+    "test_settings.py", "test_course.py", "test_audit_parts.py",
 )  # fmt: skip
 
 
