@@ -19,6 +19,7 @@ from fedmammo.deploy.site_text import site_text
 from fedmammo.deploy.studies import asked_of, asked_of_site, described, write_studies
 from fedmammo.disk.folders import new_folder
 from fedmammo.errors import InputError
+from fedmammo.federation import bundle
 from fedmammo.federation.bundle import software
 from fedmammo.hospitals.site_file import SuperLink
 
@@ -96,6 +97,7 @@ def _of_coordinator(study: StudyConfig, values: dict[str, str]) -> dict[str, str
         "study.yaml": yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         "studies.json": write_studies(study),
         "constraints.txt": _constraints(),
+        **{f"app/{name}": content.decode() for name, content in bundle.files().items()},
         "flower/config.toml": _filled("coordinator/config.toml", values),
         **{f"keys/{name}.pub": key + "\n" for name, key in study.keys.items()},
         **{

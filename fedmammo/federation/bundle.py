@@ -25,6 +25,10 @@ flwr-version-target = "1.41.0"
 [tool.flwr.app.components]
 serverapp = "fedmammo.federation.server_app:app"
 clientapp = "fedmammo.federation.client_app:app"
+
+[tool.flwr.app.config]
+config = "study.yaml"
+out = "run"
 """
 LICENSE = "The license is that of the installed package fedmammo; there is no code here.\n"
 
@@ -36,13 +40,18 @@ def software() -> str:
 
 
 @cache
+def files() -> dict[str, bytes]:
+    """Return the files of the bundle, by name: in a folder, `flwr run FOLDER` makes the same bundle of them."""
+    version, code = software().split()
+    return {"pyproject.toml": ABOUT.format(version=version, code=code).encode(), "LICENSE": LICENSE.encode()}
+
+
+@cache
 def bundle() -> bytes:
     """Return the bundle (Flower's FAB) of this software."""
     from flwr.cli.build import build_fab_from_files  # half a second
 
-    version, code = software().split()
-    about = ABOUT.format(version=version, code=code)
-    content, _ = build_fab_from_files({"pyproject.toml": about.encode(), "LICENSE": LICENSE.encode()})
+    content, _ = build_fab_from_files(files())
     return content
 
 
