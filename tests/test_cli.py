@@ -202,7 +202,7 @@ def test_a_cohort_whose_parts_are_damaged_is_one_line(here: Here, own_cohort: Co
         ("- name: small", "expected a YAML mapping of keys, found list"),
         ("name: [", "study.yaml: not valid YAML"),
         (b"\x93NUMPY\x01\x00", "cannot be read ('utf-8'"),
-        ("name: small", "cohort: is missing"),
+        ("name: small", "hospitals: is missing"),
     ],
 )
 def test_a_file_that_is_no_study_is_one_line(here: Here, content: str | bytes | None, expected: str) -> None:

@@ -150,12 +150,13 @@ class Hospitals:
 
         `initial`: what each group begins with; `pools`: digests of its synthetic images, if any.
         """
-        deployment, rows = deployed.deployment, []
-        contents = {}
+        deployment, rows, contents = deployed.deployment, [], {}
+        if not deployed.groups:
+            return []
         for group in deployed.groups:
             job = Job("alone", deployment.digest, pool=pools.get(group.name))
             contents[group.name] = self.server.content(job, {"arrays": initial[group.name]})
-        answers = self.server.ask_all(deployment, Job("alone", deployment.digest), contents) if contents else {}
+        answers = self.server.ask_all(deployment, Job("alone", deployment.digest), contents)
         for name, answer in answers.items():
             for number, loss in enumerate(answer.tensors["losses"].tolist(), start=1):
                 row = round_row(deployment.place, "train", number, name, loss=loss)

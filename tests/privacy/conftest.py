@@ -1,8 +1,10 @@
 """A private deployment on drawn patients, spoken to as a server would speak to it; patients who are told apart."""
 
+import io
 import json
 import os
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from fedmammo.privacy import noise
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.odometer import ledger_of
 from fedmammo.privacy.plan import Plan
-from fedmammo.privacy.reasons import RefusalError
+from fedmammo.privacy.reasons import RefusalError, reason_of
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
 from fedmammo.stages.planning import plan_of
@@ -106,14 +108,22 @@ class Deployed:
         text: str | None = None,
         kind: str | None = None,
     ) -> Answer:
-        """Send a hospital any message. Raises RefusalError where it refuses, StudyError where it fails."""
+        """Send a hospital any message. Raises RefusalError where it refuses, StudyError where it fails.
+
+        A real hospital answers with a word; what it refuses with is read in its log.
+        """
         content = RecordDict({name: pack(record) for name, record in (incoming or {}).items()})
         said = job if isinstance(job, str) else job.to_json()
         content["config"] = ConfigRecord({"job": said} | ({} if text is None else {"agreement": text}))
         kind = kind or (job.stage if isinstance(job, Job) else "train")
-        (reply,) = self._grid.send_and_receive([Message(content, node, kind_of(kind))])
+        with redirect_stdout(io.StringIO()) as log:
+            (reply,) = self._grid.send_and_receive([Message(content, node, kind_of(kind))])
         if reply.has_error():
             reason = reply.error.reason or ""
+            word = reason_of(reply.error.code)
+            if word not in (None, "failed"):
+                assert word == reason, "nothing but the word travels"
+                raise RefusalError(log.getvalue().strip(), word)
             raise RefusalError(reason.removeprefix(REFUSED)) if reason.startswith(REFUSED) else StudyError(reason)
         records = {name: unpack(record) for name, record in reply.content.array_records.items()}
         numbers = {name: float(value) for name, value in reply.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
