@@ -106,6 +106,11 @@ def _stay(run: Run) -> Parts:
     if not run.has("tested"):
         return []
     home = run.tested[run.tested["scores"] != "rows"]
+    if home.empty:
+        return [
+            "Models that learned from one hospital alone stay there: each hospital is told of by its own patients, and "
+            "nothing here is measured on all patients together. "
+        ]
     return [
         *listed(cells("tested", home, "hospital")),
         " keep the scores of their tested patients and tell counts and metrics alone, or nothing: nothing here is "
