@@ -24,8 +24,8 @@ def blocks(run: Run) -> Sequence[Block]:
             "not at all; and a model that learned from one hospital alone may stay there. What all patients together "
             "would give is then undefined: in its place stands the mean of random effects over hospitals, each tested "
             "on its own patients with the model that it would be given, at cuts that its own validation patients set. "
-            "Left out, because they need rows: ROC curves, precision and recall, calibration and decision curves of all "
-            "patients, and what each hospital is worth."
+            "Left out, because they need rows: ROC curves, precision and recall, calibration and decision curves of "
+            "all patients, and what each hospital is worth."
         ),
         Table("How each hospital tells of its tested patients", run.tested, _TESTED, "tested"),
         *bins,
