@@ -102,17 +102,18 @@ def test_models_of_one_hospital_stay_there_and_are_what_a_server_would_have_made
     sites: Any, small: Small, run_inline: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Nothing of one hospital alone leaves it, and its scores are those of the model that rounds would have made."""
-    small = small | {"arms": ["local", "federated", "personalized"]}
+    small = small | {"arms": ["local", "federated", "personalized", "without_one"]}
     small["federation"] |= {"averaged_rounds": 2}
+    small["hospitals"]["assignment"]["names"] = [*NAMES]
     for name in sites.names:
         sites.write(name, local_models="home")
     config = sites.study(small)
     sites.approve(config)
     simulated, out = run_inline(parse(small, "joined"), tmp_path / "simulated"), sites.run(config, tmp_path / "run")
     models = {path.name for path in (out / "models").iterdir()}
-    assert models == {"federated-real-seed0-draw0-fold0-all.safetensors"}
+    assert {name.partition("-")[0] for name in models} == {"federated", "without_one"}
     found, whole = (pd.read_csv(path / "predictions.csv")[[*COLUMNS]] for path in (out, simulated))
-    alone = whole[(whole["trained_at"] == whole["hospital"]) | (whole["arm"] == "federated")]
+    alone = whole[(whole["trained_at"] == whole["hospital"]) | whole["arm"].isin(["federated", "without_one"])]
     assert found.to_csv() == alone.reset_index(drop=True).to_csv()
     told = pd.read_csv(out / "results.csv")  # no model is scored everywhere, so hospitals are told of one by one
     assert set(told["tested_at"]) == {*NAMES, "mean over hospitals", "all"}
