@@ -3,6 +3,8 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from fedmammo.privacy import noise
 from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.odometer import ledger_of
 from fedmammo.privacy.plan import Plan
-from fedmammo.privacy.reasons import RefusalError
+from fedmammo.privacy.reasons import RefusalError, reason_of
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.randomness import generator_of
 from fedmammo.stages.planning import plan_of
@@ -106,14 +108,19 @@ class Deployed:
         text: str | None = None,
         kind: str | None = None,
     ) -> Answer:
-        """Send a hospital any message. Raises RefusalError where it refuses, StudyError where it fails."""
+        """Send a hospital any message. Raises RefusalError where it refuses, as its own log says, StudyError where it
+        fails.
+        """
         content = RecordDict({name: pack(record) for name, record in (incoming or {}).items()})
         said = job if isinstance(job, str) else job.to_json()
-        content["config"] = ConfigRecord({"job": said} | ({} if text is None else {"agreement": text}))
+        content["config"] = ConfigRecord({"job": said, **({} if text is None else {"agreement": text})})
         kind = kind or (job.stage if isinstance(job, Job) else "train")
-        (reply,) = self._grid.send_and_receive([Message(content, node, kind_of(kind))])
+        with redirect_stdout(StringIO()) as log:
+            (reply,) = self._grid.send_and_receive([Message(content, node, kind_of(kind))])
         if reply.has_error():
             reason = reply.error.reason or ""
+            if reason_of(reply.error.code) not in (None, "failed"):  # a real hospital's, whose texts stay in its log
+                raise RefusalError(log.getvalue().strip())
             raise RefusalError(reason.removeprefix(REFUSED)) if reason.startswith(REFUSED) else StudyError(reason)
         records = {name: unpack(record) for name, record in reply.content.array_records.items()}
         numbers = {name: float(value) for name, value in reply.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
