@@ -19,7 +19,7 @@ def test_nobody_deals_real_hospitals_patients(new_study: Callable[[], dict[str, 
     content |= {
         "cohort": {},
         "arms": ["federated"],
-        "hospitals": {"assignment": {"by": "site", "keys": {"a": KEY, "b": KEY}}},
+        "hospitals": {"assignment": {"by": "site", "keys": {"a": KEY, "b": KEY + "B"}}},
     }
     content["engine"] |= {"name": "superlink", "link": link}
     parse(content, "at sites")
