@@ -8,6 +8,8 @@ from typing import Annotated, Literal, NamedTuple, cast, get_args
 
 from pydantic import AfterValidator, WithJsonSchema
 
+from fedmammo.hospitals.rules import NAME as NAME_OF_HOSPITAL
+
 ALL = "all"  # the holder of every hospital's patients, and every hospital together, where a hospital's name could stand
 MEAN = "mean over hospitals"  # of random effects, where an `all` of numbers cannot be; no hospital has such a name
 Kind = Literal[
@@ -122,6 +124,16 @@ class Arm(NamedTuple):
                 )
             for count in range(2, len(hospitals) - 1):
                 yield from (Group(_JOINED.join(some), some) for some in combinations(hospitals, count))
+
+    def is_part(self, name: str, members: tuple[str, ...]) -> bool:
+        """Whether `parts` calls these hospitals so, whoever else there is: what a part is called is a part of paths."""
+        if not all(re.fullmatch(NAME_OF_HOSPITAL, one) for one in members):
+            return False
+        if self.kind == "coalitions":
+            return name == _JOINED.join(members)
+        left_out = name.removeprefix(_WITHOUT)
+        known = re.fullmatch(NAME_OF_HOSPITAL, left_out) is not None and left_out not in members
+        return self.of_parts and name == _WITHOUT + left_out and known
 
     def coalition(self, trained_at: str, hospitals: list[str]) -> frozenset[str]:
         """Return the hospitals whose patients a model of the arm learned from, by where it counts as trained."""

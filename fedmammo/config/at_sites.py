@@ -49,7 +49,7 @@ def _at_sites(study: "StudyConfig") -> list[tuple[bool, str]]:
             "settings: some have a budget and some have none; patients whom a budget protects are used in nothing "
             "without one, so that real hospitals would refuse; make two studies, with patients of their own",
         ),
-        (len(study.hospitals.seed) > 1, "hospitals.seed: nobody deals real hospitals' patients; give one seed"),
+        (study.hospitals.seed != [0], "hospitals.seed: nobody deals real hospitals' patients; leave it out"),
         (bool(study.faults), "faults: belong to simulations"),
         (study.privacy.secret_seed is not None, "privacy.secret_seed: real hospitals have secrets of their own"),
     ]

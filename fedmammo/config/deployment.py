@@ -84,6 +84,8 @@ class Deployment(Section):
         """Refuse members where the arm is one of all hospitals, and none where it is one of some."""
         if self.arm.of_parts != bool(self.members) or self.arm.of_parts != (self.group != ALL):
             raise ValueError(f"members: belong to an arm of some hospitals, and to no other; not so in {self.arm_name}")
+        if self.members and not self.arm.is_part(self.group, self.members):
+            raise ValueError(f"group: the arm {self.arm_name} does not call these hospitals so")
         if self.schedule and self.arm.kind != "scheduled":
             raise ValueError("schedule: belongs to the arm scheduled")
         return self

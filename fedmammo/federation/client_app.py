@@ -9,7 +9,7 @@ from pathlib import Path
 from flwr.app import ConfigRecord, Context, Error, Message, MessageType, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 
-from fedmammo.errors import FedmammoError
+from fedmammo.errors import FedmammoError, one_line
 from fedmammo.federation.bundle import software
 from fedmammo.federation.messages import pack, unpack
 from fedmammo.hospitals.canary import canary_of
@@ -60,7 +60,7 @@ def _app(site_of: Callable[[Context], Site], tells: Callable[[Context], bool]) -
             traceback.print_exc()
             return Message(Error(code=0, reason=f"{type(error).__name__}: {error}"), reply_to=message)
         reason = error.reason if isinstance(error, RefusalError) else "failed"
-        told = str(error) if isinstance(error, FedmammoError | RefusalError) else traceback.format_exc()
+        told = one_line(str(error)) if isinstance(error, FedmammoError | RefusalError) else traceback.format_exc()
         print(_hushed(told, site_of, context), flush=True)
         return Message(Error(code=code_of(reason), reason=reason), reply_to=message)
 

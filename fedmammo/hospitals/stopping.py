@@ -1,18 +1,19 @@
 """Stopping a hospital's part at once: its people write it down, and whatever runs is interrupted."""
 
-import json
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from fedmammo.disk.files import write_text
+from fedmammo.errors import InputError
 from fedmammo.privacy.reasons import RefusalError
 
 STOPPED = "stopped"  # a file in the folder of state: while it is there, no job is done
-SERVING = "serving.json"  # there too: which process does the hospital's jobs
+SERVING = "serving"  # there too: the number of the process that does the hospital's jobs, which holds a lock on it
 
 
 def check_runs(folder: Path) -> None:
@@ -28,21 +29,22 @@ def stop(folder: Path) -> bool:
     """
     write_text(folder / STOPPED, "")
     process = process_of(folder)
-    with suppress(OSError):
-        if process is not None:
-            os.kill(process, signal.SIGUSR1)
-            return True
-    return False
+    if process is not None:
+        os.kill(process, signal.SIGUSR1)
+    return process is not None
 
 
 def process_of(folder: Path) -> int | None:
     """Return the process that does a hospital's jobs; none where none runs."""
-    try:
-        process = int(json.loads((folder / SERVING).read_text())["process"])
-        os.kill(process, 0)
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+    path = folder / SERVING
+    if not path.exists():
         return None
-    return process
+    with path.open("r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:  # whoever serves holds it
+            return int(file.read())
+    return None
 
 
 def start(folder: Path) -> None:
@@ -67,9 +69,17 @@ def may_be_stopped(folder: Path) -> Iterator[None]:
 @contextmanager
 def serving(folder: Path) -> Iterator[None]:
     """Note that this process does a hospital's jobs; between them, being told to stop has no effect."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    write_text(folder / SERVING, json.dumps({"process": os.getpid()}) + "\n")
-    try:
-        yield
-    finally:
-        (folder / SERVING).unlink(missing_ok=True)
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / SERVING).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: another process does this hospital's jobs; end it first") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGUSR1, before)

@@ -76,7 +76,18 @@ def _faults(work: Work) -> list[tuple[bool, str, ReasonName]]:
             f"study {deployment.study} was approved with another cohort; look at it, and approve anew",
             "cohort",
         ),
+        (
+            not site.simulated and deployment.draw not in site.draws,
+            f"draw {deployment.draw}: nobody deals a real hospital's patients; in another draw others would set "
+            "thresholds, who train in this one",
+            "not_agreed",
+        ),
         *_needs_rows(site, deployment),
+        (
+            work.keeps_models and deployment.members == (site.name,),
+            "local_models: home; a model of this hospital alone stays here",
+            "local_models",
+        ),
         (
             budget is None and limits.without_budget == "refused",
             "without_budget: refused; the hospital takes part in nothing but settings with a budget",

@@ -70,6 +70,11 @@ def _agreed(work: Work, request: Request) -> list[Deployment]:
             raise RefusalError("refused: subgroups by columns that were not agreed to")
         if one.dealing != deployments[0].dealing:
             raise RefusalError("refused: the deployments do not test the same patients")
+    folds: dict[tuple[object, ...], set[int]] = {}
+    for one in deployments:
+        folds.setdefault((one.study, one.group, one.seed, one.draw), set()).add(one.fold)
+    if any(named != {*range(max(1, deployments[0].dealing.folds))} for named in folds.values()):
+        raise RefusalError("refused: not all folds of a deployment are named")
     if len({(one.seed, one.draw) for one in deployments}) > MOST_REPEATS:
         raise RefusalError(f"refused: more than {MOST_REPEATS} seeds and draws, each of which tells more of a patient")
     return deployments

@@ -9,13 +9,13 @@ from fedmammo.errors import InputError
 
 KEY = "ecdsa-sha2-nistp384 AAAA"
 LINK = {"address": "fl.example.org:8000", "certificate": "ca.crt", "secret": "secret"}
+RULE = {"assignment": {"by": "site", "keys": {"north": f"{KEY}A north", "south": f"{KEY}B"}}}
 
 
 def at_sites(small_study: dict[str, Any], **more: Any) -> StudyConfig:
     """The small study at two hospitals."""
-    rule = {"by": "site", "keys": {"north": f"{KEY}A north", "south": f"{KEY}B"}}
     engine = {"name": "superlink", "link": LINK}
-    content = {"cohort": {}, "hospitals": {"assignment": rule}, "engine": engine, "arms": ["local", "federated"]}
+    content = {"cohort": {}, "hospitals": RULE, "engine": engine, "arms": ["local", "federated"]}
     return parse(small_study | content | more, "study.yaml")
 
 
@@ -41,6 +41,8 @@ def test_a_deployment_is_the_same_value_wherever_it_runs(small_study: dict[str, 
         ({"arms": ["centralized", "federated"]}, "arms: centralized needs all patients in one place"),
         ({"settings": ["real", "real-epsilon-6"]}, "settings: some have a budget and some have none"),
         ({"faults": [{"hospital": "north", "kind": "late"}]}, "faults: belong to simulations"),
+        ({"hospitals": RULE | {"seed": 3}}, "hospitals.seed: nobody deals real hospitals' patients; leave it out"),
+        ({"hospitals": RULE | {"seed": [0, 1]}}, "hospitals.seed: nobody deals real hospitals' patients; leave it out"),
         ({"privacy": {"secret_seed": 1}}, "privacy.secret_seed: real hospitals have secrets of their own"),
     ],
 )

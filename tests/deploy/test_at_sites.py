@@ -122,7 +122,8 @@ def test_models_of_one_hospital_stay_there_and_are_what_a_server_would_have_made
     for reply in sites.replies:  # what came back of a hospital alone
         kind = reply.metadata.message_type
         if kind.endswith(("alone", "personalize")):
-            assert set(reply.content.array_records["arrays"]) <= {"losses"}
+            assert not reply.content.array_records["arrays"]
+            assert set(reply.content.metric_records["metrics"]) == {"num-examples"}
 
 
 def test_a_hospital_does_not_answer_with_its_own_model_whatever_it_is_asked(
@@ -137,6 +138,19 @@ def test_a_hospital_does_not_answer_with_its_own_model_whatever_it_is_asked(
         sites.run(config, tmp_path / "run")
 
 
+def test_a_part_of_one_hospital_is_that_hospital_alone(sites: Any, small: Small) -> None:
+    """What people approve of names no members: a server can ask for a model without everybody else."""
+    config = sites.study(small | {"arms": ["without_one"]})
+    sites.approve(config)
+    content = next(iter(config.deployments)).model_dump(mode="json")
+    one = Deployment.model_validate(content | {"group": f"without-{SOUTH}", "members": [NORTH]})
+    work(Site.open(sites.path(NORTH)), Job("declare", one.digest), {}, one.model_dump_json())
+    sites.write(NORTH, local_models="home")
+    for job in (Job("declare", one.digest), Job("features", one.digest), Job("train", one.digest, 1)):
+        with pytest.raises(RefusalError, match="refused: local_models: home; a model of this hospital alone"):
+            work(Site.open(sites.path(NORTH)), job, {}, one.model_dump_json())
+
+
 def all_of(deployed: Any, count: int) -> Any:
     """A deployment of so many of its groups."""
     from dataclasses import replace
@@ -144,11 +158,16 @@ def all_of(deployed: Any, count: int) -> Any:
     return replace(deployed, groups=deployed.groups[:count])
 
 
-def test_a_canary_touches_nobody(sites: Any, small: Small, tmp_path: Path) -> None:
-    """No cohort is there, nothing is approved, and all limits stand against it: drawn patients alone take part."""
-    config = shortest(sites.study(small | {"settings": ["real-epsilon-6"]}))
+@pytest.mark.parametrize("trust", ["local", "secure"])
+def test_a_canary_touches_nobody(sites: Any, small: Small, tmp_path: Path, trust: str) -> None:
+    """No cohort is there, nothing is approved, and all limits stand against it: drawn patients alone take part. Nor do
+    the keys by which hospitals hide their sums: those of peers are none here.
+    """
+    small |= {"settings": ["real-epsilon-6"], "privacy": {"trust": trust}}
+    config = shortest(sites.study(small))
     for name in sites.names:
-        sites.write(name, limits={"maximum_epsilon": 0.1}, scores="not", local_models="home")
+        peers = {other: "0" * 64 for other in sites.names if other != name}
+        sites.write(name, limits={"maximum_epsilon": 0.1}, scores="not", local_models="home", peers=peers)
         drawn = sites.folder / name / "state" / name / "canary" / "cohort"  # by an earlier canary: it takes a while
         drawn.parent.mkdir(parents=True)
         (sites.folder / name / "cohort").rename(drawn)

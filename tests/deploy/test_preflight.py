@@ -1,6 +1,5 @@
 """What a hospital's machine is found to have, and to lack, before it takes part."""
 
-import json
 import os
 import socket
 import ssl
@@ -23,7 +22,7 @@ from fedmammo.config.study import StudyConfig
 from fedmammo.deploy import preflight as looks
 from fedmammo.deploy.preflight import Finding, preflight
 from fedmammo.hospitals.site import Site
-from fedmammo.hospitals.stopping import stop
+from fedmammo.hospitals.stopping import serving, stop
 from tests.deploy.loopback import free_port
 
 CURVE = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
@@ -198,10 +197,10 @@ def test_a_port_that_is_taken_by_others_or_by_serving(site_with: Callable[..., P
         path = site_with(port=taken.getsockname()[1])
         assert "cannot be used (Address already in use); name another port" in problems(path)["port"]
         state = Site.open(path).folder
-        state.mkdir()
-        (state / "serving.json").write_text(json.dumps({"process": os.getpid()}))
-        assert "port" not in problems(path)
-        assert found(path)["serve"].found == f"runs, process {os.getpid()}"
+        with serving(state):
+            assert "port" not in problems(path)
+            assert found(path)["serve"].found == f"runs, process {os.getpid()}"
+        assert found(path)["serve"].found == "does not run"
 
 
 def test_a_hospital_that_has_stopped(site_with: Callable[..., Path]) -> None:

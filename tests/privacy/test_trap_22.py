@@ -92,6 +92,23 @@ def test_trap_22_names_in_a_deployment_are_no_paths(deploy: Deploy, tmp_path: Pa
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("arm", ["without_one", "coalitions"])
+@pytest.mark.parametrize("group", ["x/../../escaped", "without-../x", "without-", "without-hospital-1", "a/b", "b"])
+def test_trap_22_a_part_of_the_hospitals_is_called_as_its_arm_calls_it(
+    deploy: Deploy, tmp_path: Path, arm: str, group: str
+) -> None:
+    """What people approve of names no part, and generators' ledgers are called by it: one in another folder would be
+    on no odometer, and under each new name a budget anew.
+    """
+    one = deploy()
+    before = sorted(tmp_path.rglob("*"))
+    for members in (["hospital-1", "hospital-2"], ["hospital-1", "../x"]):
+        text = altered(one.deployment, arm_name=arm, group=group, members=members)
+        with pytest.raises(RefusalError, match=r"^refused: not a deployment that is understood here$"):
+            one.ask(0, Job("declare", one.deployment.digest), text=text)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_trap_22_algorithms_are_not_imported_by_their_paths(deploy: Deploy) -> None:
     """Refused before anything is imported: a module need not hold an algorithm to do harm."""
     one = deploy()

@@ -169,10 +169,10 @@ def test_trap_19_scores_are_no_oracle_for_those_who_train(deploy: Deploy, folds:
 
 
 def test_trap_19_a_real_hospital_scores_no_protected_patient_in_any_deployment(deploy: Deploy) -> None:
-    """Draws set thresholds by other patients: one that was declared before the budget, or is after it, is refused."""
-    one = deploy(real={}, **BOTH, hospitals={"seed": [0, 1, 2]})
-    before, after = one.of("real-epsilon-1", draw=1), one.of("real-epsilon-1", draw=2)
-    approved(one).declare(0, before)
+    """Thresholds set by other patients: in a study that was read before the budget, or is after it, it is refused."""
+    one = deploy(real={}, **BOTH)
+    before, after = (one.of("real-epsilon-1", dealing={"validation_fraction": part}) for part in (0.5, 0.6))
+    approved(one, one.deployment, before, after).declare(0, before)
     one.agree(0)
     assert not set(one.site(0).holder(before).shown).isdisjoint(one.held["hospital-1"].trained)
     for deployment in (before, after):
@@ -186,14 +186,27 @@ def test_trap_19_a_real_hospital_scores_no_protected_patient_in_any_deployment(d
 
 
 def test_trap_19_whoever_was_scored_is_not_promised_a_budget(deploy: Deploy) -> None:
-    """All draws' scores before the first agreement would show everybody's features."""
-    one = deploy(real={}, **BOTH, hospitals={"seed": [0, 1]})
-    other = one.of("real-epsilon-1", draw=1)
-    approved(one).declare(0, other)
+    """Scores of other patients before the first agreement would show everybody's features."""
+    one = deploy(real={}, **BOTH)
+    other = one.of("real-epsilon-1", dealing={"validation_fraction": 0.5})
+    approved(one, one.deployment, other).declare(0, other)
     one.ask(0, Job("features", other.digest))
     one.score(0, other, **unit_heads(one))
     with pytest.raises(RefusalError, match=r"^refused: something of these patients has left without a budget before$"):
         one.agree(0)
+
+
+@pytest.mark.parametrize("budget", [True, False])
+def test_trap_19_a_real_hospital_has_one_draw(deploy: Deploy, budget: bool) -> None:
+    """What people approve of names no draw, and each has other patients set thresholds: with all draws a server would
+    be shown almost everybody, or have everybody protected, so that nobody could set thresholds in any later study.
+    """
+    one = deploy(real={"limits": {"without_budget": "accepted"}}, settings=["real", "real-epsilon-6"])
+    setting = "real-epsilon-6" if budget else "real"
+    approved(one, one.of(setting)).declare(0, one.of(setting))
+    for draw in (1, 7):
+        with pytest.raises(RefusalError, match=rf"^refused: draw {draw}: nobody deals a real hospital's patients"):
+            one.declare(0, one.of(setting, draw=draw))
 
 
 def test_trap_19_a_real_hospital_takes_part_in_no_budget_with_folds(deploy: Deploy) -> None:

@@ -210,6 +210,17 @@ def test_what_was_not_scored_or_is_of_others_is_refused(at_home: Make) -> None:
         found.ask(found.request(deployments=(found.deployments[0].digest, other.digest)))
 
 
+@pytest.mark.parametrize("left_out", [1, 3])
+def test_a_part_of_the_folds_is_not_told_of(at_home: Make, left_out: int) -> None:
+    """Beside all folds, told of in another arm, it would tell of the fold that is left out, which may be of few."""
+    found = at_home()
+    found.score()
+    some = found.request().deployments[:left_out]
+    with pytest.raises(RefusalError, match=r"^refused: not all folds of a deployment are named$"):
+        found.ask(found.request(deployments=some))
+    assert found.ask()
+
+
 def test_more_seeds_than_hospitals_tell_of_are_refused(at_home: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each seed shows the same patients to another model."""
     found = at_home(seeds=[0, 1, 2])
