@@ -313,10 +313,10 @@ def _reply_of(reply: Message | None, timeout: float) -> Reply:
         numbers = {name: float(value) for name, value in reply.content.metric_records["metrics"].items()}  # type: ignore[arg-type]
     except Exception as error:  # whatever a node puts into a message
         return f"failed: its answer cannot be read: {type(error).__name__}"
-    if not all(map(isfinite, numbers.values())):
-        return "failed: its numbers are not finite"
     if not all(torch.isfinite(tensor).all() for record in records.values() for tensor in record.values()):
         return "failed: its model is not finite"
+    if not all(map(isfinite, numbers.values())):
+        return "failed: its numbers are not finite"
     return Answer(records.get("arrays", {}), numbers, records.get("beside", {}))
 
 
