@@ -59,6 +59,7 @@ def kill(study: Path, out: Path, deployment: str, *overrides: str) -> None:
     assert not (out / "results.csv").exists()
 
 
+@pytest.mark.long
 def test_a_cluster_killed_in_mid_round_and_continued_gives_the_bytes_of_the_inline_grid(
     study: Path, tmp_path: Path, cluster: str, run_inline: Callable[..., Path]
 ) -> None:
