@@ -126,7 +126,10 @@ class Server:
         return {name: found[name] for name in hospitals}
 
     def _greet(self, found: dict[str, Node], failed: dict[int, str]) -> None:
-        """Ask nodes that have not said yet which hospital they are; of real ones, also those that refused no more."""
+        """Ask nodes that have not said yet which hospital they are; real ones that answered otherwise only once.
+
+        Raises StudyError where a real hospital refuses: waiting changes nothing.
+        """
         keys = {one.node_id: one.public_key for one in self._grid.get_nodes()} if self._keys else {}
         silent = set(self._grid.get_node_ids()) - {node.node for node in found.values()}
         silent -= set(failed) if self._keys else set()
@@ -137,6 +140,9 @@ class Server:
         for node, reply in self._send({one: Message(about, one, kind_of(HELLO)) for one in sorted(silent)}).items():
             if reply.has_error():
                 failed[node] = _why(reply.error)
+                own = [name for name, key in self._keys.items() if same_key(key, keys.get(node, b""))]
+                if own and reason_of(reply.error.code) is not None:
+                    raise StudyError(f"{own[0]} {failed[node]}; then the same command continues")
             else:
                 speeds = reply.content.metric_records["metrics"]
                 name = str(reply.content.config_records["about"]["name"])

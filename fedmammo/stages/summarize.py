@@ -40,12 +40,12 @@ class Summarize:
         """Answer `summary`: a `fedmammo.evaluation.summaries.Summary`, as bytes of JSON."""
         site = work.site
         if site.file.scores != "summaries":
-            raise RefusalError(f"refused: scores: {site.file.scores}; nothing is summed up here")
+            raise RefusalError(f"refused: scores: {site.file.scores}; nothing is summed up here", "scores")
         try:
             request = Request.model_validate_json(work.text)
             asked = request.evaluation
         except (ValidationError, ValueError, RecursionError) as error:
-            raise RefusalError("refused: not a request of summaries that is understood here") from error
+            raise RefusalError("refused: not a request of summaries understood here", "not_understood") from error
         deployments = _agreed(work, request)
         folder = site.folder / "summaries"
         with alone(folder):
@@ -67,7 +67,7 @@ def _agreed(work: Work, request: Request) -> list[Deployment]:
     for one in deployments:
         check_deployment(replace(work, deployment=one))
         if not set(request.subgroups) <= {*one.about}:
-            raise RefusalError("refused: subgroups by columns that were not agreed to")
+            raise RefusalError("refused: subgroups by columns that were not agreed to", "columns")
         if one.dealing != deployments[0].dealing:
             raise RefusalError("refused: the deployments do not test the same patients")
     folds: dict[tuple[object, ...], set[int]] = {}
