@@ -17,6 +17,7 @@ from fedmammo.cli.arguments import Interrupted
 from fedmammo.cli.data import data
 from fedmammo.cli.deploy import deploy
 from fedmammo.cli.hospitals import site, sites
+from fedmammo.cli.models import models
 from fedmammo.cli.phantom import phantom
 from fedmammo.cli.plan import planning
 from fedmammo.cli.privacy import privacy
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.add_typer(studies)
 app.add_typer(planning)
 app.add_typer(reports)
+app.add_typer(models)
 app.add_typer(data, name="data")
 app.add_typer(sites, name="sites")
 app.add_typer(site, name="site")
