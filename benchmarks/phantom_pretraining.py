@@ -33,7 +33,7 @@ def peer() -> list[float]:
     mean, std = (torch.tensor(network.pretrained_cfg[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     for step in range(STEPS):
         began = time.perf_counter()
-        images, labels = draw(BATCH, HELD_OUT + step + 1)
+        images, labels = draw(BATCH, HELD_OUT + step + 1, varied=True)
         shown = functional.interpolate(images, (224, 224), mode="bilinear").expand(-1, 3, -1, -1)
         blocks = network.forward_intermediates(
             (shown - mean) / std, indices=[5, 9], output_fmt="NLC", intermediates_only=True, return_prefix_tokens=True

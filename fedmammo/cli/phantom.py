@@ -25,6 +25,10 @@ def pretrain(
     train: Annotated[str, typer.Option(help="What learns: all, or last_blocks:N.")] = "all",
     patches: Annotated[int, typer.Option(help="Patches to draw and learn from, each once.")] = 6000,
     learning_rate: Annotated[float, typer.Option(help="Highest step size; it rises, then falls to 0.")] = 1e-4,
+    precision: Annotated[str, typer.Option(help="Arithmetic of matrix products: float32 or bfloat16.")] = "float32",
+    varied: Annotated[
+        bool, typer.Option("--varied/--plain", help="Whether patches vary as films, cuts and scanners do.")
+    ] = True,
     batch: Annotated[int, typer.Option(help="Patches in a step.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of the patches and of whatever starts at random.")] = 1,
 ) -> None:
@@ -36,8 +40,8 @@ def pretrain(
     from fedmammo.report import terminal
     from fedmammo.training.phantom_network import Lesson
 
-    asked = {"network": network, "weights": weights, "features": features, "train": train}
+    asked = {"network": network, "weights": weights, "features": features, "train": train, "precision": precision}
     with terminal.counting(f"pretraining {network}") as report:
-        right = pretrain_network(out, asked, learning_rate, Lesson(patches, batch, seed), report)
+        right = pretrain_network(out, asked, learning_rate, Lesson(patches, batch, seed, varied), report)
     named = ", ".join(f"{what} {fraction:.3f}" for what, fraction in right.items())
     typer.echo(f"{out}: {named} of phantoms that it had not seen are named right")

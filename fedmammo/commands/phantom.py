@@ -23,7 +23,8 @@ def pretrain(
 
     Args:
         out: a safetensors file, which must not be there yet.
-        asked: `network`, `weights` and `train` as in a study, `features` as numbers of blocks with commas between.
+        asked: `network`, `weights`, `train` and `precision` as in a study, `features` as numbers of blocks with commas
+            between.
         learning_rate: the highest.
         lesson: what is learned from.
         report: told steps done, and steps in all.
@@ -39,7 +40,7 @@ def pretrain(
         raise InputError(f"--train {asked['train']}: all, or last_blocks:N")
     try:
         blocks = [int(block) for block in asked["features"].split(",")]
-        content = asked | {"features": blocks, "image_size": 224, "precision": "bfloat16"}
+        content = asked | {"features": blocks, "image_size": 224}
         config = DiagnosisConfig.model_validate(content | {"optimizer": {"learning_rate": learning_rate}})
     except ValidationError as error:
         raise InputError(f"--{first_fault(error)}") from error

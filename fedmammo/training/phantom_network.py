@@ -1,8 +1,8 @@
 """Pretraining of a network on drawn patches, which cost no patient's privacy: weights that a study can name.
 
 The network learns to name the shape, the margins and the kind (benign or malignant) of phantom masses. Each patch is
-drawn afresh, by a process beside, and seen once; blocks that are not trained pass it once, without gradients. Matrix
-products are in bfloat16, weights and the optimiser's state in float32.
+drawn afresh, by a process beside, and seen once; blocks that are not trained pass it once, without gradients. Weights
+and the optimiser's state are in float32, matrix products in the precision that the network is configured with.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,11 +37,13 @@ class Lesson:
         patches: to draw, each seen once; what does not fill a batch is left out.
         batch: patches in a step.
         seed: of the patches, and of the heads that name what they show.
+        varied: whether the patches are varied as films and cuts vary (`fedmammo.phantom.variation`).
     """
 
     patches: int
     batch: int
     seed: int
+    varied: bool = True
 
     def __post_init__(self) -> None:
         """Raise InputError where there is no step to take."""
@@ -54,23 +56,21 @@ class Naming(nn.Module):
 
     Args:
         classifier: whose blocks learn.
-        seed: of the heads.
+        lesson: seed of the heads, and whether patches vary.
     """
 
-    def __init__(self, classifier: Classifier, seed: int) -> None:
+    def __init__(self, classifier: Classifier, lesson: Lesson) -> None:
         super().__init__()
         self.classifier = classifier
-        images, _ = draw(64, HELD_OUT)
+        images, _ = draw(64, HELD_OUT, lesson.varied)
         with torch.no_grad():
             classifier.standardize(self._readout(images))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(lesson.seed)
             self.heads = nn.ModuleList(nn.Linear(len(classifier.center), classes) for classes in CLASSES)
 
     def _readout(self, images: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            inputs = self.classifier.prefix(images) if self.classifier.has_prefix else images
-            return self.classifier.readout(inputs).float()
+        return self.classifier.readout(self.classifier.prefix(images) if self.classifier.has_prefix else images)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Scores of each label's classes."""
@@ -83,16 +83,16 @@ class Naming(nn.Module):
         return [*blocks, *self.heads.parameters()]
 
 
-def draw(count: int, seed: int) -> Patches:
+def draw(count: int, seed: int, varied: bool) -> Patches:
     """Draw patches with their labels."""
-    patches, masses = draw_patches(count, seed)
+    patches, masses = draw_patches(count, seed, varied=varied)
     labels = [[SHAPES.index(mass.shape), MARGINS.index(mass.margins), int(mass.malignant)] for mass in masses]
     return torch.from_numpy(patches.astype(np.float32) / 65535)[:, None], torch.tensor(labels)
 
 
-def _drawn_beside(count: int, seeds: range) -> Iterator[Patches]:
+def _drawn_beside(count: int, seeds: range, varied: bool) -> Iterator[Patches]:
     """Draw batches in a process beside this one."""
-    return in_order(partial(draw, count), seeds, processes=2, lost=_lost)
+    return in_order(partial(draw, count, varied=varied), seeds, processes=2, lost=_lost)
 
 
 def _lost(seed: int) -> Patches:
@@ -114,7 +114,7 @@ def pretrain_on_phantoms(
 
     Raises InputError for a configuration that the network cannot have, StudyError where the loss is not finite.
     """
-    naming = Naming(build_classifier(config), lesson.seed)
+    naming = Naming(build_classifier(config), lesson)
     rate, steps = config.optimizer.learning_rate, lesson.patches // lesson.batch
     optimizer = torch.optim.AdamW(naming.trained(), lr=rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
@@ -122,7 +122,9 @@ def pretrain_on_phantoms(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(lesson.seed)  # of dropout and of paths that Swin drops
         naming.train(True)
-        for step, (images, labels) in enumerate(_drawn_beside(lesson.batch, range(first, first + steps)), start=1):
+        for step, (images, labels) in enumerate(
+            _drawn_beside(lesson.batch, range(first, first + steps), lesson.varied), start=1
+        ):
             losses = [functional.cross_entropy(*pair) for pair in zip(naming(images), labels.T, strict=True)]
             loss = torch.stack(losses).sum()
             if not loss.isfinite():
@@ -132,12 +134,12 @@ def pretrain_on_phantoms(
             optimizer.step()
             schedule.step()
             report(step, steps)
-    return naming.classifier.chain.network.state_dict(), _tried(naming.train(False))
+    return naming.classifier.chain.network.state_dict(), _tried(naming.train(False), lesson.varied)
 
 
 @torch.no_grad()
-def _tried(naming: Naming) -> dict[str, float]:
+def _tried(naming: Naming, varied: bool) -> dict[str, float]:
     right = []
-    for images, labels in _drawn_beside(32, range(HELD_OUT - TRIED // 32, HELD_OUT)):
+    for images, labels in _drawn_beside(32, range(HELD_OUT - TRIED // 32, HELD_OUT), varied):
         right.append(torch.stack([scores.argmax(1) for scores in naming(images)], dim=1) == labels)
     return dict(zip(("shape", "margins", "malignant"), torch.cat(right).float().mean(dim=0).tolist(), strict=True))
