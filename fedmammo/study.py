@@ -38,6 +38,7 @@ from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
 from fedmammo.run.at_home import AtHome, refuse_growth
 from fedmammo.run.checks import check, check_deployments
+from fedmammo.run.choice import candidates_of, choose
 from fedmammo.run.conclusion import conclude
 from fedmammo.run.folder import LINKS, RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
@@ -240,13 +241,19 @@ class Study:
         """
         asked: dict[tuple[str, str], Deployment] = {}
         for deployment in deployments:
-            asked.setdefault((deployment.arm_name, deployment.setting_name), deployment)
+            if deployment.arm.kind != "chosen":
+                asked.setdefault((deployment.arm_name, deployment.setting_name), deployment)
         for deployment in asked.values():
             self.hospitals.declare(deployment)
         if self.apart and (self.config.evaluation.every or any(not one.arm.trained for one in deployments)):
             raise StudyError(
                 "evaluation.every, arms: curves and the arm ensemble need every hospital's own model, and some stay at "
                 "home; leave these out, or have local_models: shared in site files"
+            )
+        if self.hospitals.at_home and any(one.arm.kind == "chosen" for one in deployments):
+            raise StudyError(
+                f"arms: chosen needs scores of validation patients, and {min(self.hospitals.at_home)} keeps its own; "
+                "leave it out"
             )
         if self.hospitals.at_home and len(self.config.seeds) * len(self.config.hospitals.seed) > MOST_REPEATS:
             raise StudyError(
@@ -262,6 +269,8 @@ class Study:
     def deploy(self, deployment: Deployment) -> None:
         """Run one deployment: what hospitals agree to, what they learn, what the models score."""
         started = time.monotonic()
+        if deployment.arm.kind == "chosen":
+            return self.choose(deployment)
         deployed = self.hospitals.agree(deployment)
         self.hospitals.features(deployed)
         trained = self.learn(deployed)
@@ -276,6 +285,17 @@ class Study:
         if self.config.at_sites:
             keep_ledgers(self.folder, deployment, self.hospitals.finish(deployed))
         self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
+        self.server.report(event_of(deployment, FINISHED))
+
+    def choose(self, deployment: Deployment) -> None:
+        """Take the federated model that ranks validation patients best; nobody is asked for anything."""
+        started = time.monotonic()
+        known = {one.arm_name: one for one in candidates_of(deployment, list(self.config.deployments))}
+        rows = {name: self.folder.predictions([one]) for name, one in known.items()}
+        chosen = choose(self.folder.folder(deployment), rows, self.config.evaluation)
+        model = read_tensors(self.folder.model(known[chosen], ALL))[0]
+        predictions = rows[chosen].assign(arm=deployment.arm_name)
+        self.folder.finish(deployment, {ALL: model}, [], predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
 
     def learn(self, deployed: Deployed) -> Checkpoint:

@@ -13,7 +13,7 @@ from fedmammo.hospitals.rules import NAME as NAME_OF_HOSPITAL
 ALL = "all"  # the holder of every hospital's patients, and every hospital together, where a hospital's name could stand
 MEAN = "mean over hospitals"  # of random effects, where an `all` of numbers cannot be; no hospital has such a name
 Kind = Literal[
-    "centralized", "local", "federated", "without_one", "personalized", "ensemble", "scheduled", "coalitions"
+    "centralized", "local", "federated", "without_one", "personalized", "ensemble", "chosen", "scheduled", "coalitions"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ARMS: tuple[Kind, ...] = ("centralized", "local", "federated")  # of a study that names none
@@ -85,8 +85,8 @@ class Arm(NamedTuple):
 
     @property
     def trained(self) -> bool:
-        """Whether it trains; `ensemble` averages what the local arm's models score."""
-        return self.kind != "ensemble"
+        """Whether it trains; `ensemble` averages what local models score, `chosen` takes a federated model."""
+        return self.kind not in ("ensemble", "chosen")
 
     @property
     def stream(self) -> str:

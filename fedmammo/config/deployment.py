@@ -184,7 +184,7 @@ class Deployment(Section):
     @property
     def learned_by(self) -> "Deployment":
         """The deployment whose models it uses: of an ensemble that of the local arm, else itself."""
-        return self if self.arm.trained else self.model_copy(update={"arm_name": "local"})
+        return self.model_copy(update={"arm_name": "local"}) if self.arm.kind == "ensemble" else self
 
     def without_budget(self) -> "Deployment":
         """Return the same without a budget: what trains a generator that has no part in one."""

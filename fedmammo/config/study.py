@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from fedmammo.config.about import About
 from fedmammo.config.arm import ALL, ARMS, KINDS, Arm, ArmName, Group
+from fedmammo.config.arms import check_arms
 from fedmammo.config.at_sites import check_place, is_at_sites, keys_of
 from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.config.evaluation import EvaluationConfig
@@ -65,7 +66,8 @@ class StudyConfig(Section):
         description="Arms to run, as a list, or with overrides of diagnosis, federation, privacy and cohort.fraction: "
         "`federated: {diagnosis.optimizer.learning_rate: .01}`. `centralized`; `local`, each hospital alone; "
         "`federated`; `without_one`, for each hospital the federation of all others; `personalized`, the federated "
-        "model and then steps at home; `ensemble`, the mean of what local models score; `scheduled`, the federation as "
+        "model and then steps at home; `ensemble`, the mean of what local models score; `chosen`, in each fold the "
+        "federated variant that ranks validation patients best; `scheduled`, the federation as "
         "hospitals.schedule has it; `coalitions`, every federation that is no other arm's. With a suffix, such as "
         "`federated-slow`, a variant.",
     )
@@ -119,31 +121,15 @@ class StudyConfig(Section):
         if not self.arms:
             raise ValueError("arms: name at least one of " + ", ".join(KINDS))
         check_place(self)
+        check_arms(self)
         for arm in self.arms:
             self.for_arm(arm)
-        self._check_arms({Arm.of(name).kind for name in self.arms})
         for setting in self.settings:
             self._check(setting, self._overridden("settings", setting, self._overrides(setting)))
             like = Setting.of(setting).like
             if like and like not in self.settings:
                 raise ValueError(f"settings: {setting} is what {like} does without a budget; add {like}")
         return self
-
-    def _check_arms(self, kinds: set[str]) -> None:
-        """Raise ValueError where an arm needs what the study does not have."""
-        if "ensemble" in kinds and ("local" not in self.arms or self.arms.get("ensemble")):
-            raise ValueError(
-                "arms: ensemble averages what the arm local scores; add local, and override that one alone"
-            )
-        if "ensemble" in kinds and "ensemble" not in self.arms:
-            raise ValueError("arms: ensemble has no variants")
-        if ("scheduled" in kinds) != bool(self.hospitals.schedule):
-            raise ValueError("hospitals.schedule: belongs to the arm scheduled; give both, or none")
-        if "personalized" in kinds and self.has_budget:
-            raise ValueError("arms: personalized takes no budget yet; leave out settings with one")
-        names = [one.hospital for one in self.hospitals.schedule]
-        if len(set(names)) < len(names):
-            raise ValueError("hospitals.schedule: names a hospital twice; say all of it in one entry")
 
     @staticmethod
     def _check(name: SettingName, study: "StudyConfig") -> None:

@@ -25,6 +25,9 @@ PAIRS: tuple[tuple[Kind, Kind], ...] = (
     ("personalized", "federated"),
     ("ensemble", "local"),
     ("ensemble", "federated"),
+    ("chosen", "local"),
+    ("chosen", "centralized"),
+    ("chosen", "federated"),  # what choosing inside each fold is worth
     ("scheduled", "federated"),  # what lateness and absence cost
 )  # arm, against
 RESULTS = [

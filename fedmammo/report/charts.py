@@ -22,8 +22,9 @@ ARMS = (
     "personalized",
     "ensemble",
     "scheduled",
+    "chosen",
 )  # of which charts are drawn; variants and coalitions have sections of their own
-ARM_COLOURS = ("#d55e00", "#009e73", "#0072b2", "#8a8a8a", "#cc79a7", "#e69f00", "#56b4e9", "#9a6324")
+ARM_COLOURS = ("#d55e00", "#009e73", "#0072b2", "#8a8a8a", "#cc79a7", "#e69f00", "#56b4e9", "#9a6324", "#117733")
 ARM_SHAPES = (
     "circle",
     "diamond",
@@ -33,6 +34,7 @@ ARM_SHAPES = (
     "triangle-right",
     "triangle-left",
     "cross",
+    "stroke",
 )
 NAMES = (
     "datum.label === 'local' ? 'alone (local)' : datum.label === 'centralized' ? 'centralised' "

@@ -34,6 +34,7 @@ ARMS = {
     "without_one": "without one (for each hospital, the federation of the others)",
     "personalized": "personalised (the federated model, and then each hospital's own of it)",
     "ensemble": "ensemble (the mean of what local models score)",
+    "chosen": "chosen (in each fold, of federated variants the one that ranked validation patients best)",
     "scheduled": "scheduled (the federation, with hospitals late, away or slow)",
     "coalitions": "coalitions (federations of some hospitals)",
 }

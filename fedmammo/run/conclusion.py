@@ -10,6 +10,7 @@ from fedmammo.config.study import StudyConfig
 from fedmammo.evaluation.evaluate import OF_SOME_STUDIES, evaluate
 from fedmammo.evaluation.over_hospitals import over_hospitals
 from fedmammo.run.at_home import AtHome
+from fedmammo.run.choice import choices
 from fedmammo.run.costs import costs_of
 from fedmammo.run.curves import curves_of
 from fedmammo.run.folder import RunFolder
@@ -33,6 +34,8 @@ def conclude(config: StudyConfig, folder: RunFolder, finished: list[Deployment])
     tables["costs"] = costs_of(folder, finished)
     if config.has_budget:
         tables["published"] = published()
+    if chosen := [one for one in finished if one.arm.kind == "chosen"]:
+        tables["choices"] = choices(chosen, {one.name: folder.folder(one) for one in chosen})
     if config.evaluation.every:
         tables["curves"] = curves_of(config, folder, finished)
     folder.conclude(tables, whole=len(finished) == sum(1 for _ in config.deployments))

@@ -270,6 +270,16 @@ TABLES: dict[str, dict[str, str]] = {
         **INTERVAL,
         **NOTE,
     },
+    "choices.csv": {
+        "setting": PLACE["setting"],
+        "seed": "of the study",
+        "draw": "seed of the draw of hospitals",
+        "fold": "whose validation patients chose, 0 without folds",
+        "arm": "a federated variant",
+        "value": "the primary metric on validation patients of all hospitals; empty where it has none",
+        "chosen": "1 for the variant that the arm `chosen` takes, else 0",
+        **NOTE,
+    },
     "guarantees.csv": {
         "arm": PLACE["arm"],
         "setting": PLACE["setting"],

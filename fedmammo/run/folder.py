@@ -196,7 +196,7 @@ class RunFolder:
 
     def weights(self, deployment: Deployment) -> dict[str, int]:
         """Read how an ensemble weighs hospitals' models: by training patients. Nothing for other arms."""
-        if deployment.arm.trained:
+        if deployment.arm.kind != "ensemble":
             return {}
         return {name: int(tensor) for name, tensor in read_tensors(self.model(deployment, ALL))[0].items()}
 

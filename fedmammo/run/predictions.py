@@ -51,7 +51,7 @@ def tabulate(
     for position, (hospital, answer) in enumerate(answers.items()):
         if KEPT in answer.numbers:
             continue
-        found = answer.tensors if deployment.arm.trained else _averaged(answer.tensors, sizes or {})
+        found = _averaged(answer.tensors, sizes or {}) if deployment.arm.kind == "ensemble" else answer.tensors
         about = pd.DataFrame(
             {
                 **deployment.place,

@@ -61,6 +61,7 @@ NUMBERS: dict[str, Mapping[str, type | str]] = {
         ("threshold", "prevalence", "net_benefit", "ci_low", "ci_high", "treat_all", "treat_none"), float
     )
     | dict.fromkeys(("patients", "positives"), int),
+    "choices": dict.fromkeys(("seed", "draw", "fold", "chosen"), int) | {"value": float},
     "curves": {"round": int} | dict.fromkeys(("value", "ci_low", "ci_high"), float),
     "flow": dict.fromkeys(("patients", "images", "malignant"), float),
     "holdings": {"draw": int}
@@ -172,6 +173,16 @@ class Run:
         if not self.study.evaluation.every:
             raise InputError(f"{self.folder}: the run has no curves; its study says evaluation.every: 0")
         return self._read("curves")
+
+    @cached_property
+    def choices(self) -> pd.DataFrame:
+        """How each federated variant did on validation patients, and which the arm `chosen` took.
+
+        Asking raises InputError where the study has no such arm.
+        """
+        if "chosen" not in self.study.arms:
+            raise InputError(f"{self.folder}: nothing was chosen; its study has no arm chosen")
+        return self._read("choices")
 
     @cached_property
     def predictions(self) -> pd.DataFrame:

@@ -49,6 +49,12 @@ WAYS = (
         (("ensemble", "local"), ("ensemble", "federated")),
     ),
     Way(
+        "A recipe chosen inside each fold",
+        "In each fold, of the federated variants the one that ranks its own validation patients best: what was tuned "
+        "was tuned without those who are tested.",
+        (("chosen", "federated"), ("chosen", "local")),
+    ),
+    Way(
         "Late, away, or slow",
         "The federation as hospitals.schedule has it, minus the one in which everybody is in every round.",
         (("scheduled", "federated"),),

@@ -1,0 +1,79 @@
+"""The arm that chooses a recipe inside each fold: on validation patients, and on nobody who is tested."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import fedmammo
+from fedmammo.config.evaluation import EvaluationConfig
+from fedmammo.config.study import parse
+from fedmammo.errors import InputError
+from fedmammo.run.choice import choose
+
+CONFIG = EvaluationConfig(unit="image")
+IDENTITY = ["seed", "draw", "fold", "split", "image"]
+
+
+def rows(scores: list[float], labels: list[int], split: str = "validation") -> pd.DataFrame:
+    names = [f"{at:03d}" for at in range(len(scores))]
+    return pd.DataFrame({"split": split, "image": names, "patient": names, "label": labels, "score": scores})
+
+
+def test_the_one_that_ranks_validation_patients_best_is_chosen_whatever_the_tested_say(tmp_path: Path) -> None:
+    """AUROC by hand: 3 of 4 pairs are right in `a`, all in `b`; on tested patients it is the other way round."""
+    a = pd.concat([rows([0.1, 0.6, 0.5, 0.9], [0, 0, 1, 1]), rows([0.1, 0.9], [0, 1], "test")])
+    b = pd.concat([rows([0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1]), rows([0.9, 0.1], [0, 1], "test")])
+    assert choose(tmp_path, {"federated": a, "federated-b": b}, CONFIG) == "federated-b"
+    found = pd.read_json(tmp_path / "choice.json")
+    assert list(found["value"]) == [0.75, 1.0]
+    assert list(found["chosen"]) == [0, 1]
+
+
+def test_equal_ones_and_ones_without_a_value_give_the_first(tmp_path: Path) -> None:
+    same, one_class = rows([0.1, 0.9], [0, 1]), rows([0.1, 0.9], [0, 0])
+    assert choose(tmp_path, {"federated-x": same, "federated": same}, CONFIG) == "federated-x"
+    assert choose(tmp_path, {"federated": one_class, "federated-x": one_class}, CONFIG) == "federated"
+    assert choose(tmp_path, {"federated": one_class, "federated-x": same}, CONFIG) == "federated-x"
+
+
+def test_its_predictions_are_those_of_what_was_chosen(
+    phantom_study: dict[str, Any], run_inline: Callable[..., Path], tmp_path: Path
+) -> None:
+    """In each draw and fold; the table of choices says of which, and rates are far enough apart to differ."""
+    phantom_study |= {
+        "arms": {"federated": {}, "federated-fast": {"diagnosis.optimizer.learning_rate": 0.3}, "chosen": {}},
+        "evaluation": {"folds": 2, "folds_over": ["train"], "primary": {"arm": "chosen", "against": "federated"}},
+    }
+    phantom_study["hospitals"] |= {"seed": [0, 1], "validation_fraction": 0.5}
+    folder = run_inline(parse(phantom_study, "small"), tmp_path / "run")
+    run = fedmammo.open_run(folder)
+    predictions, choices = run.predictions, run.choices
+    assert len(choices) == 2 * 2 * 2
+    chosen = choices[choices["chosen"] == 1].set_index(["draw", "fold"])["arm"]
+    assert len(chosen) == 4
+    own = predictions[predictions["arm"] == "chosen"]
+    taken = [chosen[draw, fold] for draw, fold in zip(predictions["draw"], predictions["fold"], strict=True)]
+    theirs = predictions[predictions["arm"] == taken]
+    pd.testing.assert_frame_equal(
+        own.set_index(IDENTITY)[["score"]].sort_index(), theirs.set_index(IDENTITY)[["score"]].sort_index()
+    )
+    assert set(run.verdicts["arm"]) == {"chosen"}
+    assert {"chosen"} <= set(run.guarantees["arm"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"arms": ["federated", "chosen"]}, "chooses among federated and its variants"),
+        ({"arms": {"federated": {}, "federated-a": {}, "chosen": {"federation.rounds": 1}}}, "no overrides"),
+        ({"arms": ["federated", "federated-a", "chosen"], "settings": ["real-epsilon-1"]}, "no budget counts"),
+    ],
+)
+def test_what_it_cannot_choose_among_is_refused(
+    phantom_study: dict[str, Any], changes: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        parse(phantom_study | changes, "small")
