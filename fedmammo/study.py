@@ -306,6 +306,8 @@ class Study:
             return Checkpoint({group.name: self._finished(deployment, group.name) for group in deployed.groups})
         first = self.public.start(deployment)
         initial = {group.name: first for group in deployed.groups}
+        if kind == "public":
+            return Checkpoint(initial)
         if kind == "real":
             return self.train(deployed, initial)
         of_generator = without_budget(deployment)

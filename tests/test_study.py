@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import fedmammo
 from fedmammo.cohort.store import Cohort
 from fedmammo.config.arm import ALL
 from fedmammo.config.study import StudyConfig, parse
@@ -17,11 +18,28 @@ from fedmammo.errors import InputError
 from fedmammo.hospitals.dealing import deal
 from fedmammo.models.classifier import initial_model
 from fedmammo.randomness import generator_of
+from fedmammo.report.run_page import write_report
 from fedmammo.study import spread_of
 from tests.plain_torch import PlainTraining
 
 Run = Callable[[StudyConfig, Path], Path]
 OPEN = "privacy: {without_budget: accepted, central_trust: accepted}"
+
+
+def test_without_validation_patients_all_others_train_and_cuts_stay_empty(
+    run_inline: Run, phantom_study: dict[str, Any], tmp_path: Path
+) -> None:
+    """All 20 of `train`, 4 of whom would set thresholds; under a budget, and with the report."""
+    phantom_study["hospitals"]["validation_fraction"] = 0
+    phantom_study |= {"arms": ["local", "federated"], "settings": ["real", "real-epsilon-6"]}
+    out = run_inline(parse(phantom_study, "small"), tmp_path / "run")
+    rounds, results = pd.read_csv(out / "rounds.csv"), pd.read_csv(out / "results.csv")
+    assert rounds.query("arm == 'federated' and setting == 'real' and round == 1")["patients"].sum() == 20
+    whole = results.query("arm == 'federated' and tested_at == 'all' and seed == 'all'").set_index("metric")
+    assert whole.loc[["sensitivity", "balanced_accuracy"], "value"].isna().all()
+    assert whole.loc["auroc", "value"].notna().all()
+    assert whole.loc["sensitivity", "note"].str.len().all()
+    write_report(fedmammo.open_run(out))
 
 
 def test_hospitals_with_faults_drawn_twice(

@@ -203,7 +203,7 @@ def as_audited(deployment: Deployment, budget: float) -> Deployment:
     """Return a deployment's steps on patients as those of one hospital, with what they cost as the whole budget."""
     if deployment.privacy is None:
         raise ValueError("without a budget nothing is audited with canaries")
-    dealing = Dealing(test="test", folds=0, validation_fraction=1e-9, stratified=False)
+    dealing = Dealing(test="test", folds=0, validation_fraction=0, stratified=False)
     return deployment.model_copy(
         update={
             "arm_name": "local",

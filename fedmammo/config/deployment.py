@@ -28,7 +28,7 @@ class Dealing(Section):
     test: str = Field(description="Split whose patients are tested; without folds.")
     folds: int = Field(ge=0, description="Folds of cross-validation, or 0.")
     folds_over: tuple[Split, ...] = Field(default=(), description="Splits whose patients are dealt to folds.")
-    validation_fraction: float = Field(gt=0, lt=1, description="Fraction of the training patients that set thresholds.")
+    validation_fraction: float = Field(ge=0, lt=1, description="Fraction of the training patients that set thresholds.")
     stratified: bool = Field(description="Whether labels are looked at.")
     fraction: float = Field(default=1.0, gt=0, le=1, description="Fraction of the training patients that train.")
 

@@ -44,9 +44,10 @@ class HospitalsConfig(Section):
     )
     validation_fraction: float = Field(
         default=0.2,
-        gt=0,
+        ge=0,
         lt=1,
-        description="Fraction of each hospital's training patients that is kept to set decision thresholds.",
+        description="Fraction of each hospital's training patients that is kept to set decision thresholds; 0 lets all "
+        "of them train, and metrics at a cut stay empty.",
     )
     schedule: list[Attendance] = Field(
         default_factory=list,
@@ -122,6 +123,11 @@ class DiagnosisConfig(Section):
         default="head",
         pattern=r"^(head|bias|all|last_blocks:[1-9][0-9]*)$",
         description="What is trained: `head`, `last_blocks:N` (and the head), `bias` (all biases and the head), `all`.",
+    )
+    head: Literal["random", "weights"] = Field(
+        default="random",
+        description="What the head begins with: random numbers, or the head that `fedmammo phantom pretrain` left in "
+        "the file of weights, which reads the same blocks.",
     )
     harmonisation: Literal["none", "calibration", "window", "histogram"] = Field(
         default="none",

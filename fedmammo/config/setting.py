@@ -5,13 +5,15 @@ from typing import Annotated, Literal, NamedTuple, cast, get_args
 
 from pydantic import Field
 
-Kind = Literal["real", "synthetic", "augmented", "pretrained"]
+Kind = Literal["real", "synthetic", "augmented", "pretrained", "public"]
+WITHOUT_IMAGES: tuple[Kind, ...] = ("real", "public")  # settings that need no synthetic images
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _BUDGET, _AS = "-epsilon-", "-as"
 NAME = rf"^({'|'.join(KINDS)})(({_AS})?{_BUDGET}([0-9]+(\.[0-9]+)?))?$"
 SettingName = Annotated[str, Field(pattern=NAME)]
 """`real`; `real-epsilon-6`, with every hospital's privacy budget at 6; `real-as-epsilon-6`, what that does but without
-a budget, its overrides included: what the budget costs is the difference."""
+a budget, its overrides included: what the budget costs is the difference. `public`: what a study begins with, before
+any patient."""
 
 
 class Setting(NamedTuple):

@@ -29,7 +29,7 @@ from fedmammo.config.sections import (
     HospitalsConfig,
 )
 from fedmammo.config.seeds import different_seeds, list_of_seeds
-from fedmammo.config.setting import Setting, SettingName
+from fedmammo.config.setting import WITHOUT_IMAGES, Setting, SettingName
 from fedmammo.config.variants import expand
 from fedmammo.config.weights import NO_FILE, name_of_weights
 from fedmammo.disk.yaml import value_of
@@ -79,8 +79,8 @@ class StudyConfig(Section):
         default={"real": {}},
         min_length=1,
         description="What is learned from: `real` patients; `synthetic` images alone; `augmented`, both in each round; "
-        "`pretrained`, synthetic images first, then real patients. With a budget of privacy for each hospital: "
-        "`real-epsilon-6`. A list, or with overrides, as in `arms`.",
+        "`pretrained`, synthetic images first, then real patients; `public`, nobody: the head in the file of weights. "
+        "With a budget of privacy for each hospital: `real-epsilon-6`. A list, or with overrides, as in `arms`.",
     )
     seeds: list[int] = Field(
         default_factory=lambda: [0],
@@ -135,7 +135,12 @@ class StudyConfig(Section):
     def _check(name: SettingName, study: "StudyConfig") -> None:
         """Raise ValueError where a setting asks for what the study cannot give it."""
         source, setting, privacy = study.synthesis, Setting.of(name), study.privacy
-        if setting.kind != "real" and source is None:
+        if setting.kind == "public" and (setting.epsilon is not None or study.diagnosis.head == "random"):
+            raise ValueError(
+                "settings: public is the head that the file of weights has, before any patient; it has no budget, and "
+                "needs diagnosis.head: weights"
+            )
+        if setting.kind not in WITHOUT_IMAGES and source is None:
             raise ValueError(f"synthesis: is missing; setting {name} needs a source: {', '.join(SOURCES)}")
         if setting.epsilon is None:
             return
@@ -244,7 +249,7 @@ class StudyConfig(Section):
         An override leaves one setting, and all settings are dealt alike.
         """
         kind, epsilon, _ = Setting.of(setting)
-        source = None if kind == "real" else self.synthesis
+        source = None if kind in WITHOUT_IMAGES else self.synthesis
         if isinstance(source, FromFolder):
             source = source.model_copy(update={"path": ""})  # images arrive as a pool, wherever they were
         return Deployment(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from fedmammo.config.arm import Kind
 from fedmammo.config.deployment import Deployment
+from fedmammo.config.setting import WITHOUT_IMAGES
 from fedmammo.config.study import StudyConfig
 from fedmammo.disk.files import digest_of_content
 from fedmammo.errors import InputError
@@ -29,6 +30,7 @@ ARMS: dict[Kind, str] = {
 KINDS = {
     "real": "patients",
     "synthetic": "synthetic images",
+    "public": "nobody",
     "augmented": "patients and synthetic images",
     "pretrained": "synthetic images, then patients",
 }
@@ -50,7 +52,7 @@ def asked_of(study: StudyConfig) -> list[Deployment]:
         for setting in study.settings:
             one = study.deployment(arm, setting)
             found.setdefault(one.study, one)
-            if one.setting.kind != "real" and not one.generator_share:
+            if one.setting.kind not in WITHOUT_IMAGES and not one.generator_share:
                 of_generator = one.without_budget()
                 found.setdefault(of_generator.study, of_generator)
     return list(found.values())

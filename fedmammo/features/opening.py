@@ -22,7 +22,7 @@ from fedmammo.disk.files import alone, digest_of_content, digest_of_sources, rea
 from fedmammo.features.harmonisation import harmonise
 from fedmammo.features.views import View
 from fedmammo.models.classifier import Classifier, build_classifier, initial_model
-from fedmammo.models.head import LinearHead
+from fedmammo.models.head import LinearHead, Taught
 from fedmammo.phantom.patches import draw_patches
 
 PREFIX = (
@@ -33,7 +33,7 @@ PREFIX = (
     "hospitals/digitiser.py",
     "randomness.py",
 )  # the code that features depend on
-NETWORK = ("network", "weights", "image_size", "features", "directions", "train", "harmonisation", "precision")
+NETWORK = ("network", "weights", "image_size", "features", "directions", "train", "head", "harmonisation", "precision")
 ANY = {"learning_rate": 1.0}  # of an optimiser, which the network does not depend on
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
 DIRECTION_STAND_INS = 2048  # as many, where their features also give the directions that the head reads
@@ -80,6 +80,8 @@ def backbone_of(config: DiagnosisConfig, device: torch.device, public: Path) -> 
 def start_of(config: DiagnosisConfig, seed: int, public: Path) -> dict[str, Tensor]:
     """Return `initial_model`, for which a network is built: of a head, it is kept in the public folder."""
     network = network_of(config)
+    if config.head == "weights":  # nothing is random
+        return dict(open_classifier(config, torch.device("cpu"), public).start)
     if config.train != "head":
         return initial_model(network, seed)
     path = public / f"initial-{digest_of_content(_names(network))[:16]}-{seed}.safetensors"
@@ -131,15 +133,16 @@ def _open(network: str, device: str, public: Path) -> Opened:
             _work_out(build(), config, path)
     tensors, metadata = read_tensors(path)
     constants = {name: tensor for name, tensor in tensors.items() if not name.startswith(START)}
+    kept = {name.removeprefix(START): tensor for name, tensor in tensors.items() if name.startswith(START)}
     opened = lru_cache(lambda: _with_constants(build(), constants))
     if config.train == "head":
         with torch.random.fork_rng(devices=[]):
             model = LinearHead(len(constants["center"]), config.directions).to(device)
-        start = {name.removeprefix(START): tensor for name, tensor in tensors.items() if name.startswith(START)}
-        model = _with_constants(model, constants)
+        start, model = kept, _with_constants(model, constants)
     else:
         model = opened()
         start = {name: parameter.detach().clone() for name, parameter in model.trained().items()}
+        start |= {name: tensor for name, tensor in kept.items() if config.head == "weights"}
     return Opened(model, opened, json.loads(metadata["prefix"]), str(path), start)
 
 
@@ -171,14 +174,16 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
         readout = torch.cat([classifier.readout(encode(classifier, image)) for image in shown])
         classifier.standardize(readout)
         classifier.orient(readout)
-    head = classifier.trained() if config.train == "head" else {}
+        if config.head == "weights":
+            classifier.begin(Taught.read(config.weights))
+    head = {name: tensor for name, tensor in classifier.trained().items() if name.startswith("head.")}
     kept = classifier.constants | {f"{START}{name}": tensor for name, tensor in head.items()}
     write_tensors(path, kept, {"prefix": json.dumps(prefix)})
 
 
 @lru_cache(maxsize=1)  # other networks read the same
 def _stand_ins(count: int) -> NDArray[np.uint16]:
-    return draw_patches(count, seed=0)[0]
+    return draw_patches(count, seed=0, varied=True)[0]
 
 
 def encode(classifier: Classifier, image: Tensor) -> Tensor:

@@ -1,11 +1,49 @@
 """A linear head: one logit from numbers that are centred and scaled, and may be projected on directions."""
 
+from pathlib import Path
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
+from fedmammo.config.weights import NO_FILE
+from fedmammo.disk.files import read_tensors
 from fedmammo.errors import InputError
 
 CONSTANTS = ("center", "scale", "directions")
+TAUGHT = "taught."  # before the names of a head's tensors in a file of weights
+
+
+class Taught(NamedTuple):
+    """A head that learned from drawn masses, kept beside a network's weights.
+
+    Attributes:
+        weight: (width,), of numbers that are centred and scaled.
+        bias: ().
+        center, scale: by which they were, (width,).
+    """
+
+    weight: Tensor
+    bias: Tensor
+    center: Tensor
+    scale: Tensor
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """By the names under which a file has them."""
+        return {f"{TAUGHT}{name}": tensor for name, tensor in self._asdict().items()}
+
+    @classmethod
+    def read(cls, path: str) -> "Taught":
+        """Read it from a file of weights. Raises InputError where that has none."""
+        if path in NO_FILE:
+            raise InputError(f"diagnosis.head: weights, but diagnosis.weights is {path}; name a file that has a head")
+        tensors = read_tensors(Path(path))[0]
+        if any(f"{TAUGHT}{name}" not in tensors for name in cls._fields):
+            raise InputError(
+                f"diagnosis.head: weights, but {path} has no head; fedmammo phantom pretrain writes such a file"
+            )
+        return cls(*(tensors[f"{TAUGHT}{name}"].float() for name in cls._fields))
 
 
 class LinearHead(nn.Module):
@@ -50,6 +88,23 @@ class LinearHead(nn.Module):
         centred = self.readout(inputs) - self.center  # a copy, which is then scaled where it lies: it may be large
         scaled = centred.div_(self.scale)
         return scaled @ self.directions if self.directions is not None else scaled
+
+    def begin(self, taught: Taught) -> None:
+        """Take up a head that learned elsewhere, on this one's constants; along directions as far as they reach.
+
+        Raises InputError where it read other numbers.
+        """
+        if len(taught.weight) != len(self.center):
+            raise InputError(
+                f"diagnosis.head: weights have a head of {len(taught.weight)} numbers, {len(self.center)} are read "
+                "here; read the blocks that it was taught with (diagnosis.features)"
+            )
+        weight = taught.weight * self.scale / taught.scale
+        bias = taught.bias + (taught.weight * (self.center - taught.center) / taught.scale).sum()
+        if self.directions is not None:
+            weight = torch.linalg.lstsq(self.directions.double(), weight.double()[:, None]).solution[:, 0]
+        self.head.weight.copy_(weight[None])
+        self.head.bias.copy_(bias)
 
     @property
     def typical_length(self) -> float:

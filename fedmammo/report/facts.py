@@ -14,7 +14,7 @@ import pandas as pd
 from fedmammo.config.arm import ALL
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.sections import DiagnosisConfig
-from fedmammo.config.setting import Setting
+from fedmammo.config.setting import WITHOUT_IMAGES, Setting
 from fedmammo.config.study import StudyConfig
 from fedmammo.hospitals.rules import Assignment
 from fedmammo.report.blocks import Cell, shown
@@ -218,7 +218,7 @@ def _strategy(said: _Config) -> Parts:
 
 
 def _synthesis(study: StudyConfig, said: _Config) -> Parts:
-    if study.synthesis is None or all(Setting.of(name).kind == "real" for name in study.settings):
+    if study.synthesis is None or all(Setting.of(name).kind in WITHOUT_IMAGES for name in study.settings):
         return []
     made = SOURCES[study.synthesis.source]
     return [f"Synthetic images came from {made}, ", said("synthesis.images"), " in a pool."]

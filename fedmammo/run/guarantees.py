@@ -136,6 +136,8 @@ def ledgers_of(folder: Path, deployment: Deployment) -> list[Path]:
 def _end_to_end(deployment: Deployment, pools: pd.DataFrame | None, seeded: bool) -> str:
     """Say what a deployment guarantees from end to end; what is missing, or not understood, guarantees nothing."""
     kind, private = deployment.setting.kind, deployment.privacy is not None
+    if kind == "public":
+        return NOBODY
     if seeded and private:
         return NONE  # whoever knows the seed can subtract the noise
     if kind == "real":

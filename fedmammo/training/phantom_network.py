@@ -18,6 +18,7 @@ from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.disk.parallel import in_order
 from fedmammo.errors import InputError, StudyError
 from fedmammo.models.classifier import Classifier, build_classifier
+from fedmammo.models.head import Taught
 from fedmammo.phantom.patches import draw_patches
 from fedmammo.phantom.rates import MARGINS, SHAPES
 
@@ -82,6 +83,12 @@ class Naming(nn.Module):
         blocks = [value for name, value in self.classifier.trained().items() if not name.startswith("head.")]
         return [*blocks, *self.heads.parameters()]
 
+    def taught(self) -> Taught:
+        """Return the head that tells malignant from benign: of two classes one logit is the difference."""
+        classifier, tensors = self.classifier, self.heads.state_dict()
+        weight, bias = (torch.diff(tensors[f"{len(CLASSES) - 1}.{name}"], dim=0)[0] for name in ("weight", "bias"))
+        return Taught(weight, bias, classifier.center.clone(), classifier.scale.clone())
+
 
 def draw(count: int, seed: int, varied: bool) -> Patches:
     """Draw patches with their labels."""
@@ -110,7 +117,8 @@ def pretrain_on_phantoms(
         report: told steps done, and steps in all.
 
     Returns:
-        The network's tensors as timm names them; fractions of held-out patches named right: shape, margins, malignant.
+        The network's tensors as timm names them, beside them the head that tells malignant from benign, as
+        `Taught.tensors` names it; fractions of held-out patches named right: shape, margins, malignant.
 
     Raises InputError for a configuration that the network cannot have, StudyError where the loss is not finite.
     """
@@ -134,7 +142,8 @@ def pretrain_on_phantoms(
             optimizer.step()
             schedule.step()
             report(step, steps)
-    return naming.classifier.chain.network.state_dict(), _tried(naming.train(False), lesson.varied)
+    tensors = naming.classifier.chain.network.state_dict() | naming.taught().tensors
+    return tensors, _tried(naming.train(False), lesson.varied)
 
 
 @torch.no_grad()

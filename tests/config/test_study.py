@@ -55,7 +55,7 @@ WRONG_VALUES = {
     "hospitals.assignment.count": [0, -1, 2.5, "many", None, True],
     "hospitals.seed": [-1, "first", [], [1, 1], 0.5],
     "hospitals.schedule": [None, {}, [{}], [{"hospital": "hospital-1", "joins": 0}], [{"hospital": "hospital-1"}]],
-    "hospitals.validation_fraction": [0, 1, "all", float("nan")],
+    "hospitals.validation_fraction": [-0.1, 1, "all", float("nan")],
     "diagnosis.network": [None, 7],
     "diagnosis.image_size": [0, 15, 32.5],
     "diagnosis.features": ["all", 7, [], [0], [2, 1], [1, 1], [1, "two"], [1.5], [True], None],
