@@ -129,6 +129,11 @@ class DiagnosisConfig(Section):
         description="What the head begins with: random numbers, or the head that `fedmammo phantom pretrain` left in "
         "the file of weights, which reads the same blocks.",
     )
+    stand_ins: Literal["plain", "varied"] = Field(
+        default="plain",
+        description="The drawn patches that centre and scale what the head reads, and give its directions: as they are "
+        "drawn, or varied as films and cuts vary.",
+    )
     harmonisation: Literal["none", "calibration", "window", "histogram"] = Field(
         default="none",
         description="What is done to images before the network: `none`; `calibration`, the digitiser's known response "

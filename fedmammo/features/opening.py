@@ -33,7 +33,10 @@ PREFIX = (
     "hospitals/digitiser.py",
     "randomness.py",
 )  # the code that features depend on
-NETWORK = ("network", "weights", "image_size", "features", "directions", "train", "head", "harmonisation", "precision")
+NETWORK = (
+    "network", "weights", "image_size", "features", "directions", "stand_ins", "train", "head", "harmonisation",
+    "precision",
+)  # fmt: skip
 ANY = {"learning_rate": 1.0}  # of an optimiser, which the network does not depend on
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
 DIRECTION_STAND_INS = 2048  # as many, where their features also give the directions that the head reads
@@ -168,7 +171,7 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
         "code": digest_of_sources(*PREFIX),
         "libraries": [version(name) for name in ("torch", "timm")],
     }
-    patches = _stand_ins(DIRECTION_STAND_INS if config.directions else STAND_INS)
+    patches = _stand_ins(DIRECTION_STAND_INS if config.directions else STAND_INS, config.stand_ins == "varied")
     with torch.no_grad():
         shown = [View().of(harmonise(patch, config.harmonisation, None)).to(device) for patch in patches]
         readout = torch.cat([classifier.readout(encode(classifier, image)) for image in shown])
@@ -182,8 +185,8 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
 
 
 @lru_cache(maxsize=1)  # other networks read the same
-def _stand_ins(count: int) -> NDArray[np.uint16]:
-    return draw_patches(count, seed=0, varied=True)[0]
+def _stand_ins(count: int, varied: bool) -> NDArray[np.uint16]:
+    return draw_patches(count, seed=0, varied=varied)[0]
 
 
 def encode(classifier: Classifier, image: Tensor) -> Tensor:

@@ -62,6 +62,8 @@ WRONG_VALUES = {
     "diagnosis.directions": [0, 2000, "all"],
     "diagnosis.train": ["nothing", "last_blocks", "last_blocks:0", "last_blocks:-1", "head ", "Head", 3],
     "diagnosis.precision": ["float16", 32],
+    "diagnosis.head": ["none", 1],
+    "diagnosis.stand_ins": ["real", 1],
     "diagnosis.harmonisation": ["zscore", 1],
     "diagnosis.augmentation": [None, "flips"],
     "diagnosis.augmentation.flips": ["vertical", True, False],

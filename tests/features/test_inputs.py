@@ -248,7 +248,7 @@ def test_the_key_names_the_cohort(phantom_cohort: Cohort, own_cohort: Cohort) ->
 def test_the_head_reads_features_centred_and_scaled_by_phantoms(inputs: Make) -> None:
     """Mean and standard deviation (n - 1) over drawn patches, a column at a time; no patient takes part."""
     made = inputs(features=[1, 4])
-    patches, _ = draw_patches(STAND_INS, seed=0, varied=True)
+    patches, _ = draw_patches(STAND_INS, seed=0)
     readout = torch.cat([made.classifier.prefix(View().of(patch)) for patch in patches]).double()
     assert torch.allclose(made.classifier.center.double(), readout.mean(dim=0), atol=1e-5)
     assert torch.allclose(made.classifier.scale.double(), readout.std(dim=0), rtol=1e-4, atol=1e-6)
@@ -372,7 +372,7 @@ def test_directions_are_principal_axes_of_drawn_patches(inputs: Make, monkeypatc
     """
     monkeypatch.setattr(opening, "DIRECTION_STAND_INS", STAND_INS)
     made, again = inputs(directions=5), inputs(directions=5)
-    patches, _ = draw_patches(STAND_INS, seed=0, varied=True)
+    patches, _ = draw_patches(STAND_INS, seed=0)
     with torch.no_grad():
         read = torch.cat([made.classifier.prefix(View().of(patch)) for patch in patches])
         standard = made.classifier.standard(read)
