@@ -171,10 +171,8 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
         "code": digest_of_sources(*PREFIX),
         "libraries": [version(name) for name in ("torch", "timm")],
     }
-    patches = _stand_ins(DIRECTION_STAND_INS if config.directions else STAND_INS, config.stand_ins == "varied")
     with torch.no_grad():
-        shown = [View().of(harmonise(patch, config.harmonisation, None)).to(device) for patch in patches]
-        readout = torch.cat([classifier.readout(encode(classifier, image)) for image in shown])
+        readout = _read_stand_ins(classifier, config, prefix, path.parent)
         classifier.standardize(readout)
         classifier.orient(readout)
         if config.head == "weights":
@@ -182,6 +180,20 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
     head = {name: tensor for name, tensor in classifier.trained().items() if name.startswith("head.")}
     kept = classifier.constants | {f"{START}{name}": tensor for name, tensor in head.items()}
     write_tensors(path, kept, {"prefix": json.dumps(prefix)})
+
+
+def _read_stand_ins(classifier: Classifier, config: DiagnosisConfig, prefix: dict[str, Any], public: Path) -> Tensor:
+    """Return what the head reads of drawn patches, (patches, width); kept, as directions and heads may differ."""
+    count = DIRECTION_STAND_INS if config.directions else STAND_INS
+    about = {**prefix, "count": count, "stand_ins": config.stand_ins, "how": digest_of_sources("phantom")}
+    path = public / f"stand-ins-{digest_of_content(about)[:16]}.safetensors"
+    if not path.exists():
+        device = classifier.mean.device
+        patches = _stand_ins(count, config.stand_ins == "varied")
+        shown = [View().of(harmonise(patch, config.harmonisation, None)).to(device) for patch in patches]
+        found = torch.cat([classifier.readout(encode(classifier, image)) for image in shown])
+        write_tensors(path, {"readout": found})
+    return read_tensors(path)[0]["readout"].to(classifier.mean.device)
 
 
 @lru_cache(maxsize=1)  # other networks read the same
