@@ -16,6 +16,7 @@ from fedmammo.strategies.fedadagrad import FedAdagrad
 from fedmammo.strategies.fedadam import FedAdam
 from fedmammo.strategies.fedavg import FedAvg
 from fedmammo.strategies.fedavgm import FedAvgM
+from fedmammo.strategies.fedavgsquared import FedAvgSquared
 from fedmammo.strategies.fedmedian import FedMedian
 from fedmammo.strategies.fedprox import FedProx
 from fedmammo.strategies.fedtrimmedavg import FedTrimmedAvg
@@ -27,6 +28,7 @@ from fedmammo.strategies.scaffold import Scaffold
 
 KINDS: tuple[type[BaseStrategy], ...] = (
     FedAvg,
+    FedAvgSquared,
     FedProx,
     FedAvgM,
     FedAdam,

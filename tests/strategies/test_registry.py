@@ -38,7 +38,7 @@ def test_parameters_reach_flower(choose: Choose, name: str, parameters: dict[str
 @pytest.mark.parametrize(
     ("name", "parameters", "expected"),
     [
-        ("FedSGD", {}, "federation.strategy: expected one of FedAvg, FedProx, FedAvgM, FedAdam, "),
+        ("FedSGD", {}, "federation.strategy: expected one of FedAvg, FedAvgSquared, FedProx, FedAvgM, FedAdam, "),
         ("SCAFFOLD", {"server_learning_rate": 0}, "federation.strategy.server_learning_rate: Input should be greater"),
         ("FedAvg", {"proximal_mu": 1}, "federation.strategy.proximal_mu: unknown key"),
         ("FedProx", {"proximal_mu": -0.1}, "federation.strategy.proximal_mu: Input should be greater"),
