@@ -285,7 +285,7 @@ def test_profiles_that_ask_for_too_much_are_one_line(here: Here, phantom_study: 
         ("federation.rounds=many", "federation.rounds: "),
         ("federation.rounds=0", "federation.rounds: "),
         ("arms=[centralised]", "arms.centralised: "),
-        ("federation.strategy.name=FedFoo", "federation.strategy: expected one of FedAvg, FedProx, "),
+        ("federation.strategy.name=FedFoo", "federation.strategy: expected one of FedAvg, FedAvgSquared, FedProx, "),
         ("cohort.path=", "cohort.path: "),
         ("hospitals.assignment.count=1000000000", "hospitals.assignment.count: "),
         ("diagnosis.image_size=1000000", "diagnosis.image_size: "),

@@ -280,7 +280,7 @@ def test_an_arm_overrides_what_it_names_and_nothing_else(small_study: dict[str, 
         ({"diagnosis.optimizer.lr": 1}, "diagnosis.optimizer.lr: unknown key"),
         ({"federation.rounds": 0}, "federation.rounds: Input should be greater than or equal to 1"),
         ({"diagnosis": {"network": "test_vit"}}, "diagnosis.image_size: is missing"),
-        ({"federation.strategy.name": "FedSGD"}, "federation.strategy: expected one of FedAvg, FedProx, "),
+        ({"federation.strategy.name": "FedSGD"}, "federation.strategy: expected one of FedAvg, FedAvgSquared, FedProx, "),
     ],
 )
 def test_a_wrong_override_names_arm_and_key(
