@@ -38,7 +38,7 @@ from fedmammo.models.head import CONSTANTS
 from fedmammo.privacy.secret import Secret
 from fedmammo.run.at_home import AtHome, refuse_growth
 from fedmammo.run.checks import check, check_deployments
-from fedmammo.run.choice import candidates_of, choose
+from fedmammo.run.choice import average, candidates_of, choose
 from fedmammo.run.conclusion import conclude
 from fedmammo.run.folder import LINKS, RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
@@ -241,7 +241,7 @@ class Study:
         """
         asked: dict[tuple[str, str], Deployment] = {}
         for deployment in deployments:
-            if deployment.arm.kind != "chosen":
+            if not deployment.arm.derived:
                 asked.setdefault((deployment.arm_name, deployment.setting_name), deployment)
         for deployment in asked.values():
             self.hospitals.declare(deployment)
@@ -250,10 +250,10 @@ class Study:
                 "evaluation.every, arms: curves and the arm ensemble need every hospital's own model, and some stay at "
                 "home; leave these out, or have local_models: shared in site files"
             )
-        if self.hospitals.at_home and any(one.arm.kind == "chosen" for one in deployments):
+        if self.hospitals.at_home and any(one.arm.derived for one in deployments):
             raise StudyError(
-                f"arms: chosen needs scores of validation patients, and {min(self.hospitals.at_home)} keeps its own; "
-                "leave it out"
+                f"arms: chosen and averaged need rows of scores, and {min(self.hospitals.at_home)} keeps its own; "
+                "leave them out"
             )
         if self.hospitals.at_home and len(self.config.seeds) * len(self.config.hospitals.seed) > MOST_REPEATS:
             raise StudyError(
@@ -269,8 +269,8 @@ class Study:
     def deploy(self, deployment: Deployment) -> None:
         """Run one deployment: what hospitals agree to, what they learn, what the models score."""
         started = time.monotonic()
-        if deployment.arm.kind == "chosen":
-            return self.choose(deployment)
+        if deployment.arm.derived:
+            return self.derive(deployment)
         deployed = self.hospitals.agree(deployment)
         self.hospitals.features(deployed)
         trained = self.learn(deployed)
@@ -287,15 +287,18 @@ class Study:
         self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
 
-    def choose(self, deployment: Deployment) -> None:
-        """Take the federated model that ranks validation patients best; nobody is asked for anything."""
+    def derive(self, deployment: Deployment) -> None:
+        """Make an arm of what federated variants scored: the one that ranks validation patients best, or their mean."""
         started = time.monotonic()
         known = {one.arm_name: one for one in candidates_of(deployment, list(self.config.deployments))}
         rows = {name: self.folder.predictions([one]) for name, one in known.items()}
-        chosen = choose(self.folder.folder(deployment), rows, self.config.evaluation)
-        model = read_tensors(self.folder.model(known[chosen], ALL))[0]
-        predictions = rows[chosen].assign(arm=deployment.arm_name)
-        self.folder.finish(deployment, {ALL: model}, [], predictions, seconds=time.monotonic() - started)
+        if deployment.arm.kind == "averaged":
+            models, predictions = {}, average(rows)
+        else:
+            chosen = choose(self.folder.folder(deployment), rows, self.config.evaluation)
+            models, predictions = {ALL: read_tensors(self.folder.model(known[chosen], ALL))[0]}, rows[chosen]
+        predictions = predictions.assign(arm=deployment.arm_name)
+        self.folder.finish(deployment, models, [], predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
 
     def learn(self, deployed: Deployed) -> Checkpoint:

@@ -58,8 +58,8 @@ def rescore(run: Path, cohort: Path, split: str, report: Callable[[str], None]) 
     torch.set_num_threads(public.threads)
     tables = [known[known["split"] == VALIDATION]]
     for deployment in study.deployments:
-        if deployment.arm.kind == "chosen":
-            raise InputError(f"{run}: the arm chosen has models of others; give a run of one of them alone")
+        if deployment.arm.derived:
+            raise InputError(f"{run}: the arm {deployment.arm_name} is made of others; give a run of one of them alone")
         if public.backbone(deployment) not in digests["weights"].split():
             raise InputError(
                 f"{run}: was trained on other weights than {config.diagnosis.weights} now gives; restore them"

@@ -56,6 +56,7 @@ def export(folder: Path, model: str, out: Path) -> None:
         "size": size,
         "margin": margin,
         "unit": run.study.evaluation.unit,
+        "pooling": run.study.evaluation.pooling,
         **{name: None if value != value else value for name, value in cuts._asdict().items()},  # NaN is not itself
         "software": f"fedmammo {fedmammo.__version__}, torch {version('torch')}, timm {version('timm')}",
     }
@@ -90,7 +91,7 @@ def _cuts(run: Run, trained: Trained) -> Thresholds:
     """Choose the cuts that the run itself uses, on the model's validation patients."""
     deployment = trained.deployment
     predictions = RunFolder(run.folder).predictions()
-    arranged = arrange(predictions, deployment.tested, run.study.evaluation.unit)
+    arranged = arrange(predictions, deployment.tested, run.study.evaluation.unit, run.study.evaluation.pooling)
     series = Series(deployment.arm_name, deployment.setting_name, trained.trained_at)
     return arranged.models[series, Repeat(deployment.seed, deployment.draw)].thresholds[deployment.fold]
 

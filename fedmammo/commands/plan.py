@@ -161,7 +161,10 @@ def pilots_in(run: Path, config: StudyConfig) -> dict[str, Pilot]:
     if missing := {primary.arm, primary.against} - set(predictions["arm"]):
         raise InputError(f"{run}: has no arm {min(missing)}; a pilot has both arms of the primary comparison")
     used = predictions[chosen & (predictions["setting"] == setting)]
-    return pilots_of(Scores(arrange(used, tested_split(before), config.evaluation.unit)), config.evaluation)
+    return pilots_of(
+        Scores(arrange(used, tested_split(before), config.evaluation.unit, config.evaluation.pooling)),
+        config.evaluation,
+    )
 
 
 def write_tables(folder: Path, planned: Planned) -> None:

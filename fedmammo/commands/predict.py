@@ -14,6 +14,7 @@ from fedmammo.cohort.readers.places import below, printable
 from fedmammo.cohort.readers.tables import read_table
 from fedmammo.disk.stray import files_below
 from fedmammo.errors import InputError
+from fedmammo.evaluation.units import Grouping
 from fedmammo.models.package import Package
 
 SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", "")
@@ -63,7 +64,10 @@ def predict(model: Path, images: Path, boxes: Path | None, report: Callable[[int
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table["score"] = table["score"].astype(float)
     own = pd.Series([f"row {at}" for at in table.index], index=table.index)  # an image of no lesion is one of its own
-    table["lesion_score"] = table.groupby(table["lesion"].fillna(own))["score"].transform("mean")
+    known = table["score"].notna()
+    grouping = Grouping.of(table["lesion"].fillna(own)[known].to_numpy())
+    scores = grouping.mean(table["score"][known].to_numpy(), package.about.pooling)
+    table["lesion_score"] = pd.Series(scores[grouping.of_image], index=table.index[known], dtype=float)
     for cut in ("balanced", "specific"):
         threshold = getattr(package.about, cut)
         above = (table["lesion_score"] > threshold) if threshold is not None else pd.Series(pd.NA, index=table.index)

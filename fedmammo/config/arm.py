@@ -13,7 +13,16 @@ from fedmammo.hospitals.rules import NAME as NAME_OF_HOSPITAL
 ALL = "all"  # the holder of every hospital's patients, and every hospital together, where a hospital's name could stand
 MEAN = "mean over hospitals"  # of random effects, where an `all` of numbers cannot be; no hospital has such a name
 Kind = Literal[
-    "centralized", "local", "federated", "without_one", "personalized", "ensemble", "chosen", "scheduled", "coalitions"
+    "centralized",
+    "local",
+    "federated",
+    "without_one",
+    "personalized",
+    "ensemble",
+    "chosen",
+    "averaged",
+    "scheduled",
+    "coalitions",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ARMS: tuple[Kind, ...] = ("centralized", "local", "federated")  # of a study that names none
@@ -85,8 +94,13 @@ class Arm(NamedTuple):
 
     @property
     def trained(self) -> bool:
-        """Whether it trains; `ensemble` averages what local models score, `chosen` takes a federated model."""
-        return self.kind not in ("ensemble", "chosen")
+        """Whether it trains: not where it is made of what other arms' models score."""
+        return not (self.kind == "ensemble" or self.derived)
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is made of what federated variants scored, and no hospital is asked for anything."""
+        return self.kind in ("chosen", "averaged")
 
     @property
     def stream(self) -> str:

@@ -22,17 +22,17 @@ def check_arms(study: "StudyConfig") -> None:
     names = [one.hospital for one in study.hospitals.schedule]
     if len(set(names)) < len(names):
         raise ValueError("hospitals.schedule: names a hospital twice; say all of it in one entry")
-    if "chosen" in kinds:
-        _check_chosen(study, kinds.count("federated"))
+    for name in dict.fromkeys(name for name in arms if Arm.of(name).derived):
+        _check_derived(study, name, kinds.count("federated"))
 
 
-def _check_chosen(study: "StudyConfig", candidates: int) -> None:
-    if "chosen" not in study.arms or study.arms["chosen"]:
-        raise ValueError("arms: chosen has no variants and no overrides; give those of federated")
+def _check_derived(study: "StudyConfig", name: str, candidates: int) -> None:
+    if name != Arm.of(name).kind or study.arms[name]:
+        raise ValueError(f"arms: {name}: has no variants and no overrides; give those of federated")
     if candidates < 2:
-        raise ValueError("arms: chosen chooses among federated and its variants; add one, such as federated-slow")
+        raise ValueError(f"arms: {name} is made of federated and its variants; add one, such as federated-slow")
     if study.has_budget:
         raise ValueError(
-            "arms: chosen chooses on patients, which no budget counts; leave out settings with one, and choose theirs "
-            "on drawn patients"
+            f"arms: {name}: takes no budget, as nobody counts a choice on patients, nor what several variants cost "
+            "together; leave out settings with one"
         )

@@ -10,6 +10,7 @@ from fedmammo.config.splits import SPLITS, Split
 
 Unit = Literal["image", "lesion", "breast", "patient"]
 UNITS: tuple[Unit, ...] = get_args(Unit)
+Pooling = Literal["probability", "log_odds"]
 SUBGROUPS = ("density", "subtlety", "lesion_type", "view")
 ASSESSMENT = "assessment"  # the reader's, a column of the cohort
 IDENTITIES = ("patient", "image", "source")  # columns of the cohort that never leave it
@@ -62,6 +63,11 @@ class EvaluationConfig(Section):
     unit: Unit = Field(
         default="lesion",
         description="Of what metrics are: `image`; `lesion`, `breast` or `patient`, whose images' scores are averaged.",
+    )
+    pooling: Pooling = Field(
+        default="probability",
+        description="How a unit's score is made of its images': the mean of probabilities, or of log odds, in which "
+        "an image of which a model is too sure counts for less.",
     )
     primary: Primary = Field(default_factory=Primary, description="The comparison that decides.")
     prevalence: float | None = Field(

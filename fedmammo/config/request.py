@@ -5,7 +5,7 @@ import hashlib
 from pydantic import Field
 
 from fedmammo.config.deployment import Deployment
-from fedmammo.config.evaluation import EvaluationConfig, Unit
+from fedmammo.config.evaluation import EvaluationConfig, Pooling, Unit
 from fedmammo.config.schema import Section
 
 
@@ -14,6 +14,7 @@ class Request(Section):
 
     deployments: tuple[str, ...] = Field(min_length=1, description="Digests of deployments that were scored.")
     unit: Unit = Field(description="Of what metrics are.")
+    pooling: Pooling = Field(default="probability", description="How a unit's score is made of its images'.")
     metric: str = Field(description="The primary metric.")
     arm: str = Field(description="The arm that ought to be better.")
     against: str = Field(description="The arm that it is compared with.")
@@ -27,6 +28,7 @@ class Request(Section):
         return cls(
             deployments=tuple(one.digest for one in deployments),
             unit=evaluation.unit,
+            pooling=evaluation.pooling,
             metric=primary.metric,
             arm=primary.arm,
             against=primary.against,
@@ -38,7 +40,7 @@ class Request(Section):
     def evaluation(self) -> EvaluationConfig:
         """The same as a study says it, all else as nobody asks it."""
         primary = {name: getattr(self, name) for name in ("metric", "arm", "against", "setting")}
-        content = {"unit": self.unit, "primary": primary, "subgroups": list(self.subgroups)}
+        content = {"unit": self.unit, "pooling": self.pooling, "primary": primary, "subgroups": list(self.subgroups)}
         return EvaluationConfig.model_validate(content)
 
     @property

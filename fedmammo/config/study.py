@@ -67,7 +67,8 @@ class StudyConfig(Section):
         "`federated: {diagnosis.optimizer.learning_rate: .01}`. `centralized`; `local`, each hospital alone; "
         "`federated`; `without_one`, for each hospital the federation of all others; `personalized`, the federated "
         "model and then steps at home; `ensemble`, the mean of what local models score; `chosen`, in each fold the "
-        "federated variant that ranks validation patients best; `scheduled`, the federation as "
+        "federated variant that ranks validation patients best; `averaged`, the mean log odds of them all; "
+        "`scheduled`, the federation as "
         "hospitals.schedule has it; `coalitions`, every federation that is no other arm's. With a suffix, such as "
         "`federated-slow`, a variant.",
     )

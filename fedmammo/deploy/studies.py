@@ -24,6 +24,7 @@ ARMS: dict[Kind, str] = {
     "personalized": "all learn together, and then each hospital makes a model of its own",
     "ensemble": "what each hospital's own model scores is averaged",
     "chosen": "of federated models the one is taken that ranks validation patients best",
+    "averaged": "what several federated models score is averaged",
     "scheduled": "hospitals learn together, each in the rounds of a schedule",
     "coalitions": "every group of hospitals learns together",
 }

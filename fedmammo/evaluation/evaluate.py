@@ -83,7 +83,7 @@ def evaluate(
     Raises:
         InputError: where the predictions are not complete.
     """
-    scores, known = Scores(arrange(predictions, test_split, config.unit)), hospitals or OfHospitals()
+    scores, known = Scores(arrange(predictions, test_split, config.unit, config.pooling)), hospitals or OfHospitals()
     pairs = [primary_pair(config.primary, scores), *pairs_of_arms(scores), *pairs_of_settings(scores, recipes)]
     results, comparisons = tabulate(scores, config, [*dict.fromkeys(pairs)])
     return Evaluation(
@@ -116,7 +116,7 @@ def compare_runs(
     hospital_of = predictions[predictions["split"] == test_split].drop_duplicates(place).set_index(place)["hospital"]
     theirs = hospital_of.reindex(pd.MultiIndex.from_frame(against[place])).set_axis(against.index)
     moved = against.assign(hospital=against["hospital"].where(~tested, theirs).fillna(against["hospital"]))
-    first, other = (Scores(arrange(table, test_split, config.unit)) for table in (predictions, moved))
+    first, other = (Scores(arrange(table, test_split, config.unit, config.pooling)) for table in (predictions, moved))
     names = other.predictions.names
     if set(first.predictions.names) != set(names) or first.predictions.repeats != other.predictions.repeats:
         raise InputError("the two runs tested other patients, or with other seeds or draws; only the same are paired")

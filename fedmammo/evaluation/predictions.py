@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fedmammo.config.arm import ALL, KINDS, NAME, Arm, rank
-from fedmammo.config.evaluation import UNITS, Unit
+from fedmammo.config.evaluation import UNITS, Pooling, Unit
 from fedmammo.errors import InputError
 from fedmammo.evaluation.calibration import Line, recalibration
 from fedmammo.evaluation.tested import Floats, Integers
@@ -99,6 +99,7 @@ class Predictions:
         series: arms in the order of their kinds, then as they appear.
         models: by series and repeat.
         folds: how many there are, at least 1.
+        pooling: how a unit's score is made of its images'.
     """
 
     split: str
@@ -110,6 +111,7 @@ class Predictions:
     series: list[Series]
     models: dict[tuple[Series, Repeat], Model]
     folds: int
+    pooling: Pooling = "probability"
 
     @property
     def patients(self) -> int:
@@ -173,13 +175,16 @@ def _name(model: tuple[object, ...]) -> str:
     return f"arm {arm}, setting {setting}, trained_at {trained_at}, seed {seed}, draw {draw}"
 
 
-def arrange(predictions: pd.DataFrame, test_split: str, unit: Unit = "lesion") -> Predictions:
+def arrange(
+    predictions: pd.DataFrame, test_split: str, unit: Unit = "lesion", pooling: Pooling = "probability"
+) -> Predictions:
     """Lay out the rows of `test_split`, and of `validation` for cuts and recalibration; other splits are left out.
 
     Args:
         predictions: has the columns of COLUMNS, and may have more, which describe images.
         test_split: name of the tested patients.
         unit: of whose scores cuts and recalibration are chosen.
+        pooling: how a unit's score is made of its images'.
 
     Raises:
         InputError: for a missing column, an impossible value, a patient who is not whole, or models that were not all
@@ -231,8 +236,8 @@ def arrange(predictions: pd.DataFrame, test_split: str, unit: Unit = "lesion") -
                     f"same {len(reference)} images and labels as of model ({_name(first)}): score every model on them"
                 )
             score = rows["score"].to_numpy(np.float64)
-            models[one, repeat] = Model(score, *_chosen(validated.get(key, nothing), folds, unit))
-    return Predictions(test_split, list(patients), hospitals, seeds, draws, images, series, models, len(folds))
+            models[one, repeat] = Model(score, *_chosen(validated.get(key, nothing), folds, unit, pooling))
+    return Predictions(test_split, list(patients), hospitals, seeds, draws, images, series, models, len(folds), pooling)
 
 
 def _order(test: pd.DataFrame, first: Series) -> tuple[dict[str, int], dict[str, int]]:
@@ -249,14 +254,17 @@ def _order(test: pd.DataFrame, first: Series) -> tuple[dict[str, int], dict[str,
 
 
 def _chosen(
-    validation: pd.DataFrame, folds: list[int], unit: Unit
+    validation: pd.DataFrame, folds: list[int], unit: Unit, pooling: Pooling
 ) -> tuple[dict[int, Thresholds], dict[tuple[int, str], Line | None]]:
     """Choose cuts on a model's validation units, fold by fold, and how each hospital would recalibrate its scores."""
     thresholds, lines = {}, {}
     for fold in folds:
         rows = validation[validation["fold"] == fold].sort_values(["score", "label"])  # not by pseudonym: sums round
         grouping = Grouping.of(rows[unit].to_numpy())
-        label, score = grouping.label(rows["label"].to_numpy(np.int64)), grouping.mean(rows["score"].to_numpy(float))
+        label, score = (
+            grouping.label(rows["label"].to_numpy(np.int64)),
+            grouping.mean(rows["score"].to_numpy(float), pooling),
+        )
         thresholds[fold] = choose_thresholds(label, score)
         hospital = grouping.first(rows["hospital"].to_numpy())
         for name in dict.fromkeys(hospital):

@@ -151,7 +151,7 @@ class Scores:
             none = np.full(known.sum(), np.nan)
             return Tested(panel.label[known], score[known], panel.patient[known], panel.fold[known], none, none, none)
         model = self.predictions.models[one, repeat]
-        score = panel.grouping.mean(model.score[shown])
+        score = panel.grouping.mean(model.score[shown], self.predictions.pooling)
         cuts = np.array([model.thresholds[fold] for fold in sorted(model.thresholds)])
         if metric.recalibrated:
             score = self._recalibrated(panel, score, one, repeat)

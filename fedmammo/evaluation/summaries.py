@@ -192,7 +192,7 @@ def summary_of(
     if len(tested[[*names]].drop_duplicates()) < len(seeds) * len(draws) * len(folds):
         place = {"split": split, "seeds": seeds, "draws": draws, "folds": len(folds), "minimum_count": floor}
         return Summary.model_validate(place | {"note": UNTOLD if floor else "a fold tests nobody"})
-    return summarize(Scores(arrange(predictions, split, config.unit)), config, recipes, floor)
+    return summarize(Scores(arrange(predictions, split, config.unit, config.pooling)), config, recipes, floor)
 
 
 class _Key(NamedTuple):

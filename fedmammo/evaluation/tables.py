@@ -28,6 +28,9 @@ PAIRS: tuple[tuple[Kind, Kind], ...] = (
     ("chosen", "local"),
     ("chosen", "centralized"),
     ("chosen", "federated"),  # what choosing inside each fold is worth
+    ("averaged", "local"),
+    ("averaged", "centralized"),
+    ("averaged", "federated"),  # what averaging recipes is worth
     ("scheduled", "federated"),  # what lateness and absence cost
 )  # arm, against
 RESULTS = [

@@ -4,8 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
+from fedmammo.config.evaluation import Pooling
 from fedmammo.evaluation.tested import Floats, Integers
+
+NEAREST = 1e-6  # to 0 and 1: a score has log odds
 
 
 class Grouping(NamedTuple):
@@ -27,11 +31,13 @@ class Grouping(NamedTuple):
         np.minimum.at(at, of_image, np.arange(len(names)))
         return cls(of_image.astype(np.int64), at)
 
-    def mean(self, score: Floats) -> Floats:
-        """Average over images, (images,): the score of a lesion is the mean of its views'.
+    def mean(self, score: Floats, pooling: Pooling = "probability") -> Floats:
+        """Average over images, (images,): the score of a lesion is the mean of its views', or of their log odds.
 
         Not the highest: with one more image noise alone would score higher.
         """
+        if pooling == "log_odds":
+            return expit(self.mean(logit(np.clip(score, NEAREST, 1 - NEAREST))))
         counts = np.bincount(self.of_image, minlength=len(self.at))
         found: Floats = np.bincount(self.of_image, score, len(self.at)) / counts
         return found

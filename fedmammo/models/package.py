@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from fedmammo.config.evaluation import Unit
+from fedmammo.config.evaluation import Pooling, Unit
 from fedmammo.config.schema import Section
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.disk.files import read_tensors, write_tensors, write_text
@@ -37,6 +37,7 @@ class About(Section):
     size: int = Field(ge=1, le=4096, description="Side of a patch in pixels.")
     margin: float = Field(ge=0, le=10, description="Around a lesion's box, as a share of its larger side.")
     unit: Unit = Field(description="Whose mean score the cuts are for.")
+    pooling: Pooling = Field(description="Whether that is the mean of probabilities or of log odds.")
     balanced: float | None = Field(
         ge=0, le=1, description="Validation score of the greatest balanced accuracy; who scores higher is positive."
     )

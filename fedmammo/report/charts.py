@@ -23,8 +23,20 @@ ARMS = (
     "ensemble",
     "scheduled",
     "chosen",
+    "averaged",
 )  # of which charts are drawn; variants and coalitions have sections of their own
-ARM_COLOURS = ("#d55e00", "#009e73", "#0072b2", "#8a8a8a", "#cc79a7", "#e69f00", "#56b4e9", "#9a6324", "#117733")
+ARM_COLOURS = (
+    "#d55e00",
+    "#009e73",
+    "#0072b2",
+    "#8a8a8a",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+    "#9a6324",
+    "#117733",
+    "#882255",
+)
 ARM_SHAPES = (
     "circle",
     "diamond",
@@ -35,6 +47,7 @@ ARM_SHAPES = (
     "triangle-left",
     "cross",
     "stroke",
+    "wedge",
 )
 NAMES = (
     "datum.label === 'local' ? 'alone (local)' : datum.label === 'centralized' ? 'centralised' "

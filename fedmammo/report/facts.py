@@ -35,6 +35,7 @@ ARMS = {
     "personalized": "personalised (the federated model, and then each hospital's own of it)",
     "ensemble": "ensemble (the mean of what local models score)",
     "chosen": "chosen (in each fold, of federated variants the one that ranked validation patients best)",
+    "averaged": "averaged (the mean log odds of what federated variants scored)",
     "scheduled": "scheduled (the federation, with hospitals late, away or slow)",
     "coalitions": "coalitions (federations of some hospitals)",
 }

@@ -1,7 +1,7 @@
-"""The arm `chosen`: of federated variants, in each fold that which ranks its own validation patients best.
+"""Arms made of federated variants: `chosen`, in each fold that which ranks its validation patients best; `averaged`.
 
 What is tuned is tuned inside the fold that is tested (nested cross-validation: Varma & Simon 2006, BMC Bioinformatics
-7:91): validation patients neither train a model nor test it.
+7:91): validation patients neither train a model nor test it. What is averaged is not tuned at all.
 """
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import EvaluationConfig
@@ -17,14 +18,14 @@ from fedmammo.disk.files import write_text
 from fedmammo.evaluation.metrics import metric_named
 from fedmammo.evaluation.predictions import VALIDATION
 from fedmammo.evaluation.tested import Tested, UndefinedError
-from fedmammo.evaluation.units import Grouping
+from fedmammo.evaluation.units import NEAREST, Grouping
 
 CHOICE = "choice.json"  # in the folder of a deployment of the arm
 COLUMNS = ("setting", "seed", "draw", "fold", "arm", "value", "chosen", "note")
 
 
 def candidates_of(deployment: Deployment, deployments: list[Deployment]) -> list[Deployment]:
-    """Return the federated deployments among which one of the arm `chosen` chooses."""
+    """Return the federated deployments of which one of the arms `chosen` and `averaged` is made."""
     own = {**deployment.place, "arm": ""}
     return [one for one in deployments if one.arm.kind == "federated" and {**one.place, "arm": ""} == own]
 
@@ -51,12 +52,27 @@ def choose(folder: Path, predictions: Mapping[str, pd.DataFrame], config: Evalua
     return chosen
 
 
+def average(predictions: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of an arm that scores the mean log odds of some arms' one model each, image by image.
+
+    `predictions`: rows of each arm's model in a seed, draw and fold; all have the same images.
+    """
+    first, *others = (rows.sort_values(["split", "patient", "image"]) for rows in predictions.values())
+    if any(list(rows["image"]) != list(first["image"]) for rows in others):
+        raise ValueError("variants scored other images")
+    odds = [logit(rows["score"].clip(NEAREST, 1 - NEAREST).to_numpy()) for rows in (first, *others)]
+    return first.assign(score=expit(np.mean(odds, axis=0))).sort_index()
+
+
 def _value(rows: pd.DataFrame, config: EvaluationConfig) -> tuple[float, str]:
     """Measure an arm on validation patients; NaN, and why, where that cannot be."""
     rows = rows[rows["split"] == VALIDATION].sort_values(["score", "label"])  # not by pseudonym: sums round
     grouping = Grouping.of(rows[config.unit].to_numpy())
     units, unknown = len(grouping.at), np.full(len(grouping.at), np.nan)
-    label, score = grouping.label(rows["label"].to_numpy(np.int64)), grouping.mean(rows["score"].to_numpy(float))
+    label, score = (
+        grouping.label(rows["label"].to_numpy(np.int64)),
+        grouping.mean(rows["score"].to_numpy(float), config.pooling),
+    )
     patient = pd.factorize(grouping.first(rows["patient"].to_numpy()))[0].astype(np.int64)
     tested = Tested(label, score, patient, np.zeros(units, np.int64), unknown, unknown, unknown)
     try:

@@ -29,7 +29,7 @@ def curves_of(config: StudyConfig, folder: RunFolder, finished: Iterable[Deploym
     A setting that learns from synthetic images alone has no rounds, and is measured in the end.
     """
     together: dict[tuple[str, str], list[Deployment]] = defaultdict(list)
-    for one in (one for one in finished if one.arm.kind not in ("coalitions", "ensemble", "chosen")):
+    for one in (one for one in finished if one.arm.kind not in ("coalitions", "ensemble", "chosen", "averaged")):
         together[one.arm_name, one.setting_name].append(one)
     metric = metric_named(config.evaluation.primary.metric, config.evaluation.unit)
     rows: list[tuple[object, ...]] = []
@@ -46,7 +46,7 @@ def _points(
     config: StudyConfig, metric: Metric, number: int, predictions: pd.DataFrame
 ) -> Iterator[tuple[object, ...]]:
     """Yield the rows of an arm and setting after a round: of each repeat, then of the mean over all."""
-    scores = Scores(arrange(predictions, tested_split(config), config.evaluation.unit))
+    scores = Scores(arrange(predictions, tested_split(config), config.evaluation.unit, config.evaluation.pooling))
     for one, estimate in measured(scores, Place(ALL), metric).items():
         where = number, one.trained_at, ALL, metric.unit, metric.name
         for repeat, found in estimate.repeats.items():

@@ -63,6 +63,7 @@ WRONG_VALUES = {
     "diagnosis.train": ["nothing", "last_blocks", "last_blocks:0", "last_blocks:-1", "head ", "Head", 3],
     "diagnosis.precision": ["float16", 32],
     "diagnosis.head": ["none", 1],
+    "evaluation.pooling": ["mean", 1],
     "diagnosis.stand_ins": ["real", 1],
     "diagnosis.harmonisation": ["zscore", 1],
     "diagnosis.augmentation": [None, "flips"],
@@ -280,7 +281,10 @@ def test_an_arm_overrides_what_it_names_and_nothing_else(small_study: dict[str, 
         ({"diagnosis.optimizer.lr": 1}, "diagnosis.optimizer.lr: unknown key"),
         ({"federation.rounds": 0}, "federation.rounds: Input should be greater than or equal to 1"),
         ({"diagnosis": {"network": "test_vit"}}, "diagnosis.image_size: is missing"),
-        ({"federation.strategy.name": "FedSGD"}, "federation.strategy: expected one of FedAvg, FedAvgSquared, FedProx, "),
+        (
+            {"federation.strategy.name": "FedSGD"},
+            "federation.strategy: expected one of FedAvg, FedAvgSquared, FedProx, ",
+        ),
     ],
 )
 def test_a_wrong_override_names_arm_and_key(

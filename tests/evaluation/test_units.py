@@ -9,6 +9,13 @@ from fedmammo.evaluation.units import Grouping
 NAMES = np.array(["b", "a", "b", "c", "a", "b"])
 
 
+def test_log_odds_are_averaged_by_hand() -> None:
+    """Odds of 1/9 and 9 have the mean log odds 0; of 4 and 1 that of 2; 0 and 1 have log odds at the ends."""
+    found = Grouping.of(np.array(["a", "a", "b", "b", "c", "d"]))
+    scores = np.array([0.1, 0.9, 0.8, 0.5, 0.0, 1.0])
+    assert found.mean(scores, "log_odds") == pytest.approx([0.5, 2 / 3, 0, 1], abs=2e-6)
+
+
 def test_five_images_of_three_lesions_by_hand() -> None:
     """Units stand in the order of their first images: b (0, 2, 5), a (1, 4), c (3)."""
     found = Grouping.of(NAMES)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -44,7 +45,12 @@ def test_its_predictions_are_those_of_what_was_chosen(
 ) -> None:
     """In each draw and fold; the table of choices says of which, and rates are far enough apart to differ."""
     phantom_study |= {
-        "arms": {"federated": {}, "federated-fast": {"diagnosis.optimizer.learning_rate": 0.3}, "chosen": {}},
+        "arms": {
+            "federated": {},
+            "federated-fast": {"diagnosis.optimizer.learning_rate": 0.3},
+            "chosen": {},
+            "averaged": {},
+        },
         "evaluation": {"folds": 2, "folds_over": ["train"], "primary": {"arm": "chosen", "against": "federated"}},
     }
     phantom_study["hospitals"] |= {"seed": [0, 1], "validation_fraction": 0.5}
@@ -61,15 +67,19 @@ def test_its_predictions_are_those_of_what_was_chosen(
         own.set_index(IDENTITY)[["score"]].sort_index(), theirs.set_index(IDENTITY)[["score"]].sort_index()
     )
     assert set(run.verdicts["arm"]) == {"chosen"}
-    assert {"chosen"} <= set(run.guarantees["arm"])
+    assert {"chosen", "averaged"} <= set(run.guarantees["arm"])
+    scores = {arm: rows.set_index(IDENTITY)["score"].sort_index() for arm, rows in predictions.groupby("arm")}
+    clipped = [scores[arm].clip(1e-6, 1 - 1e-6) for arm in ("federated", "federated-fast")]
+    odds = [np.log(score / (1 - score)) for score in clipped]
+    np.testing.assert_allclose(scores["averaged"], 1 / (1 + np.exp(-(odds[0] + odds[1]) / 2)), rtol=1e-9)
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"arms": ["federated", "chosen"]}, "chooses among federated and its variants"),
+        ({"arms": ["federated", "chosen"]}, "is made of federated and its variants"),
         ({"arms": {"federated": {}, "federated-a": {}, "chosen": {"federation.rounds": 1}}}, "no overrides"),
-        ({"arms": ["federated", "federated-a", "chosen"], "settings": ["real-epsilon-1"]}, "no budget counts"),
+        ({"arms": ["federated", "federated-a", "chosen"], "settings": ["real-epsilon-1"]}, "takes no budget"),
     ],
 )
 def test_what_it_cannot_choose_among_is_refused(

@@ -55,6 +55,11 @@ WAYS = (
         (("chosen", "federated"), ("chosen", "local")),
     ),
     Way(
+        "Several recipes, averaged",
+        "The mean log odds of what the federated variants score: nothing is chosen.",
+        (("averaged", "federated"), ("averaged", "local")),
+    ),
+    Way(
         "Late, away, or slow",
         "The federation as hospitals.schedule has it, minus the one in which everybody is in every round.",
         (("scheduled", "federated"),),
