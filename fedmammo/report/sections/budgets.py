@@ -29,6 +29,8 @@ def blocks(run: Run) -> Sequence[Block]:
     rows = whole(run)
     shown = rows[(rows["trained_at"] == ALL) & (rows["tested_at"] == run.together) & (rows["arm"] != "reader")]
     shown = of_known(shown)
+    if shown.empty:  # variants alone
+        return []
     no_patient = set(shown.loc[shown["end_to_end"] == "no patient", "setting"])
     order = sorted(dict.fromkeys(shown["setting"]), key=lambda name: _budget(name, no_patient))
     keys = headings("setting", "arm", "value", "ci_low", "ci_high", "epsilon", "delta", "end_to_end", "note")
