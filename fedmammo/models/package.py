@@ -5,7 +5,6 @@ whole network, its head and the constants by which the head's inputs are centred
 the model card. No code is in it, and none is run when it is opened.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError
 from fedmammo.config.evaluation import Pooling, Unit
 from fedmammo.config.schema import Section
 from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.weights import name_of_weights
 from fedmammo.disk.files import read_tensors, write_tensors, write_text
 from fedmammo.errors import InputError
 from fedmammo.features.harmonisation import harmonise
@@ -75,7 +75,7 @@ class Package:
             place = ".".join(map(str, first["loc"]))
             raise InputError(f"{path}: {place}: {first['msg']}; restore the folder that export made") from error
         tensors = read_tensors(folder / WEIGHTS)[0]
-        if _digest(folder / WEIGHTS) != about.weights:
+        if name_of_weights(str(folder / WEIGHTS)) != about.weights:
             raise InputError(f"{folder / WEIGHTS}: is not the file that {ABOUT} names; restore both")
         classifier = build_classifier(about.diagnosis.model_copy(update={"weights": "none"}))
         try:
@@ -103,11 +103,6 @@ def write_package(folder: Path, about: dict[str, object], classifier: Classifier
         card: the model card, in Markdown.
     """
     write_tensors(folder / WEIGHTS, classifier.state_dict())
-    whole = About.model_validate({**about, "weights": _digest(folder / WEIGHTS)})
+    whole = About.model_validate({**about, "weights": name_of_weights(str(folder / WEIGHTS))})
     write_text(folder / ABOUT, json.dumps(whole.model_dump(mode="json"), indent=2) + "\n")
     write_text(folder / CARD, card)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

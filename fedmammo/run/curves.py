@@ -29,7 +29,7 @@ def curves_of(config: StudyConfig, folder: RunFolder, finished: Iterable[Deploym
     A setting that learns from synthetic images alone has no rounds, and is measured in the end.
     """
     together: dict[tuple[str, str], list[Deployment]] = defaultdict(list)
-    for one in (one for one in finished if one.arm.kind not in ("coalitions", "ensemble", "chosen", "averaged")):
+    for one in (one for one in finished if one.arm.trained and one.arm.kind != "coalitions"):
         together[one.arm_name, one.setting_name].append(one)
     metric = metric_named(config.evaluation.primary.metric, config.evaluation.unit)
     rows: list[tuple[object, ...]] = []
