@@ -26,7 +26,7 @@ CURVES = (
 def curves_of(config: StudyConfig, folder: RunFolder, finished: Iterable[Deployment]) -> pd.DataFrame:
     """Measure what finished deployments' models scored after every so many rounds, and in the end.
 
-    A setting that learns from synthetic images alone has no rounds, and is measured in the end.
+    A setting that learns from no patient has no rounds, and is measured in the end.
     """
     together: dict[tuple[str, str], list[Deployment]] = defaultdict(list)
     for one in (one for one in finished if one.arm.trained and one.arm.kind != "coalitions"):
@@ -35,7 +35,7 @@ def curves_of(config: StudyConfig, folder: RunFolder, finished: Iterable[Deploym
     rows: list[tuple[object, ...]] = []
     for place in sorted(together, key=lambda place: rank(place[0])):
         deployments, rounds = together[place], together[place][0].federation.rounds
-        trained = deployments[0].setting.kind != "synthetic"
+        trained = deployments[0].setting.kind not in ("synthetic", "public")
         for number in scored_rounds(config.evaluation.every, rounds) if trained else ():
             rows += _points(config, metric, number, folder.scores(deployments, number))
         rows += _points(config, metric, rounds, folder.predictions(deployments)[list(COLUMNS)])

@@ -132,6 +132,7 @@ def test_the_setting_public_scores_the_head_of_the_weights_and_no_patient_trains
         "weights": str(tmp_path / "phantoms.safetensors"),
     }
     study = phantom_study | {"arms": ["centralized", "federated"], "settings": ["public", "real-epsilon-6"]}
+    study["evaluation"] = {"every": 1}  # it has no rounds to score
     run = fedmammo.open_run(run_inline(parse(study, "small"), tmp_path / "run"))
     public = run.predictions[run.predictions["setting"] == "public"]
     scores = [public[public["arm"] == arm]["score"].to_numpy() for arm in ("centralized", "federated")]
