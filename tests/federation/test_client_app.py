@@ -123,7 +123,7 @@ def test_a_real_hospital_works_for_what_its_people_approved(
     trained = node.work(Job("train", deployment.digest, 1), arrays=incoming)
     assert unpack(trained.content.array_records["arrays"]).keys() == incoming.keys()
     assert set(trained.content.array_records) == {"arrays"}, "nothing beside it, so no record of it"
-    assert sorted(path.name for path in (real_site.parent / "state").iterdir())[:1] == [deployment.digest[:32]]
+    assert deployment.digest[:32] in {path.name for path in (real_site.parent / "state").iterdir()}
 
 
 def test_the_text_of_an_unexpected_error_stays_at_a_real_hospital(
