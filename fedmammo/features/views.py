@@ -1,4 +1,4 @@
-"""The views of an image: a fixed, numbered set of flips and crops, so that features of all can be computed once."""
+"""The views of an image: a fixed, numbered set of flips, turns and crops; features of all can be computed once."""
 
 from dataclasses import dataclass
 
@@ -14,16 +14,21 @@ CROP_PLACES = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))  # co
 
 @dataclass(frozen=True)
 class View:
-    """One view: mirrored left-right, mirrored top-bottom, and crop 1-5 of `CROP_PLACES` (0 = the whole patch)."""
+    """One view: mirrored left-right, mirrored top-bottom, and crop 1-5 of `CROP_PLACES` (0 = the whole patch).
+
+    Transposed, its rows are columns before it is mirrored: together all eight ways to turn and mirror a square.
+    """
 
     left_right: bool = False
     top_bottom: bool = False
     crop: int = 0
+    transposed: bool = False
 
     @property
     def name(self) -> str:
         """File-safe name."""
         parts = [f"crop{self.crop}" if self.crop else "whole", "lr" * self.left_right, "tb" * self.top_bottom]
+        parts.append("transposed" * self.transposed)
         return "-".join(part for part in parts if part)
 
     def of(self, patch: np.ndarray) -> Tensor:
@@ -32,17 +37,21 @@ class View:
             side = round(CROP_SIDE * patch.shape[0])
             top, left = (round(place * (patch.shape[0] - side)) for place in CROP_PLACES[self.crop - 1])
             patch = patch[top : top + side, left : left + side]
+        if self.transposed:
+            patch = patch.T
         patch = patch[:: -1 if self.top_bottom else 1, :: -1 if self.left_right else 1]
         return torch.from_numpy(patch.astype(np.float32) / 65535)[None, None]
 
 
 def views_of(augmentation: AugmentationConfig) -> list[View]:
-    """List the study's views: all flips of the whole patch first, then all flips of each crop."""
+    """List the study's views: all flips (and turns) of the whole patch first, then all of each crop."""
     left_right = [False] if augmentation.flips == "none" else [False, True]
-    top_bottom = [False, True] if augmentation.flips == "both" else [False]
+    top_bottom = [False, True] if augmentation.flips in ("both", "dihedral") else [False]
+    transposed = [False, True] if augmentation.flips == "dihedral" else [False]
     return [
-        View(mirrored, upside_down, crop)
+        View(mirrored, upside_down, crop, on_its_side)
         for crop in range(augmentation.crops + 1)
+        for on_its_side in transposed
         for upside_down in top_bottom
         for mirrored in left_right
     ]

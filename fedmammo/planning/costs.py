@@ -41,7 +41,7 @@ def bytes_of(shapes: Mapping[str, Sequence[int]]) -> int:
 def images_per_step(images: int, deployment: Deployment) -> float:
     """Return how many views of images a holder of so many reads in a step, on average."""
     augmentation, fraction = deployment.diagnosis.augmentation, deployment.diagnosis.patient_fraction
-    flips = {"none": 1, "horizontal": 2, "both": 4}[augmentation.flips]
+    flips = {"none": 1, "horizontal": 2, "both": 4, "dihedral": 8}[augmentation.flips]
     return fraction * images * min(augmentation.views_per_step, flips * (1 + augmentation.crops))
 
 

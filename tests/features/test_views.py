@@ -22,6 +22,8 @@ def test_flips() -> None:
     assert corners(View(left_right=True)) == [7, 0, 77, 70]
     assert corners(View(top_bottom=True)) == [70, 77, 0, 7]
     assert corners(View(left_right=True, top_bottom=True)) == [77, 70, 7, 0]
+    assert corners(View(transposed=True)) == [0, 70, 7, 77]
+    assert corners(View(left_right=True, transposed=True)) == [70, 0, 77, 7]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_the_views_of_a_study_in_their_order() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("flips", "of_each"), [("none", 1), ("horizontal", 2), ("both", 4)])
+@pytest.mark.parametrize(("flips", "of_each"), [("none", 1), ("horizontal", 2), ("both", 4), ("dihedral", 8)])
 @pytest.mark.parametrize("crops", range(6))
 def test_all_views_differ(flips: str, of_each: int, crops: int) -> None:
     views = views_of(AugmentationConfig.model_validate({"flips": flips, "crops": crops}))

@@ -34,7 +34,8 @@ def test_costs_by_hand(small_study: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flips", "crops", "views", "read"), [("none", 0, 3, 10), ("horizontal", 1, 3, 30), ("both", 0, 9, 40)]
+    ("flips", "crops", "views", "read"),
+    [("none", 0, 3, 10), ("horizontal", 1, 3, 30), ("both", 0, 9, 40), ("dihedral", 0, 9, 80)],
 )
 def test_no_more_views_are_read_than_there_are(
     flips: str, crops: int, views: int, read: int, small_study: dict[str, Any]
