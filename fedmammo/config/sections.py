@@ -73,8 +73,10 @@ class HospitalsConfig(Section):
 class AugmentationConfig(Section):
     """The fixed set of views of an image: flips, and crops of each flip."""
 
-    flips: Literal["none", "horizontal", "both"] = Field(
-        default="horizontal", description="Mirror images: none, left-right, or left-right and top-bottom."
+    flips: Literal["none", "horizontal", "both", "dihedral"] = Field(
+        default="horizontal",
+        description="Mirror images: none, left-right, or left-right and top-bottom; `dihedral`, all eight ways to turn "
+        "and mirror a square.",
     )
     crops: int = Field(
         default=0,
@@ -98,6 +100,9 @@ class OptimizerConfig(Section):
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd; adamw ignores it.")
 
 
+Loss = Literal["logistic", "contrast"]
+
+
 class DiagnosisConfig(Section):
     """The classifier of lesions: benign or malignant."""
 
@@ -118,6 +123,13 @@ class DiagnosisConfig(Section):
         le=1024,
         description="What the head reads is projected on so many directions in which drawn patches differ most, which "
         "no patient has a part in; none reads everything.",
+    )
+    whitening: float = Field(
+        default=0.25,
+        ge=0,
+        le=0.5,
+        description="Along a direction of variance v numbers are divided by v to this power: 0, as they are; 0.5, "
+        "equal spread.",
     )
     train: str = Field(
         default="head",
@@ -150,6 +162,18 @@ class DiagnosisConfig(Section):
         default=1.0, gt=0, le=1, description="Fraction q of the holder's training patients in one step."
     )
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="Labels become s/2 and 1 - s/2.")
+    loss: Loss = Field(
+        default="logistic",
+        description="`logistic`, cross-entropy; or `contrast`, of a head: a step goes along the difference of the "
+        "classes' means, whatever the head says so far. One step then spends a budget on one sum, where noise is the "
+        "least for what is learned.",
+    )
+
+    @model_validator(mode="after")
+    def _contrast_is_of_heads(self) -> "DiagnosisConfig":
+        if self.loss == "contrast" and self.train != "head":
+            raise ValueError("loss: contrast is of a head alone; it has train: head")
+        return self
 
     @field_validator("features", mode="before")
     @classmethod

@@ -34,8 +34,8 @@ PREFIX = (
     "randomness.py",
 )  # the code that features depend on
 NETWORK = (
-    "network", "weights", "image_size", "features", "directions", "stand_ins", "train", "head", "harmonisation",
-    "precision",
+    "network", "weights", "image_size", "features", "directions", "whitening", "stand_ins", "train", "head",
+    "harmonisation", "precision",
 )  # fmt: skip
 ANY = {"learning_rate": 1.0}  # of an optimiser, which the network does not depend on
 STAND_INS = 64  # phantom patches whose features centre and scale what the head reads: public, so they cost no privacy
@@ -174,7 +174,7 @@ def _work_out(classifier: Classifier, config: DiagnosisConfig, path: Path) -> No
     with torch.no_grad():
         readout = _read_stand_ins(classifier, config, prefix, path.parent)
         classifier.standardize(readout)
-        classifier.orient(readout)
+        classifier.orient(readout, config.whitening)
         if config.head == "weights":
             classifier.begin(Taught.read(config.weights))
     head = {name: tensor for name, tensor in classifier.trained().items() if name.startswith("head.")}

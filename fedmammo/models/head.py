@@ -126,11 +126,11 @@ class LinearHead(nn.Module):
         self.center.copy_(mean)
         self.scale.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
 
-    def orient(self, readout: Tensor) -> None:
+    def orient(self, readout: Tensor, whitening: float) -> None:
         """Set the directions from the readout (images, width) of public images: their principal axes.
 
-        Along an axis of variance v numbers are divided by the root of the root of v, half way to equal spread, and all
-        by one number, so that the mean square of an image's norm is 1.
+        Along an axis of variance v numbers are divided by v to the power of `whitening` (0 to 1/2: equal spread), and
+        all by one number, so that the mean square of an image's norm is 1.
 
         Raises InputError where the images do not vary in so many directions.
         """
@@ -145,5 +145,5 @@ class LinearHead(nn.Module):
             )
         axes = axes[:, largest]
         axes = axes * axes.gather(0, axes.abs().argmax(dim=0, keepdim=True)).sign()  # else either sign would do
-        axes = axes / variance[largest] ** 0.25
+        axes = axes / variance[largest] ** whitening
         self.directions.copy_(axes / (scaled @ axes).square().sum(dim=1).mean().sqrt())

@@ -11,15 +11,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedmammo.config.sections import Loss
+
 CHUNK_BYTES = 2**29  # of patients' gradients of a linear head at once
 
 LOGIT_STEP = 2.0**-30  # far above the last bit of float64, far below what training notices
 
 
 def linear_gradients(
-    head: nn.Linear, inputs: Tensor, targets: Tensor, weights: Tensor, patient: Tensor, patients: int
+    head: nn.Linear,
+    inputs: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+    patient: Tensor,
+    patients: int,
+    loss: Loss = "logistic",
 ) -> list[Tensor]:
-    """Return gradients of the cross-entropy of a head with one logit: of its weight and its bias.
+    """Return gradients of the loss of a head with one logit: of its weight and its bias.
 
     Args:
         head: width → 1.
@@ -28,6 +36,7 @@ def linear_gradients(
         weights: (images,), of which a patient's sum to 1.
         patient: (images,) whose each is, 0 to `patients` - 1.
         patients: how many there are.
+        loss: of an image.
 
     Returns:
         (patients, 1, width) and (patients, 1), float64: what a patient adds depends on nobody computed beside it.
@@ -36,10 +45,22 @@ def linear_gradients(
     inputs = inputs.double()
     logits = functional.linear(inputs, head.weight.double(), head.bias.double()).squeeze(1)
     logits = (logits / LOGIT_STEP).round() * LOGIT_STEP
-    error = (logits.sigmoid() - targets) * weights
-    of_weight = inputs.new_zeros(patients, inputs.shape[1]).index_add_(0, patient, error[:, None] * inputs)
-    of_bias = inputs.new_zeros(patients).index_add_(0, patient, error)
+    of_logit, of_bias = (slope * weights for slope in slopes(loss, logits, targets))
+    of_weight = inputs.new_zeros(patients, inputs.shape[1]).index_add_(0, patient, of_logit[:, None] * inputs)
+    of_bias = inputs.new_zeros(patients).index_add_(0, patient, of_bias)
     return [of_weight[:, None], of_bias[:, None]]
+
+
+def slopes(loss: Loss, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how a head's loss of images rises with the product of weight and input, and with the bias, (images,) each.
+
+    The contrast does not depend on the bias: (1/2 - target) times that product, whose mean over images of both classes,
+    equally many, falls fastest along the difference of their means (Fisher's linear discriminant, of whitened inputs).
+    """
+    if loss == "contrast":
+        return 0.5 - targets, torch.zeros_like(logits)
+    error = logits.sigmoid() - targets
+    return error, error
 
 
 def patient_gradient(losses: Tensor, weights: Tensor, parameters: Mapping[str, nn.Parameter]) -> list[Tensor]:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.config.sections import DiagnosisConfig, Loss
 from fedmammo.features.inputs import Inputs
 from fedmammo.models.head import CONSTANTS, LinearHead
-from fedmammo.privacy.gradients import chunks, linear_gradients, patient_gradient
+from fedmammo.privacy.gradients import chunks, linear_gradients, patient_gradient, slopes
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
 
@@ -92,7 +92,7 @@ def train(
     _load(parameters, incoming)
     optimizer = make_optimizer(config.optimizer, list(parameters.values()))
     restore(optimizer, parameters, state)
-    reader = Reader(inputs)
+    reader = Reader(inputs, config.loss)
     losses, images = [], 0
     total: list[Tensor] = []
 
@@ -220,10 +220,10 @@ class Drawer:
 
 
 class Reader:
-    """Reads what is trained on; images that a step reads again are read once."""
+    """Reads what is trained on, and by which loss; images that a step reads again are read once."""
 
-    def __init__(self, inputs: Inputs) -> None:
-        self.inputs = inputs
+    def __init__(self, inputs: Inputs, loss: Loss) -> None:
+        self.inputs, self.loss = inputs, loss
         self._last: tuple[bytes, Tensor] | None = None
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
@@ -252,9 +252,9 @@ def _descend(reader: Reader, drawn: Drawn, part: float) -> float:
         logits = reader.logits(read)
         loss = functional.binary_cross_entropy_with_logits(logits, drawn.targets, weight=weights, reduction="sum")
         if reader.inputs.linear:
-            error = (part * weights) * (logits.sigmoid() - drawn.targets)
+            of_logit, of_bias = ((part * weights) * slope for slope in slopes(reader.loss, logits, drawn.targets))
             head = reader.inputs.model.head
-            for parameter, gradient in ((head.weight, (error @ read)[None]), (head.bias, error.sum()[None])):
+            for parameter, gradient in ((head.weight, (of_logit @ read)[None]), (head.bias, of_bias.sum()[None])):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         else:
             (part * loss).backward()
@@ -273,7 +273,7 @@ def patient_gradients(
         if linear:
             whose, count = drawn.patient[images] - patients.start, patients.stop - patients.start
             with torch.no_grad():
-                yield linear_gradients(reader.inputs.model.head, read, targets, weights, whose, count)
+                yield linear_gradients(reader.inputs.model.head, read, targets, weights, whose, count, reader.loss)
         else:
             losses = functional.binary_cross_entropy_with_logits(reader.logits(read), targets, reduction="none")
             yield patient_gradient(losses, weights, parameters)

@@ -366,13 +366,16 @@ def test_a_harmonised_study_has_features_of_its_own(own_cohort: Cohort) -> None:
     assert len(folders) == 2
 
 
-def test_directions_are_principal_axes_of_drawn_patches(inputs: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Along them drawn patches are uncorrelated, of falling variance, and of norm 1 in the mean square.
+@pytest.mark.parametrize("whitening", [0.0, 0.25, 0.5])
+def test_directions_are_principal_axes_of_drawn_patches(
+    inputs: Make, monkeypatch: pytest.MonkeyPatch, whitening: float
+) -> None:
+    """Along them drawn patches are uncorrelated, and of norm 1 in the mean square.
 
-    Variances are the roots of those along the axes, but for one factor: half way to equal spread.
+    Variances are those along the axes, divided by their power of twice the whitening, but for one factor.
     """
     monkeypatch.setattr(opening, "DIRECTION_STAND_INS", STAND_INS)
-    made, again = inputs(directions=5), inputs(directions=5)
+    made, again = (inputs(directions=5, whitening=whitening) for _ in range(2))
     patches, _ = draw_patches(STAND_INS, seed=0)
     with torch.no_grad():
         read = torch.cat([made.classifier.prefix(View().of(patch)) for patch in patches])
@@ -383,7 +386,8 @@ def test_directions_are_principal_axes_of_drawn_patches(inputs: Make, monkeypatc
     assert torch.allclose(covariance, torch.diag(covariance.diag()), atol=1e-4)
     assert standard.square().sum(dim=1).mean().item() == pytest.approx(1, abs=1e-4)
     variances = torch.linalg.eigvalsh(torch.cov(whole.T)).flip(0)[:5]
-    assert torch.allclose(covariance.diag() / covariance[0, 0], (variances / variances[0]).sqrt().float(), atol=1e-3)
+    spread = (variances / variances[0]) ** (1 - 2 * whitening)
+    assert torch.allclose(covariance.diag() / covariance[0, 0], spread.float(), atol=1e-3)
     assert torch.equal(again.classifier.constants["directions"], made.classifier.constants["directions"])
     assert list(made.classifier.constants) == ["center", "scale", "directions"]
     assert made.classifier.trained()["head.weight"].shape == (1, 5)

@@ -119,6 +119,17 @@ def test_a_linear_head_by_hand() -> None:
     assert found[1].tolist() == [[-0.5], [0.5]]
 
 
+def test_the_contrast_by_hand() -> None:
+    """(1/2 - label) x, whatever the head says: A's images (2; 0), (0; 2) make -(1/2, 1/2), B's (4; 0) makes (2; 0)."""
+    head = nn.Linear(2, 1)
+    inputs, whose = torch.tensor([[2.0, 0.0], [0.0, 2.0], [4.0, 0.0]]), torch.tensor([0, 0, 1])
+    targets, weights = torch.tensor([1.0, 1, 0]), torch.tensor([0.5, 0.5, 1])
+    with torch.no_grad():
+        found = linear_gradients(head, inputs, targets, weights, whose, 2, "contrast")
+    assert found[0].tolist() == [[[-0.5, -0.5]], [[2.0, 0.0]]]
+    assert found[1].tolist() == [[0.0], [0.0]]
+
+
 @given(counts=st.lists(st.integers(1, 14), max_size=30), most=st.integers(1, 40))
 def test_chunks_never_split_a_patient(counts: list[int], most: int) -> None:
     """They hold all images and patients once, in order, and as many patients as allowed."""

@@ -149,6 +149,14 @@ def test_a_second_step(own_cohort: Cohort) -> None:
     assert numbers["images"] == 8
 
 
+def test_the_contrast_is_the_same_wherever_the_head_stands(own_cohort: Cohort) -> None:
+    """Gradient of an image: (1/2 - label) x. Weight 0: 1/2 [-.5 x 2 + 1/3 (.5 x 1 + .5 x -1 + .5 x 3)] = -.25."""
+    for start in (0.0, 0.5):
+        weights, bias, _ = Hand(own_cohort, loss="contrast").train(start=start)
+        assert torch.allclose(weights - start, torch.tensor([0.1] + 63 * [0.0]))
+        assert bias == 0
+
+
 def test_label_smoothing(own_cohort: Cohort) -> None:
     """Labels .9 and .1: weight 0 gets 1/2 [(.5 - .9) 2 + 1/3 (.4 x 1 + .4 x -1 + .4 x 3)] = -.2; a step of .4: 0.08."""
     weights, bias, numbers = Hand(own_cohort, label_smoothing=0.2).train()
