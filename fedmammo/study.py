@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from flwr.serverapp import Grid
 
@@ -35,10 +36,11 @@ from fedmammo.federation.spread import FINISHED, Deploy, Failure
 from fedmammo.hospitals.dealing import NODES, write_sites
 from fedmammo.hospitals.profiles import names_of
 from fedmammo.models.head import CONSTANTS
+from fedmammo.privacy.answer import Answer
 from fedmammo.privacy.secret import Secret
 from fedmammo.run.at_home import AtHome, refuse_growth
 from fedmammo.run.checks import check, check_deployments
-from fedmammo.run.choice import average, candidates_of, choose
+from fedmammo.run.choice import derive
 from fedmammo.run.conclusion import conclude
 from fedmammo.run.folder import LINKS, RunFolder, round_row
 from fedmammo.run.generators import Generators, without_budget
@@ -271,10 +273,7 @@ class Study:
         started = time.monotonic()
         if deployment.arm.derived:
             return self.derive(deployment)
-        deployed = self.hospitals.agree(deployment)
-        self.hospitals.features(deployed)
-        trained = self.learn(deployed)
-        answers = self.hospitals.score(deployment, trained.models)
+        deployed, trained, answers = self.learn_and_score(deployment)
         AtHome(self.folder.path).note(answers, self.apart)
         first = next(iter(answers.values())).tensors
         constants = {name: first[name] for name in CONSTANTS if name in first}
@@ -287,19 +286,24 @@ class Study:
         self.folder.finish(deployment, models, trained.rows, predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
 
+    def learn_and_score(self, deployment: Deployment) -> tuple[Deployed, Checkpoint, dict[str, Answer]]:
+        """Let hospitals agree to a deployment, learn, and score their patients with the models."""
+        deployed = self.hospitals.agree(deployment)
+        self.hospitals.features(deployed)
+        trained = self.learn(deployed)
+        return deployed, trained, self.hospitals.score(deployment, trained.models)
+
     def derive(self, deployment: Deployment) -> None:
-        """Make an arm of what federated variants scored: the one that ranks validation patients best, or their mean."""
+        """Make an arm of federated variants: the one that does best in inner folds, or what all score together."""
         started = time.monotonic()
-        known = {one.arm_name: one for one in candidates_of(deployment, list(self.config.deployments))}
-        rows = {name: self.folder.predictions([one]) for name, one in known.items()}
-        if deployment.arm.kind == "averaged":
-            models, predictions = {}, average(rows)
-        else:
-            chosen = choose(self.folder.folder(deployment), rows, self.config.evaluation)
-            models, predictions = {ALL: read_tensors(self.folder.model(known[chosen], ALL))[0]}, rows[chosen]
-        predictions = predictions.assign(arm=deployment.arm_name)
+        models, predictions = derive(deployment, self.config, self.folder, self.tried)
         self.folder.finish(deployment, models, [], predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
+
+    def tried(self, deployment: Deployment) -> pd.DataFrame:
+        """Return what a deployment's models score, of which nothing else is kept."""
+        deployed, _, answers = self.learn_and_score(deployment)
+        return tabulate(deployment, answers, deployed.sizes)
 
     def learn(self, deployed: Deployed) -> Checkpoint:
         """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""

@@ -48,6 +48,11 @@ class Deployment(Section):
     seed: int = Field(ge=0, description="Seed of the classifier, of the order of patients, and of folds.")
     draw: int = Field(ge=0, description="Seed of the draw of hospitals and of validation patients.")
     fold: int = Field(ge=0, description="Which fold is tested; 0 where there are none.")
+    inner: tuple[int, int] | None = Field(
+        default=None,
+        description="Which of how many inner folds of the training patients is left out, to try a recipe on them as "
+        "validation patients; none where a model is to be used.",
+    )
     diagnosis: DiagnosisConfig = Field(description="The classifier, nothing overridden any more.")
     federation: FederationConfig = Field(description="Rounds and strategy, likewise.")
     privacy: Privacy | None = Field(description="How patients are protected; none without a budget.")
@@ -77,6 +82,8 @@ class Deployment(Section):
             raise ValueError("dealing.stratified: under a budget who trains does not depend on labels")
         if self.privacy is not None and self.arm.kind == "personalized":
             raise ValueError("personalized: takes no budget yet, as what is done at home is in no plan")
+        if self.privacy is not None and self.inner:
+            raise ValueError("inner: under a budget no recipe is tried on patients, as nobody counts that")
         return self
 
     @model_validator(mode="after")
@@ -86,6 +93,8 @@ class Deployment(Section):
             raise ValueError(f"members: belong to an arm of some hospitals, and to no other; not so in {self.arm_name}")
         if self.members and not self.arm.is_part(self.group, self.members):
             raise ValueError(f"group: the arm {self.arm_name} does not call these hospitals so")
+        if self.inner and not 0 <= self.inner[0] < self.inner[1]:
+            raise ValueError(f"inner: there is no fold {self.inner[0]} of {self.inner[1]}")
         if self.schedule and self.arm.kind != "scheduled":
             raise ValueError("schedule: belongs to the arm scheduled")
         return self
@@ -104,6 +113,8 @@ class Deployment(Section):
     def name(self) -> str:
         """File-safe name."""
         part = f"-{self.group}" if self.members else ""
+        if self.inner:
+            part += f"-inner{self.inner[0]}of{self.inner[1]}"
         return f"{self.arm_name}-{self.setting_name}-seed{self.seed}-draw{self.draw}-fold{self.fold}{part}"
 
     def groups(self, hospitals: list[str]) -> list[Group]:
@@ -152,7 +163,7 @@ class Deployment(Section):
     @property
     def study(self) -> str:
         """SHA-256 of what is done whatever the seed, draw, fold, and with whom: what a hospital's people approve."""
-        return _digest(self.model_dump(mode="json", exclude={"seed", "draw", "fold", "group", "members"}))
+        return _digest(self.model_dump(mode="json", exclude={"seed", "draw", "fold", "inner", "group", "members"}))
 
     @property
     def generator_share(self) -> float:
@@ -160,6 +171,10 @@ class Deployment(Section):
         if self.privacy is None or self.setting.kind == "real" or not isinstance(self.source, FromGan):
             return 0.0
         return 1.0 if self.setting.kind == "synthetic" else self.privacy.generator_share
+
+    def tried(self, folds: int) -> list["Deployment"]:
+        """Return those that try its recipe on its training patients: each leaves one of so many inner folds out."""
+        return [self.model_copy(update={"inner": (fold, folds), "scored_every": 0}) for fold in range(folds)]
 
     @property
     def trust(self) -> str:

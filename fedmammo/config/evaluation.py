@@ -60,6 +60,12 @@ class EvaluationConfig(Section):
         min_length=1,
         description="Splits whose patients are dealt to folds, if there are any; without, all but `test`.",
     )
+    inner_folds: int = Field(
+        default=5,
+        ge=2,
+        description="Into so many inner folds the arm `chosen` deals the training patients, and tries each recipe on "
+        "each of them by a model that learned from the others.",
+    )
     unit: Unit = Field(
         default="lesion",
         description="Of what metrics are: `image`; `lesion`, `breast` or `patient`, whose images' scores are averaged.",

@@ -86,6 +86,8 @@ def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tup
     `folds_over` are dealt to folds anew for each study seed: fold `fold` is tested, all others train; patients of other
     splits have no part.
 
+    An inner fold of a deployment holds validation patients in place of those that `validation_fraction` takes.
+
     Of those who are left to train a study may take a fraction, by a hash too.
 
     Stratified, benign and malignant patients are dealt alike, at random. Else by a hash of seed and pseudonym: which
@@ -94,7 +96,7 @@ def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tup
     dealing = deployment.dealing
     if dealing.folds:
         patients = patients[patients["split"].isin(dealing.folds_over)]
-        number = _folds(hospital, patients, dealing, deployment.seed)
+        number = _folds(hospital, patients, dealing.stratified, dealing.folds, ("folds", deployment.seed))
         is_tested = number == deployment.fold
         is_training = ~is_tested
     else:
@@ -102,7 +104,12 @@ def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tup
         is_training = (patients["split"] == TRAIN).to_numpy() & ~is_tested
     training = patients[is_training]
     wanted = max(0, min(round(dealing.validation_fraction * len(training)), len(training) - 1))
-    if dealing.stratified:
+    if deployment.inner:
+        fold, folds = deployment.inner
+        stream = ("inner folds", deployment.seed, deployment.fold)
+        number = _folds(hospital, training, dealing.stratified, folds, stream)
+        chosen = set(training.index[number == fold])
+    elif dealing.stratified:
         chosen = _of_both_labels(training, wanted, generator_of(deployment.draw, "hospitals", "validation", hospital))
     else:
         chosen = set(_by_hash(training, "validation", deployment.draw)[:wanted])
@@ -128,18 +135,20 @@ def _first(patients: pd.DataFrame, dealing: Dealing, draw: int) -> set[str]:
     return chosen
 
 
-def _folds(hospital: str, patients: pd.DataFrame, dealing: Dealing, seed: int) -> np.ndarray:
-    """Number each patient's fold: folds differ by one patient at most."""
-    generator = generator_of("folds", seed, hospital)
-    if dealing.stratified:
+def _folds(
+    hospital: str, patients: pd.DataFrame, stratified: bool, folds: int, stream: tuple[str, *tuple[int, ...]]
+) -> np.ndarray:
+    """Number each patient's fold: folds differ by one patient at most. `stream`: what they are dealt for, and seeds."""
+    generator = generator_of(*stream, hospital)
+    if stratified:
         malignant = patients["malignant"].to_numpy(dtype=bool)
         parts = [generator.permutation(np.flatnonzero(malignant == label)) for label in (False, True)]
         order = np.concatenate(parts)
     else:
         position = {patient: number for number, patient in enumerate(patients.index)}
-        order = np.array([position[patient] for patient in _by_hash(patients, "folds", seed)], dtype=np.int64)
+        order = np.array([position[patient] for patient in _by_hash(patients, *stream)], dtype=np.int64)
     number = np.empty(len(patients), dtype=np.int64)
-    number[order] = (np.arange(len(patients)) + generator.integers(dealing.folds)) % dealing.folds
+    number[order] = (np.arange(len(patients)) + generator.integers(folds)) % folds
     return number
 
 
@@ -154,10 +163,11 @@ def _of_both_labels(patients: pd.DataFrame, wanted: int, generator: np.random.Ge
     return chosen
 
 
-def _by_hash(patients: pd.DataFrame, purpose: str, seed: int) -> list[str]:
-    """Order patients by the hash of seed and pseudonym."""
+def _by_hash(patients: pd.DataFrame, purpose: str, *seeds: int) -> list[str]:
+    """Order patients by the hash of purpose, seeds and pseudonym."""
+    stream = "/".join(map(str, (purpose, *seeds)))
 
     def key(patient: str) -> str:
-        return hashlib.sha256(f"{purpose}/{seed}/{patients['pseudonym'][patient]}".encode()).hexdigest()
+        return hashlib.sha256(f"{stream}/{patients['pseudonym'][patient]}".encode()).hexdigest()
 
     return sorted(patients.index, key=key)

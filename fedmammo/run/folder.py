@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
@@ -42,6 +42,7 @@ TABLES = ("rounds", "predictions")  # of each deployment, gathered in the end
 GROW = ("arms", "settings", "seeds")  # of a study's keys, in which a run may grow; the draws of hospitals do, too
 GANS = "generator-*"  # in place of a deployment, where a GAN is trained
 PHANTOM_GAN = "phantom-generator"  # where all GANs begin
+TRIED = "tried-"  # how files begin that hold what was tried for a deployment, and only while it runs
 DEPLOYMENTS, HOSPITALS = "deployments", "hospitals"
 LEFT_OVER = (
     f"hospitals/*/{GANS}",
@@ -232,11 +233,21 @@ class RunFolder:
             file.write(f"{','.join(map(str, deployment.place.values()))},{seconds:.2f}\n")
 
     def _tidy(self, deployment: Deployment) -> None:
-        """Drop what only continuing a deployment needed: checkpoints and the hospitals' optimiser states."""
-        for checkpoint in self.folder(deployment).glob("*.safetensors"):
-            checkpoint.unlink(missing_ok=True)
+        """Drop what only continuing a deployment needed: checkpoints, optimisers' states, and what was tried for it."""
+        for pattern in ("*.safetensors", f"{TRIED}*.csv"):
+            for path in self.folder(deployment).glob(pattern):
+                path.unlink(missing_ok=True)
         for state in self.path.glob(f"hospitals/*/{deployment.name}"):
             shutil.rmtree(state)
+
+    def tried(self, deployment: Deployment, one: Deployment, run: Callable[[Deployment], pd.DataFrame]) -> pd.DataFrame:
+        """Return what `one` scores, tried for a deployment of the arm `chosen`; `run` it where that is not there."""
+        path = self.folder(deployment) / f"{TRIED}{one.name}.csv"
+        if not path.exists():
+            write_text(path, run(one).to_csv(index=False))
+            self._tidy(one)
+            shutil.rmtree(self.folder(one), ignore_errors=True)
+        return self._predictions(path)
 
     def keep_scores(self, deployment: Deployment, number: int, predictions: pd.DataFrame) -> None:
         """Keep what models scored after a round that was not the last, for curves: also of a study that grows later."""

@@ -163,6 +163,30 @@ def test_folds_test_every_patient_once(rows: list[Row], folds: int, seed: int, b
     assert all(max(count) - min(count) <= 1 for count in counts)
 
 
+@settings(max_examples=25, deadline=None)
+@given(rows=many_patients, inner=st.integers(2, 5), fold=st.integers(0, 2))
+def test_inner_folds_leave_every_training_patient_out_once(rows: list[Row], inner: int, fold: int) -> None:
+    """The tested of the outer fold are tested still, and have no part; sizes differ by 1 at most."""
+    patients, outer = patients_of(rows), deployment(fold=fold, folds=3, fraction=0.3)
+    training, validation, tested = divide("A", patients, outer)
+    parts = [divide("A", patients, one) for one in outer.tried(inner)]
+    left_out = [part[1] for part in parts]
+    assert sorted(name for names in left_out for name in names) == sorted(training + validation)
+    for part in parts:
+        assert sorted(part[0] + part[1]) == sorted(training + validation)
+        assert part[2] == tested
+    assert max(map(len, left_out)) - min(map(len, left_out)) <= 1
+
+
+def test_inner_folds_are_others_in_another_outer_fold_and_seed() -> None:
+    patients = patients_of([(number % 2 == 0, "train") for number in range(60)])
+    found = {
+        tuple(divide("A", patients, deployment(folds=3, **keys).tried(2)[0])[1])
+        for keys in ({}, {"fold": 1}, {"seed": 1})
+    }
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize("budget", [False, True])
 def test_folds_are_dealt_anew_for_each_seed_and_not_for_each_draw(budget: bool) -> None:
     patients = patients_of([(number % 2 == 0, "train") for number in range(30)])

@@ -1,4 +1,4 @@
-"""The arm that chooses a recipe inside each fold: on validation patients, and on nobody who is tested."""
+"""The arm that chooses a recipe inside each fold: by inner folds of who trains, and on nobody who is tested."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,18 +18,18 @@ CONFIG = EvaluationConfig(unit="image")
 IDENTITY = ["seed", "draw", "fold", "split", "image"]
 
 
-def rows(scores: list[float], labels: list[int], split: str = "validation") -> pd.DataFrame:
-    names = [f"{at:03d}" for at in range(len(scores))]
-    return pd.DataFrame({"split": split, "image": names, "patient": names, "label": labels, "score": scores})
+def rows(scores: list[float], labels: list[int], fold: int = 0) -> pd.DataFrame:
+    names = [f"{fold}-{at:03d}" for at in range(len(scores))]
+    return pd.DataFrame({"fold": fold, "image": names, "patient": names, "label": labels, "score": scores})
 
 
-def test_the_one_that_ranks_validation_patients_best_is_chosen_whatever_the_tested_say(tmp_path: Path) -> None:
-    """AUROC by hand: 3 of 4 pairs are right in `a`, all in `b`; on tested patients it is the other way round."""
-    a = pd.concat([rows([0.1, 0.6, 0.5, 0.9], [0, 0, 1, 1]), rows([0.1, 0.9], [0, 1], "test")])
-    b = pd.concat([rows([0.1, 0.2, 0.5, 0.9], [0, 0, 1, 1]), rows([0.9, 0.1], [0, 1], "test")])
+def test_the_one_that_ranks_best_within_inner_folds_is_chosen(tmp_path: Path) -> None:
+    """AUROC by hand: in `a` 3 of 4 pairs and 1 of 1 are right; in `b` all, though its folds are on other scales."""
+    a = pd.concat([rows([0.1, 0.6, 0.5, 0.9], [0, 0, 1, 1]), rows([0.1, 0.9], [0, 1], 1)])
+    b = pd.concat([rows([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1]), rows([0.8, 0.9], [0, 1], 1)])
     assert choose(tmp_path, {"federated": a, "federated-b": b}, CONFIG) == "federated-b"
     found = pd.read_json(tmp_path / "choice.json")
-    assert list(found["value"]) == [0.75, 1.0]
+    assert list(found["value"]) == [pytest.approx(4 / 5), 1.0]
     assert list(found["chosen"]) == [0, 1]
 
 
@@ -40,24 +40,32 @@ def test_equal_ones_and_ones_without_a_value_give_the_first(tmp_path: Path) -> N
     assert choose(tmp_path, {"federated": one_class, "federated-x": same}, CONFIG) == "federated-x"
 
 
-def test_its_predictions_are_those_of_what_was_chosen(
-    phantom_study: dict[str, Any], run_inline: Callable[..., Path], tmp_path: Path
-) -> None:
-    """In each draw and fold; the table of choices says of which, and rates are far enough apart to differ."""
+@pytest.fixture
+def nested_study(phantom_study: dict[str, Any]) -> dict[str, Any]:
     phantom_study |= {
         "arms": {
             "federated": {},
             "federated-fast": {"diagnosis.optimizer.learning_rate": 0.3},
-            "chosen": {},
             "averaged": {},
+            "chosen": {},
         },
-        "evaluation": {"folds": 2, "folds_over": ["train"], "primary": {"arm": "chosen", "against": "federated"}},
-    }
-    phantom_study["hospitals"] |= {"seed": [0, 1], "validation_fraction": 0.5}
-    folder = run_inline(parse(phantom_study, "small"), tmp_path / "run")
+        "evaluation": {
+            "folds": 2, "folds_over": ["train"], "inner_folds": 2,
+            "primary": {"arm": "chosen", "against": "federated"},
+        },
+    }  # fmt: skip
+    phantom_study["hospitals"] |= {"seed": [0, 1], "validation_fraction": 0}
+    return phantom_study
+
+
+def test_its_predictions_are_those_of_what_was_chosen(
+    nested_study: dict[str, Any], run_inline: Callable[..., Path], tmp_path: Path
+) -> None:
+    """In each draw and fold; the table of choices says of which, and rates are far enough apart to differ."""
+    folder = run_inline(parse(nested_study, "small"), tmp_path / "run")
     run = fedmammo.open_run(folder)
     predictions, choices = run.predictions, run.choices
-    assert len(choices) == 2 * 2 * 2
+    assert len(choices) == 2 * 2 * 3
     chosen = choices[choices["chosen"] == 1].set_index(["draw", "fold"])["arm"]
     assert len(chosen) == 4
     own = predictions[predictions["arm"] == "chosen"]
@@ -72,6 +80,29 @@ def test_its_predictions_are_those_of_what_was_chosen(
     clipped = [scores[arm].clip(1e-6, 1 - 1e-6) for arm in ("federated", "federated-fast")]
     odds = [np.log(score / (1 - score)) for score in clipped]
     np.testing.assert_allclose(scores["averaged"], 1 / (1 + np.exp(-(odds[0] + odds[1]) / 2)), rtol=1e-9)
+    assert not [*folder.glob("deployments/*inner*"), *folder.rglob("tried-*")], "what was tried leaves nothing"
+
+
+def test_what_is_tried_learns_from_the_other_inner_folds_alone(
+    nested_study: dict[str, Any], run_inline: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A choice is that of studies of their own, whose validation patients are the inner fold."""
+    seen: list[pd.DataFrame] = []
+
+    def keep(folder: Path, predictions: dict[str, pd.DataFrame], config: EvaluationConfig) -> str:
+        seen.append(predictions["federated"])
+        return choose(folder, predictions, config)
+
+    monkeypatch.setattr("fedmammo.run.choice.choose", keep)
+    nested_study["hospitals"]["seed"] = [0]
+    folder = run_inline(parse(nested_study, "small"), tmp_path / "run")
+    tested = fedmammo.open_run(folder).predictions
+    for fold, rows in enumerate(seen):
+        others = set(tested[tested["fold"] == fold]["image"])
+        assert set(rows["split"]) == {"validation"}
+        assert rows["image"].is_unique
+        assert set(rows["image"]) == set(tested["image"]) - others, "each training image once, and no tested one"
+        assert set(rows["fold"]) == {0, 1}
 
 
 @pytest.mark.parametrize(
