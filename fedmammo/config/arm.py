@@ -25,6 +25,19 @@ Kind = Literal[
     "coalitions",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+ABOUT: dict[Kind, str] = {
+    "centralized": "one holder of every patient learns",
+    "local": "each hospital learns alone",
+    "federated": "hospitals learn together, in rounds, and a server combines their models",
+    "without_one": "for each hospital, all others learn together",
+    "personalized": "hospitals learn together, and then each makes a model of its own",
+    "ensemble": "the mean of what hospitals' own models score",
+    "chosen": "in each fold, of the federated variants (and their mean, where averaged is there) the one that does "
+    "best in inner folds of the training patients",
+    "averaged": "the mean log odds of what the federated variants score",
+    "scheduled": "hospitals learn together, each in the rounds of hospitals.schedule",
+    "coalitions": "every group of hospitals that is no other arm's learns together",
+}
 ARMS: tuple[Kind, ...] = ("centralized", "local", "federated")  # of a study that names none
 NAME = rf"^({'|'.join(KINDS)})(-[A-Za-z0-9_.]+)?$"
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fedmammo.config.about import About
-from fedmammo.config.arm import ALL, ARMS, KINDS, Arm, ArmName, Group
+from fedmammo.config.arm import ABOUT, ALL, ARMS, KINDS, Arm, ArmName, Group
 from fedmammo.config.arms import check_arms
 from fedmammo.config.at_sites import check_place, is_at_sites, keys_of
 from fedmammo.config.deployment import Dealing, Deployment
@@ -64,13 +64,9 @@ class StudyConfig(Section):
     arms: dict[ArmName, dict[str, Any]] = Field(
         default={arm: {} for arm in ARMS},
         description="Arms to run, as a list, or with overrides of diagnosis, federation, privacy and cohort.fraction: "
-        "`federated: {diagnosis.optimizer.learning_rate: .01}`. `centralized`; `local`, each hospital alone; "
-        "`federated`; `without_one`, for each hospital the federation of all others; `personalized`, the federated "
-        "model and then steps at home; `ensemble`, the mean of what local models score; `chosen`, in each fold the "
-        "federated variant that ranks validation patients best; `averaged`, the mean log odds of them all; "
-        "`scheduled`, the federation as "
-        "hospitals.schedule has it; `coalitions`, every federation that is no other arm's. With a suffix, such as "
-        "`federated-slow`, a variant.",
+        "`federated: {diagnosis.optimizer.learning_rate: .01}`. "
+        + "; ".join(f"`{kind}`, {about}" for kind, about in ABOUT.items())
+        + ". With a suffix, such as `federated-slow`, a variant.",
     )
     synthesis: Synthesis | None = Field(
         default=None, description="Where synthetic images come from; every setting but `real` needs it."

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedmammo.config.arm import Kind
+from fedmammo.config.arm import ABOUT
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.setting import WITHOUT_IMAGES
 from fedmammo.config.study import StudyConfig
@@ -16,18 +16,6 @@ from fedmammo.federation.bundle import software
 from fedmammo.privacy.reasons import RefusalError
 from fedmammo.stages.agree import read_deployment
 
-ARMS: dict[Kind, str] = {
-    "centralized": "one holder of every patient learns",
-    "local": "each hospital learns alone",
-    "federated": "all hospitals learn together, in rounds",
-    "without_one": "for each hospital, all others learn together",
-    "personalized": "all learn together, and then each hospital makes a model of its own",
-    "ensemble": "what each hospital's own model scores is averaged",
-    "chosen": "of federated models the one is taken that ranks validation patients best",
-    "averaged": "what several federated models score is averaged",
-    "scheduled": "hospitals learn together, each in the rounds of a schedule",
-    "coalitions": "every group of hospitals learns together",
-}
 KINDS = {
     "real": "patients",
     "synthetic": "synthetic images",
@@ -111,7 +99,7 @@ def described(one: Deployment) -> dict[str, str]:
     return {
         "arm": one.arm_name,
         "setting": one.setting_name,
-        "what is done": f"{ARMS[one.arm.kind]}, from {KINDS[one.setting.kind]}",
+        "what is done": f"{ABOUT[one.arm.kind]}, from {KINDS[one.setting.kind]}",
         "rounds": f"{rounds} of {steps} steps",
         "strategy": one.strategy.name if one.arm.federated else "",
         "network": f"{one.diagnosis.network}, trains {one.diagnosis.train}",

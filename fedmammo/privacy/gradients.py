@@ -5,17 +5,35 @@ a patient adds depends on nobody else, whatever the network does with its batch 
 parameters (its tables of position biases), where hooks and ghost norms go wrong.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fedmammo.config.sections import Loss
-
 CHUNK_BYTES = 2**29  # of patients' gradients of a linear head at once
 
 LOGIT_STEP = 2.0**-30  # far above the last bit of float64, far below what training notices
+
+
+Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""From logits and targets, (images,) each: how images' losses rise with the product of weight and input, and with the
+bias."""
+
+
+def logistic(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the slopes of cross-entropy."""
+    error = logits.sigmoid() - targets
+    return error, error
+
+
+def contrast(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the slopes of (1/2 - target) times the product of weight and input, which do not depend on the head.
+
+    Of both classes, equally many, it falls fastest along the difference of their means: with whitened inputs, Fisher's
+    linear discriminant.
+    """
+    return 0.5 - targets, torch.zeros_like(logits)
 
 
 def linear_gradients(
@@ -25,7 +43,7 @@ def linear_gradients(
     weights: Tensor,
     patient: Tensor,
     patients: int,
-    loss: Loss = "logistic",
+    slopes: Slopes = logistic,
 ) -> list[Tensor]:
     """Return gradients of the loss of a head with one logit: of its weight and its bias.
 
@@ -36,7 +54,7 @@ def linear_gradients(
         weights: (images,), of which a patient's sum to 1.
         patient: (images,) whose each is, 0 to `patients` - 1.
         patients: how many there are.
-        loss: of an image.
+        slopes: of the loss of images, `logistic` or `contrast`.
 
     Returns:
         (patients, 1, width) and (patients, 1), float64: what a patient adds depends on nobody computed beside it.
@@ -45,22 +63,10 @@ def linear_gradients(
     inputs = inputs.double()
     logits = functional.linear(inputs, head.weight.double(), head.bias.double()).squeeze(1)
     logits = (logits / LOGIT_STEP).round() * LOGIT_STEP
-    of_logit, of_bias = (slope * weights for slope in slopes(loss, logits, targets))
+    of_logit, of_bias = (slope * weights for slope in slopes(logits, targets))
     of_weight = inputs.new_zeros(patients, inputs.shape[1]).index_add_(0, patient, of_logit[:, None] * inputs)
     of_bias = inputs.new_zeros(patients).index_add_(0, patient, of_bias)
     return [of_weight[:, None], of_bias[:, None]]
-
-
-def slopes(loss: Loss, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how a head's loss of images rises with the product of weight and input, and with the bias, (images,) each.
-
-    The contrast does not depend on the bias: (1/2 - target) times that product, whose mean over images of both classes,
-    equally many, falls fastest along the difference of their means (Fisher's linear discriminant, of whitened inputs).
-    """
-    if loss == "contrast":
-        return 0.5 - targets, torch.zeros_like(logits)
-    error = logits.sigmoid() - targets
-    return error, error
 
 
 def patient_gradient(losses: Tensor, weights: Tensor, parameters: Mapping[str, nn.Parameter]) -> list[Tensor]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL
+from fedmammo.config.arm import ABOUT, ALL, Arm
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.config.setting import WITHOUT_IMAGES, Setting
@@ -27,18 +27,6 @@ Facts = Mapping[str, Parts]
 CONFIG = "config"
 DIGESTS = ("code", "weights", "cohort", "profiles", "images")
 METRICS = {"auroc": "AUROC", "partial_auroc": "partial AUROC", "auprc": "average precision"}
-ARMS = {
-    "centralized": "centralised (one holder of all patients)",
-    "local": "local (each hospital alone)",
-    "federated": "federated (rounds, models combined by a server)",
-    "without_one": "without one (for each hospital, the federation of the others)",
-    "personalized": "personalised (the federated model, and then each hospital's own of it)",
-    "ensemble": "ensemble (the mean of what local models score)",
-    "chosen": "chosen (in each fold, of federated variants the one that ranked validation patients best)",
-    "averaged": "averaged (the mean log odds of what federated variants scored)",
-    "scheduled": "scheduled (the federation, with hospitals late, away or slow)",
-    "coalitions": "coalitions (federations of some hospitals)",
-}
 LEARNED = {
     "head": "a linear layer on the frozen network",
     "bias": "all biases and a linear layer",
@@ -122,8 +110,8 @@ class _Config:
 
 def _arm(name: str) -> str:
     """Say what an arm is, and which variant."""
-    kind, _, variant = name.partition("-")
-    return ARMS[kind] + (f", variant {variant}" if variant else "")
+    kind, variant = Arm.of(name).kind, name.partition("-")[2]
+    return f"{SPELLED.get(kind, kind)} ({ABOUT[kind]})" + (f", variant {variant}" if variant else "")
 
 
 def _of_config(run: Run) -> dict[str, Parts]:

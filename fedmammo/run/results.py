@@ -176,7 +176,7 @@ class Run:
 
     @cached_property
     def choices(self) -> pd.DataFrame:
-        """How each federated variant did on validation patients, and which the arm `chosen` took.
+        """How each federated variant did in inner folds, and which the arm `chosen` took.
 
         Asking raises InputError where the study has no such arm.
         """

@@ -14,10 +14,11 @@ from torch.nn import functional
 from fedmammo.config.sections import DiagnosisConfig, Loss
 from fedmammo.features.inputs import Inputs
 from fedmammo.models.head import CONSTANTS, LinearHead
-from fedmammo.privacy.gradients import chunks, linear_gradients, patient_gradient, slopes
+from fedmammo.privacy.gradients import Slopes, chunks, contrast, linear_gradients, logistic, patient_gradient
 from fedmammo.privacy.steps import PrivateSteps
 from fedmammo.training.optimizer import make_optimizer, restore, state_of
 
+SLOPES: dict[Loss, Slopes] = {"logistic": logistic, "contrast": contrast}
 Correct = Callable[[dict[str, torch.nn.Parameter]], None]
 
 
@@ -223,7 +224,7 @@ class Reader:
     """Reads what is trained on, and by which loss; images that a step reads again are read once."""
 
     def __init__(self, inputs: Inputs, loss: Loss) -> None:
-        self.inputs, self.loss = inputs, loss
+        self.inputs, self.slopes = inputs, SLOPES[loss]
         self._last: tuple[bytes, Tensor] | None = None
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> Tensor:
@@ -252,7 +253,7 @@ def _descend(reader: Reader, drawn: Drawn, part: float) -> float:
         logits = reader.logits(read)
         loss = functional.binary_cross_entropy_with_logits(logits, drawn.targets, weight=weights, reduction="sum")
         if reader.inputs.linear:
-            of_logit, of_bias = ((part * weights) * slope for slope in slopes(reader.loss, logits, drawn.targets))
+            of_logit, of_bias = ((part * weights) * slope for slope in reader.slopes(logits, drawn.targets))
             head = reader.inputs.model.head
             for parameter, gradient in ((head.weight, (of_logit @ read)[None]), (head.bias, of_bias.sum()[None])):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
@@ -273,7 +274,7 @@ def patient_gradients(
         if linear:
             whose, count = drawn.patient[images] - patients.start, patients.stop - patients.start
             with torch.no_grad():
-                yield linear_gradients(reader.inputs.model.head, read, targets, weights, whose, count, reader.loss)
+                yield linear_gradients(reader.inputs.model.head, read, targets, weights, whose, count, reader.slopes)
         else:
             losses = functional.binary_cross_entropy_with_logits(reader.logits(read), targets, reduction="none")
             yield patient_gradient(losses, weights, parameters)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.models.classifier import Classifier, build_classifier
 from fedmammo.privacy import gradients
-from fedmammo.privacy.gradients import chunks, linear_gradients, patient_gradient
+from fedmammo.privacy.gradients import chunks, contrast, linear_gradients, patient_gradient
 
 SWIN, VIT = "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"
 # Two patients: A has three images, B one, weights and all.
@@ -125,7 +125,7 @@ def test_the_contrast_by_hand() -> None:
     inputs, whose = torch.tensor([[2.0, 0.0], [0.0, 2.0], [4.0, 0.0]]), torch.tensor([0, 0, 1])
     targets, weights = torch.tensor([1.0, 1, 0]), torch.tensor([0.5, 0.5, 1])
     with torch.no_grad():
-        found = linear_gradients(head, inputs, targets, weights, whose, 2, "contrast")
+        found = linear_gradients(head, inputs, targets, weights, whose, 2, contrast)
     assert found[0].tolist() == [[[-0.5, -0.5]], [[2.0, 0.0]]]
     assert found[1].tolist() == [[0.0], [0.0]]
 

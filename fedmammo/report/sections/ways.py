@@ -50,8 +50,8 @@ WAYS = (
     ),
     Way(
         "A recipe chosen inside each fold",
-        "In each fold, of the federated variants the one that ranks its own validation patients best: what was tuned "
-        "was tuned without those who are tested.",
+        "In each fold, of the federated variants the one that does best in inner folds of the training patients: what "
+        "was tuned was tuned without those who are tested.",
         (("chosen", "federated"), ("chosen", "local")),
     ),
     Way(
