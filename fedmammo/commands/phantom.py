@@ -19,7 +19,7 @@ def pretrain(
     lesson: Lesson,
     report: Callable[[int, int], None],
 ) -> dict[str, float]:
-    """Pretrain a network and write its weights to `out`.
+    """Pretrain a network and write its weights to `out`; beside it, a checkpoint from which the same command goes on.
 
     Args:
         out: a safetensors file, which must not be there yet.
@@ -46,6 +46,8 @@ def pretrain(
         raise InputError(f"--{first_fault(error)}") from error
     except ValueError as error:
         raise InputError(f"--features {asked['features']}: numbers of blocks, such as 6,10") from error
-    tensors, right = pretrain_on_phantoms(config, lesson, report)
+    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    tensors, right = pretrain_on_phantoms(config, lesson, report, checkpoint)
     write_tensors(out, tensors)
+    checkpoint.unlink(missing_ok=True)
     return right

@@ -53,6 +53,33 @@ def test_the_last_blocks_learn_and_a_study_takes_up_the_weights(
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in taken.items())
 
 
+class Stopped(Exception):
+    pass
+
+
+def test_what_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after the second of three steps; another lesson is refused."""
+    monkeypatch.setattr(phantom_network, "TRIED", 32)
+    monkeypatch.setattr(phantom_network, "CHECKPOINT_SECONDS", 0)
+    asked = {"network": "test_vit", "weights": "none", "features": "3,6", "train": "all"}
+    out, lesson = tmp_path / "out.safetensors", Lesson(6, 2, 1)
+
+    def stop(step: int, steps: int) -> None:
+        if step == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        pretrain(out, asked, 0.01, lesson, stop)
+    with pytest.raises(InputError, match=r"checkpoint: is of another pretraining"):
+        pretrain(out, asked, 0.01, Lesson(8, 2, 1), lambda *_: None)
+    steps: list[int] = []
+    pretrain(out, asked, 0.01, lesson, lambda step, _: steps.append(step))
+    assert steps == [3]
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    pretrain(tmp_path / "whole.safetensors", asked, 0.01, lesson, lambda *_: None)
+    assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("changes", "lesson", "line"),
     [
