@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fedmammo.config.weights import NO_FILE
 from fedmammo.disk.files import read_tensors
@@ -46,6 +47,22 @@ class Taught(NamedTuple):
         return cls(*(tensors[f"{TAUGHT}{name}"].float() for name in cls._fields))
 
 
+class OneLogit(nn.Linear):
+    """A linear layer, `width` → 1, whose bias counts `bias_input` times.
+
+    A constant beside inputs that are smaller than 1 would make up most of a patient's gradient, and so of what clipping
+    leaves and of what noise is scaled by: it is as large as one of them.
+    """
+
+    def __init__(self, width: int, bias_input: float) -> None:
+        super().__init__(width, 1)
+        self.bias_input = bias_input
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits, (images, 1)."""
+        return functional.linear(inputs, self.weight, self.bias_input * self.bias)
+
+
 class LinearHead(nn.Module):
     """`forward(inputs)` → one logit per image, (images,), positive where malignant.
 
@@ -73,7 +90,7 @@ class LinearHead(nn.Module):
         if directions is not None and directions > width:
             raise InputError(f"diagnosis.directions: {directions}, but the head reads {width} numbers only")
         self.register_buffer("directions", None if directions is None else torch.eye(width)[:, :directions])
-        self.head = nn.Linear(directions or width, 1)
+        self.head = OneLogit(directions or width, 1.0 if directions is None else directions**-0.5)
 
     def readout(self, inputs: Tensor) -> Tensor:
         """Return what the head reads, (images, width): here the inputs as they are."""
@@ -104,7 +121,7 @@ class LinearHead(nn.Module):
         if self.directions is not None:
             weight = torch.linalg.lstsq(self.directions.double(), weight.double()[:, None]).solution[:, 0]
         self.head.weight.copy_(weight[None])
-        self.head.bias.copy_(bias)
+        self.head.bias.copy_(bias / self.head.bias_input)
 
     @property
     def typical_length(self) -> float:

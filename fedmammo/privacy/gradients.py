@@ -11,33 +11,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedmammo.models.head import OneLogit
+
 CHUNK_BYTES = 2**29  # of patients' gradients of a linear head at once
 
 LOGIT_STEP = 2.0**-30  # far above the last bit of float64, far below what training notices
 
 
-Slopes = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""From logits and targets, (images,) each: how images' losses rise with the product of weight and input, and with the
-bias."""
+Slopes = Callable[[Tensor, Tensor], Tensor]
+"""From logits and targets, (images,) each: how images' losses rise with their logits."""
 
 
-def logistic(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def logistic(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the slopes of cross-entropy."""
-    error = logits.sigmoid() - targets
-    return error, error
+    return logits.sigmoid() - targets
 
 
-def contrast(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the slopes of (1/2 - target) times the product of weight and input, which do not depend on the head.
+def contrast(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the slopes of (1/2 - target) times the logit, which do not depend on the head.
 
     Of both classes, equally many, it falls fastest along the difference of their means: with whitened inputs, Fisher's
     linear discriminant.
     """
-    return 0.5 - targets, torch.zeros_like(logits)
+    return (0.5 - targets).to(logits)
 
 
 def linear_gradients(
-    head: nn.Linear,
+    head: OneLogit,
     inputs: Tensor,
     targets: Tensor,
     weights: Tensor,
@@ -45,10 +45,10 @@ def linear_gradients(
     patients: int,
     slopes: Slopes = logistic,
 ) -> list[Tensor]:
-    """Return gradients of the loss of a head with one logit: of its weight and its bias.
+    """Return gradients of the loss of a head: of its weight and its bias.
 
     Args:
-        head: width → 1.
+        head: its one logit.
         inputs: what it reads, (images, width).
         targets: (images,), 0 to 1.
         weights: (images,), of which a patient's sum to 1.
@@ -61,11 +61,11 @@ def linear_gradients(
         Sums over a row may differ in their last bits by how many rows there are, so logits are rounded before use.
     """
     inputs = inputs.double()
-    logits = functional.linear(inputs, head.weight.double(), head.bias.double()).squeeze(1)
+    logits = functional.linear(inputs, head.weight.double(), head.bias_input * head.bias.double()).squeeze(1)
     logits = (logits / LOGIT_STEP).round() * LOGIT_STEP
-    of_logit, of_bias = (slope * weights for slope in slopes(logits, targets))
-    of_weight = inputs.new_zeros(patients, inputs.shape[1]).index_add_(0, patient, of_logit[:, None] * inputs)
-    of_bias = inputs.new_zeros(patients).index_add_(0, patient, of_bias)
+    error = slopes(logits, targets) * weights
+    of_weight = inputs.new_zeros(patients, inputs.shape[1]).index_add_(0, patient, error[:, None] * inputs)
+    of_bias = inputs.new_zeros(patients).index_add_(0, patient, head.bias_input * error)
     return [of_weight[:, None], of_bias[:, None]]
 
 

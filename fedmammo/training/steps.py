@@ -253,9 +253,10 @@ def _descend(reader: Reader, drawn: Drawn, part: float) -> float:
         logits = reader.logits(read)
         loss = functional.binary_cross_entropy_with_logits(logits, drawn.targets, weight=weights, reduction="sum")
         if reader.inputs.linear:
-            of_logit, of_bias = ((part * weights) * slope for slope in reader.slopes(logits, drawn.targets))
+            error = (part * weights) * reader.slopes(logits, drawn.targets)
             head = reader.inputs.model.head
-            for parameter, gradient in ((head.weight, (of_logit @ read)[None]), (head.bias, of_bias.sum()[None])):
+            of_bias = head.bias_input * error.sum()[None]
+            for parameter, gradient in ((head.weight, (error @ read)[None]), (head.bias, of_bias)):
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         else:
             (part * loss).backward()
@@ -318,6 +319,7 @@ def _score_head(
 
     weight, bias = (trained[f"head.{name}"].to(inputs.device) for name in ("weight", "bias"))
     # Not a matrix product, which may sum in blocks: a logit depends on its own row alone.
+    bias = inputs.model.head.bias_input * bias
     logits = [(read(rows, np.full(len(rows), view)) * weight).sum(dim=1) + bias for view in whole]
     return torch.stack(logits).mean(dim=0).sigmoid().cpu().numpy().astype(np.float32)
 

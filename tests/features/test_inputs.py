@@ -391,6 +391,7 @@ def test_directions_are_principal_axes_of_drawn_patches(
     assert torch.equal(again.classifier.constants["directions"], made.classifier.constants["directions"])
     assert list(made.classifier.constants) == ["center", "scale", "directions"]
     assert made.classifier.trained()["head.weight"].shape == (1, 5)
+    assert made.classifier.head.bias_input == pytest.approx(5**-0.5), "as large as a direction, in the mean square"
 
 
 def test_more_directions_than_numbers_are_refused(inputs: Make) -> None:

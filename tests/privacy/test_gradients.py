@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from fedmammo.config.sections import DiagnosisConfig
 from fedmammo.models.classifier import Classifier, build_classifier
+from fedmammo.models.head import OneLogit
 from fedmammo.privacy import gradients
 from fedmammo.privacy.gradients import chunks, contrast, linear_gradients, patient_gradient
 
@@ -110,7 +111,7 @@ def test_the_closed_form_of_a_linear_head() -> None:
 
 def test_a_linear_head_by_hand() -> None:
     """A head at zero: error 1/2. A's images (2; 0), (0; 2), both malignant, make -(1/2, 1/2) and bias -1/2."""
-    head = nn.Linear(2, 1)
+    head = OneLogit(2, 1.0)
     nn.init.zeros_(head.weight), nn.init.zeros_(head.bias)
     inputs, whose = torch.tensor([[2.0, 0.0], [0.0, 2.0], [4.0, 0.0]]), torch.tensor([0, 0, 1])
     with torch.no_grad():
@@ -120,14 +121,17 @@ def test_a_linear_head_by_hand() -> None:
 
 
 def test_the_contrast_by_hand() -> None:
-    """(1/2 - label) x, whatever the head says: A's images (2; 0), (0; 2) make -(1/2, 1/2), B's (4; 0) makes (2; 0)."""
-    head = nn.Linear(2, 1)
+    """(1/2 - label) x, whatever the head says: A's images (2; 0), (0; 2) make -(1/2, 1/2), B's (4; 0) makes (2; 0).
+
+    The bias counts half: -1/4 and 1/4.
+    """
+    head = OneLogit(2, 0.5)
     inputs, whose = torch.tensor([[2.0, 0.0], [0.0, 2.0], [4.0, 0.0]]), torch.tensor([0, 0, 1])
     targets, weights = torch.tensor([1.0, 1, 0]), torch.tensor([0.5, 0.5, 1])
     with torch.no_grad():
         found = linear_gradients(head, inputs, targets, weights, whose, 2, contrast)
     assert found[0].tolist() == [[[-0.5, -0.5]], [[2.0, 0.0]]]
-    assert found[1].tolist() == [[0.0], [0.0]]
+    assert found[1].tolist() == [[-0.25], [0.25]]
 
 
 @given(counts=st.lists(st.integers(1, 14), max_size=30), most=st.integers(1, 40))

@@ -154,7 +154,7 @@ def test_the_contrast_is_the_same_wherever_the_head_stands(own_cohort: Cohort) -
     for start in (0.0, 0.5):
         weights, bias, _ = Hand(own_cohort, loss="contrast").train(start=start)
         assert torch.allclose(weights - start, torch.tensor([0.1] + 63 * [0.0]))
-        assert bias == 0
+        assert bias == pytest.approx(0, abs=1e-8)
 
 
 def test_label_smoothing(own_cohort: Cohort) -> None:
