@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from fedmammo.config.arm import ALL
-from fedmammo.report.blocks import Asked, Block, Text, shown
+from fedmammo.report.blocks import shown
 from fedmammo.report.chapter import headings, whole
 from fedmammo.report.citations import cited
 from fedmammo.report.facts import Facts, facts_of, plain
-from fedmammo.report.prose import METHOD, paragraphs
+from fedmammo.report.prose import METHOD, in_markdown
 from fedmammo.run.results import Run
 
 RESULTS = ("arm", "setting", "value", "ci_low", "ci_high", "patients", "positives", "note")
@@ -29,21 +29,11 @@ def methods(run: Run) -> str:
     title = plain(facts["title"]) if "title" in facts else run.study.name
     parts = [f"# {title}", "## Methods"]
     for heading, templates in METHOD.items():
-        parts += [f"### {heading}", *map(_paragraph, paragraphs(templates, facts))]
+        parts += [f"### {heading}", *in_markdown(templates, facts, "the authors")]
     parts += ["## Results", *_results(run, facts), "## References"]
     for what, works in cited(run.study, plain(facts.get("origin", []))).items():
         parts.append(f"{what}:\n\n" + "\n".join(f"- {work}" for work in works))
     return "\n\n".join(parts) + "\n"
-
-
-def _paragraph(block: Block) -> str:
-    match block:
-        case Text(parts=parts):
-            return plain(parts)
-        case Asked(label=label):
-            return f"*To be written by the authors: {label}*"
-        case _:
-            raise ValueError(f"prose has no {type(block).__name__}")
 
 
 def _results(run: Run, facts: Facts) -> list[str]:

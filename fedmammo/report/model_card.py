@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from fedmammo.config.deployment import Deployment
-from fedmammo.report.blocks import Asked, Block, Text, shown
-from fedmammo.report.facts import Facts, facts_of, plain
-from fedmammo.report.prose import paragraphs
+from fedmammo.report.blocks import shown
+from fedmammo.report.facts import facts_of
+from fedmammo.report.prose import in_markdown
 from fedmammo.run.results import Run
 
 USE = (
@@ -61,25 +61,11 @@ def model_card(run: Run, deployment: Deployment, trained_at: str, about: dict[st
         "```\nfedmammo predict MODEL IMAGES --boxes BOXES.csv\n```",
     ]
     for heading, templates in (("Intended use", USE), ("Data", LEARNED_FROM), ("Limits", LIMITS), ("Licence", LICENCE)):
-        parts += [f"## {heading}", *_filled(templates, facts)]
+        parts += [f"## {heading}", *in_markdown(templates, facts, "those who give it")]
     parts += ["## Privacy", _promise(run, deployment)]
     parts += ["## How well it ranked", _scores(run, deployment, trained_at)]
     parts += ["## Cuts", _cuts(about)]
     return "\n\n".join(parts) + "\n"
-
-
-def _filled(templates: tuple[str, ...], facts: Facts) -> list[str]:
-    return [_paragraph(block) for block in paragraphs(templates, facts)]
-
-
-def _paragraph(block: Block) -> str:
-    match block:
-        case Text(parts=parts):
-            return plain(parts)
-        case Asked(label=label):
-            return f"*To be written by those who give it: {label}*"
-        case _:
-            raise ValueError(f"a card has no {type(block).__name__}")
 
 
 def _promise(run: Run, deployment: Deployment) -> str:

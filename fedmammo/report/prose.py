@@ -6,8 +6,8 @@ A sentence that is one key of `about` alone is what people write; where they hav
 from collections.abc import Sequence
 
 from fedmammo.config.about import About
-from fedmammo.report.blocks import Asked, Block, Text
-from fedmammo.report.facts import Facts, names_in, sentences
+from fedmammo.report.blocks import Asked, Text
+from fedmammo.report.facts import Facts, names_in, plain, sentences
 
 METHOD: dict[str, tuple[str, ...]] = {
     "Data": (
@@ -77,9 +77,9 @@ METHOD: dict[str, tuple[str, ...]] = {
 }
 
 
-def paragraphs(templates: Sequence[str], facts: Facts) -> list[Block]:
+def paragraphs(templates: Sequence[str], facts: Facts) -> list[Text | Asked]:
     """Return a paragraph of sentences, and fields for what people have not written yet."""
-    fields: list[Block] = []
+    fields: list[Asked] = []
     said: list[str] = []
     for template in templates:
         names = names_in(template)
@@ -90,6 +90,14 @@ def paragraphs(templates: Sequence[str], facts: Facts) -> list[Block]:
             said.append(template)
     filled = sentences(said, facts)
     return [*([Text(filled)] if filled else []), *fields]
+
+
+def in_markdown(templates: Sequence[str], facts: Facts, by: str) -> list[str]:
+    """Return the same as texts. `by`: who writes what people have not written yet."""
+    return [
+        plain(block.parts) if isinstance(block, Text) else f"*To be written by {by}: {block.label}*"
+        for block in paragraphs(templates, facts)
+    ]
 
 
 def asked(key: str) -> Asked:

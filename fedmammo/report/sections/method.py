@@ -39,7 +39,7 @@ def blocks(run: Run) -> Sequence[Block]:
     ]  # fmt: skip
 
 
-def _written(title: str, found: list[Block]) -> list[Block]:
+def _written(title: str, found: Sequence[Block]) -> list[Block]:
     """Leave out what people have not written, but for what was tuned on whom: one list asks for all of it."""
     return [block for block in found if title == TUNING or not isinstance(block, Asked)]
 
