@@ -264,6 +264,19 @@ def test_no_deployment_under_a_budget_is_scored_between_rounds(small_study: dict
         Deployment.model_validate(private.model_dump() | {"scored_every": 2})
 
 
+def test_recipes_are_tried_without_a_budget_alone_and_in_folds_that_there_are(small_study: dict[str, Any]) -> None:
+    """Each has a name of its own, and asks a hospital's people for nothing that they did not approve."""
+    study = parse(small_study | {"settings": ["real", "real-epsilon-6"]}, "small")
+    plain, private = (study.deployment("federated", setting) for setting in study.settings)
+    tried = plain.tried(3)
+    assert len({one.name for one in (plain, *tried)}) == len({one.digest for one in (plain, *tried)}) == 4
+    assert {one.study for one in tried} == {plain.study}
+    with pytest.raises(ValueError, match="inner: under a budget no recipe is tried on patients"):
+        Deployment.model_validate(private.tried(3)[0].model_dump())
+    with pytest.raises(ValueError, match="inner: there is no fold 3 of 3"):
+        Deployment.model_validate(plain.model_dump() | {"inner": (3, 3)})
+
+
 def test_only_a_federation_combines_models(small_study: dict[str, Any]) -> None:
     small_study["federation"]["strategy"] = {"name": "FedProx", "proximal_mu": 0.1}
     config = parse(small_study, "small")
