@@ -121,10 +121,11 @@ def spread_of(config: StudyConfig, waiting: list[Deployment]) -> tuple[str, str]
     """Say what runs side by side, `hospitals` or `deployments`, and why."""
     if config.engine.spread != "auto":
         return config.engine.spread, "engine.spread says so"
+    learned = [*waiting, *(config.deployments if any(one.recipes for one in waiting) else ())]  # recipes may be tried
     heavy = [
         (len(waiting) < 2, "there is one deployment"),
         (pick_device(config.engine.device).type == "cuda", "there is a GPU"),
-        (any(one.diagnosis.train != "head" for one in waiting), "networks are trained"),
+        (any(one.diagnosis.train != "head" for one in learned), "networks are trained"),
         (any(isinstance(one.source, FromGan) for one in waiting), "GANs are trained"),
     ]
     reasons = [reason for holds, reason in heavy if holds]
@@ -296,14 +297,18 @@ class Study:
     def derive(self, deployment: Deployment) -> None:
         """Make an arm of federated variants: the one that does best in inner folds, or what all score together."""
         started = time.monotonic()
-        models, predictions = derive(deployment, self.config, self.folder, self.tried)
+        models, predictions = derive(deployment, self.config, self.folder, partial(self.tried, deployment))
         self.folder.finish(deployment, models, [], predictions, seconds=time.monotonic() - started)
         self.server.report(event_of(deployment, FINISHED))
 
-    def tried(self, deployment: Deployment) -> pd.DataFrame:
-        """Return what a deployment's models score, of which nothing else is kept."""
-        deployed, _, answers = self.learn_and_score(deployment)
-        return tabulate(deployment, answers, deployed.sizes)
+    def tried(self, whole: Deployment, one: Deployment) -> pd.DataFrame:
+        """Return what `one` scores, tried for a `whole` deployment, as whose progress it is reported."""
+        with self.server.reported_as(whole):
+            deployed, _, answers = self.learn_and_score(one)
+            AtHome(self.folder.path).note(answers, self.apart)
+            if self.config.at_sites:
+                self.hospitals.finish(deployed)
+        return tabulate(one, answers, deployed.sizes)
 
     def learn(self, deployed: Deployed) -> Checkpoint:
         """Train a deployment's models on what its setting learns from: patients, synthetic images, or both."""
@@ -343,7 +348,8 @@ class Study:
         `pools`: digests of the images that each group learns from beside its patients.
         """
         deployment = deployed.deployment
-        scored = scored_rounds(self.config.evaluation.every, deployment.federation.rounds)
+        every = self.config.evaluation.every if deployment.inner_fold is None else 0
+        scored = scored_rounds(every, deployment.federation.rounds)
 
         def score(number: int, models: dict[str, Tensors]) -> None:
             if number in scored:

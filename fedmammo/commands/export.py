@@ -66,7 +66,7 @@ def export(folder: Path, model: str, out: Path) -> None:
 
 
 def _find(run: Run, wanted: str) -> Trained:
-    """Find the one model whose name begins so. Raises InputError where there is none, or another."""
+    """Find the one model of this arm, or whose name begins so. Raises InputError where there is none, or another."""
     folder = RunFolder(run.folder)
     known: dict[str, Trained] = {}
     for one in (one for one in run.study.deployments if one.arm.trained):
@@ -75,7 +75,8 @@ def _find(run: Run, wanted: str) -> Trained:
             trained = Trained(one, path.stem.removeprefix(prefix))
             if folder.model(one, trained.trained_at) == path:
                 known[path.stem] = trained
-    found = [name for name in known if name.startswith(wanted)] if wanted not in known else [wanted]
+    of_arm = [name for name, one in known.items() if one.deployment.arm_name == wanted]
+    found = of_arm or ([wanted] if wanted in known else [name for name in known if name.startswith(wanted)])
     if len(found) != 1:
         what = "several models begin so" if found else "the run has no such model; it has"
         some = ", ".join((found or list(known))[:8])

@@ -230,13 +230,15 @@ def _computing(config: StudyConfig, held: Held, found: "Calibration") -> list[st
     everybody, deployments = next(iter(held.values()))[ALL], list(config.deployments)
     views = len(views_of(config.diagnosis.augmentation))
     read = images_per_step(sum(map(len, everybody.training)), deployments[0])
-    features, steps = computing(deployments, read, len(everybody.rows) * views, found)
+    tried = [part for one in deployments for part in one.tried]
+    trained = [one for one in deployments if not one.arm.derived] + tried
+    features, steps = computing(trained, read, len(everybody.rows) * views, found)
     what = "a linear head on a frozen network" if found.head else f"{config.diagnosis.train} of the network"
     numbers = sum(bytes_of({name: shape}) - bytes_of({name: (0,)}) for name, shape in found.shapes.items()) // 4
     lines = [
         f"trained: {what}, {numbers} numbers, {bytes_of(found.shapes) / 1e6:.3f} MB for each way of a round",
         f"estimated on one core of this machine: {_duration(features)} for what the frozen network makes of images, "
-        f"once; {_duration(steps)} for the steps of all {len(deployments)} deployments",
+        f"once; {_duration(steps)} for the steps of all {len(trained)} deployments",
         "not counted: sending, scoring, reading and writing, generators; a GPU, or more cores",
     ]
     return lines

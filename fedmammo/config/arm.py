@@ -38,6 +38,7 @@ ABOUT: dict[Kind, str] = {
     "scheduled": "hospitals learn together, each in the rounds of hospitals.schedule",
     "coalitions": "every group of hospitals that is no other arm's learns together",
 }
+AVERAGED = "averaged"  # has no variants
 ARMS: tuple[Kind, ...] = ("centralized", "local", "federated")  # of a study that names none
 NAME = rf"^({'|'.join(KINDS)})(-[A-Za-z0-9_.]+)?$"
 
@@ -112,7 +113,7 @@ class Arm(NamedTuple):
 
     @property
     def derived(self) -> bool:
-        """Whether it is made of what federated variants scored, and no hospital is asked for anything."""
+        """Whether it is made of federated variants: hospitals learn nothing for it alone but what `chosen` tries."""
         return self.kind in ("chosen", "averaged")
 
     @property

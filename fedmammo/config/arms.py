@@ -2,10 +2,19 @@
 
 from typing import TYPE_CHECKING
 
-from fedmammo.config.arm import Arm
+from fedmammo.config.arm import AVERAGED, Arm, ArmName
+from fedmammo.synthesis.sources import FromGan
 
 if TYPE_CHECKING:
     from fedmammo.config.study import StudyConfig
+
+
+def recipes(study: "StudyConfig", arm: Arm) -> tuple[ArmName, ...]:
+    """Name the arms of which an arm is made that trains nothing itself: `chosen` may take `averaged` too."""
+    if not arm.derived:
+        return ()
+    federated = tuple(name for name in study.arms if Arm.of(name).kind == "federated")
+    return (*federated, AVERAGED) if arm.kind == "chosen" and AVERAGED in study.arms else federated
 
 
 def check_arms(study: "StudyConfig") -> None:
@@ -36,3 +45,5 @@ def _check_derived(study: "StudyConfig", name: str, candidates: int) -> None:
             f"arms: {name}: takes no budget, as nobody counts a choice on patients, nor what several variants cost "
             "together; leave out settings with one"
         )
+    if name == "chosen" and isinstance(study.synthesis, FromGan):
+        raise ValueError("arms: chosen: takes no images of GANs, which have seen the inner folds; leave it out")

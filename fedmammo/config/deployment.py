@@ -48,10 +48,20 @@ class Deployment(Section):
     seed: int = Field(ge=0, description="Seed of the classifier, of the order of patients, and of folds.")
     draw: int = Field(ge=0, description="Seed of the draw of hospitals and of validation patients.")
     fold: int = Field(ge=0, description="Which fold is tested; 0 where there are none.")
-    inner: tuple[int, int] | None = Field(
+    recipes: tuple[ArmName, ...] = Field(
+        default=(), description="Of which arms an arm is made that trains nothing itself: `chosen` and `averaged`."
+    )
+    inner_folds: int = Field(
+        default=0,
+        ge=0,
+        description="Into how many inner folds its training patients are dealt, each of which is left out once, scored "
+        "and told of, to try the recipe; 0: none, where no arm `chosen` is.",
+    )
+    inner_fold: int | None = Field(
         default=None,
-        description="Which of how many inner folds of the training patients is left out, to try a recipe on them as "
-        "validation patients; none where a model is to be used.",
+        ge=0,
+        description="Which of them is left out, and stands in place of validation patients; none where a model is to "
+        "be used.",
     )
     diagnosis: DiagnosisConfig = Field(description="The classifier, nothing overridden any more.")
     federation: FederationConfig = Field(description="Rounds and strategy, likewise.")
@@ -82,8 +92,8 @@ class Deployment(Section):
             raise ValueError("dealing.stratified: under a budget who trains does not depend on labels")
         if self.privacy is not None and self.arm.kind == "personalized":
             raise ValueError("personalized: takes no budget yet, as what is done at home is in no plan")
-        if self.privacy is not None and self.inner:
-            raise ValueError("inner: under a budget no recipe is tried on patients, as nobody counts that")
+        if self.privacy is not None and self.inner_folds:
+            raise ValueError("inner_folds: under a budget no recipe is tried on patients, as nobody counts that")
         return self
 
     @model_validator(mode="after")
@@ -93,8 +103,10 @@ class Deployment(Section):
             raise ValueError(f"members: belong to an arm of some hospitals, and to no other; not so in {self.arm_name}")
         if self.members and not self.arm.is_part(self.group, self.members):
             raise ValueError(f"group: the arm {self.arm_name} does not call these hospitals so")
-        if self.inner and not 0 <= self.inner[0] < self.inner[1]:
-            raise ValueError(f"inner: there is no fold {self.inner[0]} of {self.inner[1]}")
+        if self.inner_folds and self.arm.kind != "federated":
+            raise ValueError("inner_folds: recipes are tried where all hospitals learn together")
+        if self.inner_fold is not None and self.inner_fold >= self.inner_folds:
+            raise ValueError(f"inner_fold: there is no fold {self.inner_fold} of {self.inner_folds}")
         if self.schedule and self.arm.kind != "scheduled":
             raise ValueError("schedule: belongs to the arm scheduled")
         return self
@@ -113,8 +125,8 @@ class Deployment(Section):
     def name(self) -> str:
         """File-safe name."""
         part = f"-{self.group}" if self.members else ""
-        if self.inner:
-            part += f"-inner{self.inner[0]}of{self.inner[1]}"
+        if self.inner_fold is not None:
+            part += f"-inner{self.inner_fold}"
         return f"{self.arm_name}-{self.setting_name}-seed{self.seed}-draw{self.draw}-fold{self.fold}{part}"
 
     def groups(self, hospitals: list[str]) -> list[Group]:
@@ -145,9 +157,10 @@ class Deployment(Section):
     @property
     def reads(self) -> str:
         """Name what the network reads of which images; features of two deployments are the same where this is."""
-        network = self.diagnosis.model_dump_json(exclude={"optimizer", "patient_fraction", "label_smoothing"})
+        network = self.diagnosis.model_dump_json(exclude={"optimizer", "patient_fraction", "label_smoothing", "loss"})
         fold = (self.seed, self.fold) if self.dealing.folds else ()
-        return f"{network} {self.dealing.model_dump_json()} {self.draw} {fold}"
+        inner = () if self.inner_fold is None else (self.seed, self.fold, self.inner_fold)
+        return f"{network} {self.dealing.model_dump_json()} {self.draw} {fold} {inner}"
 
     @property
     def stream(self) -> tuple[int | str, ...]:
@@ -163,7 +176,7 @@ class Deployment(Section):
     @property
     def study(self) -> str:
         """SHA-256 of what is done whatever the seed, draw, fold, and with whom: what a hospital's people approve."""
-        return _digest(self.model_dump(mode="json", exclude={"seed", "draw", "fold", "inner", "group", "members"}))
+        return _digest(self.model_dump(mode="json", exclude={"seed", "draw", "fold", "inner_fold", "group", "members"}))
 
     @property
     def generator_share(self) -> float:
@@ -172,9 +185,10 @@ class Deployment(Section):
             return 0.0
         return 1.0 if self.setting.kind == "synthetic" else self.privacy.generator_share
 
-    def tried(self, folds: int) -> list["Deployment"]:
-        """Return those that try its recipe on its training patients: each leaves one of so many inner folds out."""
-        return [self.model_copy(update={"inner": (fold, folds), "scored_every": 0}) for fold in range(folds)]
+    @property
+    def tried(self) -> list["Deployment"]:
+        """Those that try its recipe on its training patients: each leaves an inner fold out."""
+        return [self.model_copy(update={"inner_fold": fold}) for fold in range(self.inner_folds)]
 
     @property
     def trust(self) -> str:

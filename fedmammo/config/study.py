@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator, model_
 
 from fedmammo.config.about import About
 from fedmammo.config.arm import ABOUT, ALL, ARMS, KINDS, Arm, ArmName, Group
-from fedmammo.config.arms import check_arms
+from fedmammo.config.arms import check_arms, recipes
 from fedmammo.config.at_sites import check_place, is_at_sites, keys_of
 from fedmammo.config.deployment import Dealing, Deployment
 from fedmammo.config.evaluation import EvaluationConfig
@@ -246,6 +246,7 @@ class StudyConfig(Section):
         An override leaves one setting, and all settings are dealt alike.
         """
         kind, epsilon, _ = Setting.of(setting)
+        of_arm = Arm.of(arm)
         source = None if kind in WITHOUT_IMAGES else self.synthesis
         if isinstance(source, FromFolder):
             source = source.model_copy(update={"path": ""})  # images arrive as a pool, wherever they were
@@ -259,7 +260,9 @@ class StudyConfig(Section):
             federation=self.federation,
             privacy=None if epsilon is None else self.privacy.model_copy(update={"secret_seed": None}),
             source=source,
-            schedule=tuple(self.hospitals.schedule) if Arm.of(arm).kind == "scheduled" else (),
+            schedule=tuple(self.hospitals.schedule) if of_arm.kind == "scheduled" else (),
+            recipes=recipes(whole, of_arm),
+            inner_folds=whole.evaluation.inner_folds if "chosen" in whole.arms and of_arm.kind == "federated" else 0,
             dealing=whole.dealing.model_copy(update={"fraction": self.cohort.fraction}),
             about=self.evaluation.columns,
             scored_every=self.evaluation.every if epsilon is None else 0,
@@ -326,7 +329,10 @@ class StudyConfig(Section):
     def pretraining(self, deployment: Deployment) -> Deployment:
         """Return how a deployment trains on a pool: what its setting overrides holds on patients only."""
         plain = self.for_arm(deployment.arm_name)
-        how = {name: getattr(plain.diagnosis, name) for name in ("optimizer", "patient_fraction", "label_smoothing")}
+        how = {
+            name: getattr(plain.diagnosis, name)
+            for name in ("optimizer", "patient_fraction", "label_smoothing", "loss")
+        }
         diagnosis = deployment.diagnosis.model_copy(update=how)
         return deployment.model_copy(update={"diagnosis": diagnosis, "federation": plain.federation})
 

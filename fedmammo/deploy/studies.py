@@ -95,11 +95,12 @@ def _checked(path: Path, digest: str, content: dict[str, Any], algorithms: list[
 def described(one: Deployment) -> dict[str, str]:
     """Say in words what is approved."""
     rounds, steps = one.federation.rounds, one.federation.local_steps
+    tried = f"; in {one.inner_folds} inner folds training patients are left out once and scored" * bool(one.inner_folds)
     budget = "none" if one.privacy is None else f"epsilon {one.setting.epsilon:g} at delta {one.privacy.delta:g}"
     return {
         "arm": one.arm_name,
         "setting": one.setting_name,
-        "what is done": f"{ABOUT[one.arm.kind]}, from {KINDS[one.setting.kind]}",
+        "what is done": f"{ABOUT[one.arm.kind]}, from {KINDS[one.setting.kind]}{tried}",
         "rounds": f"{rounds} of {steps} steps",
         "strategy": one.strategy.name if one.arm.federated else "",
         "network": f"{one.diagnosis.network}, trains {one.diagnosis.train}",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from math import isfinite
@@ -216,6 +217,16 @@ class Server:
                 status = "ok" if told else "failed"
                 place = f"{deployment.arm_name},{deployment.setting_name},{name}"
                 file.write(f"{place},{job.stage},{job.round},{came - began:.3f},{down},{up},{status}\n")
+
+    @contextmanager
+    def reported_as(self, deployment: Deployment) -> Iterator[None]:
+        """Report what happens meanwhile as a part of another deployment, without rows."""
+        report, place = self.report, event_of(deployment, "")["deployment"]
+        self.report = lambda event: report(event | {"deployment": place, "rows": []})
+        try:
+            yield
+        finally:
+            self.report = report
 
     def progress(self, deployment: Deployment, stage: str, status: dict[str, str], number: int, of: int) -> None:
         """Report how far a stage is: its round, of how many (0: not known), and each hospital's status."""

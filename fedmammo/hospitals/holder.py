@@ -104,11 +104,11 @@ def divide(hospital: str, patients: pd.DataFrame, deployment: Deployment) -> tup
         is_training = (patients["split"] == TRAIN).to_numpy() & ~is_tested
     training = patients[is_training]
     wanted = max(0, min(round(dealing.validation_fraction * len(training)), len(training) - 1))
-    if deployment.inner:
-        fold, folds = deployment.inner
+    if deployment.inner_fold is not None:
         stream = ("inner folds", deployment.seed, deployment.fold)
-        number = _folds(hospital, training, dealing.stratified, folds, stream)
-        chosen = set(training.index[number == fold])
+        number = _folds(hospital, training, dealing.stratified, deployment.inner_folds, stream)
+        left_out = training.index[number == deployment.inner_fold]
+        chosen = set(left_out[: len(training) - 1])  # a hospital's only patient trains in all of them
     elif dealing.stratified:
         chosen = _of_both_labels(training, wanted, generator_of(deployment.draw, "hospitals", "validation", hospital))
     else:

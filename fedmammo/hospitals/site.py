@@ -129,7 +129,7 @@ class Site:
     def holder(self, deployment: Deployment) -> Holder:
         """Return who trains, sets thresholds and is tested in a deployment, worked out from its own patients."""
         seed = deployment.seed if deployment.dealing.folds else 0
-        key = (deployment.draw, seed, deployment.fold, deployment.inner, deployment.dealing)
+        key = (deployment.draw, seed, deployment.fold, deployment.inner_fold, deployment.dealing)
         if key not in self._holders:
             patients = self.patients(deployment.draw)
             self._holders[key] = hold(self.name, patients, self.cohort.rows_of_patients, deployment)

@@ -31,7 +31,7 @@ ABOUT, WEIGHTS, CARD = "model.json", "weights.safetensors", "README.md"
 class About(Section):
     """What stands in `model.json`."""
 
-    format: Literal[1] = Field(default=1, description="Of this file.")
+    format: Literal[2] = Field(default=2, description="Of this file.")
     name: str = Field(description="Arm, setting, seed, draw, and where it was trained.")
     diagnosis: DiagnosisConfig = Field(description="The classifier; its weights are in the file beside.")
     size: int = Field(ge=1, le=4096, description="Side of a patch in pixels.")

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.special import expit, logit
 from torch import Tensor
 
-from fedmammo.config.arm import ALL, ArmName
+from fedmammo.config.arm import ALL, AVERAGED
 from fedmammo.config.deployment import Deployment
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.study import StudyConfig
@@ -25,7 +25,6 @@ from fedmammo.evaluation.tested import Tested, UndefinedError
 from fedmammo.evaluation.units import NEAREST, Grouping
 from fedmammo.run.folder import RunFolder
 
-AVERAGED: ArmName = "averaged"
 CHOICE = "choice.json"  # in the folder of a deployment of the arm
 COLUMNS = ("setting", "seed", "draw", "fold", "arm", "value", "chosen", "note")
 
@@ -44,18 +43,17 @@ def derive(
     Returns:
         The model, by where it counts as trained, if it is one; and the predictions.
     """
-    own = {**deployment.place, "arm": ""}
-    federated = (one for one in config.deployments if one.arm.kind == "federated")
-    known = {one.arm_name: one for one in federated if {**one.place, "arm": ""} == own}
+    place = (deployment.setting_name, deployment.seed, deployment.draw, deployment.fold)
+    known = {name: config.deployment(name, *place) for name in deployment.recipes if name != AVERAGED}
     rows = {name: folder.predictions([one]) for name, one in known.items()}
     taken = AVERAGED
     if deployment.arm_name != AVERAGED:
         found = {}
         for name, one in known.items():
-            parts = (folder.tried(deployment, part, tried) for part in one.tried(config.evaluation.inner_folds))
+            parts = (folder.tried(deployment, part, tried) for part in one.tried)
             left_out = (part[part["split"] == VALIDATION].assign(fold=fold) for fold, part in enumerate(parts))
             found[name] = pd.concat(left_out, ignore_index=True)
-        if AVERAGED in config.arms:
+        if AVERAGED in deployment.recipes:
             found[AVERAGED] = average(found)
         taken = choose(folder.folder(deployment), found, config.evaluation)
     if taken == AVERAGED:

@@ -245,8 +245,8 @@ class RunFolder:
         path = self.folder(deployment) / f"{TRIED}{one.name}.csv"
         if not path.exists():
             write_text(path, run(one).to_csv(index=False))
-            self._tidy(one)
-            shutil.rmtree(self.folder(one), ignore_errors=True)
+        self._tidy(one)  # again: a run may have been killed between keeping and tidying
+        shutil.rmtree(self.folder(one), ignore_errors=True)
         return self._predictions(path)
 
     def keep_scores(self, deployment: Deployment, number: int, predictions: pd.DataFrame) -> None:

@@ -68,7 +68,7 @@ def _agreed(work: Work, request: Request) -> list[Deployment]:
         check_deployment(replace(work, deployment=one))
         if not set(request.subgroups) <= {*one.about}:
             raise RefusalError("refused: subgroups by columns that were not agreed to", "columns")
-        if one.dealing != deployments[0].dealing:
+        if one.inner_fold is not None or one.dealing != deployments[0].dealing:
             raise RefusalError("refused: the deployments do not test the same patients")
     folds: dict[tuple[object, ...], set[int]] = {}
     for one in deployments:

@@ -19,6 +19,7 @@ from fedmammo.config.study import parse
 from fedmammo.errors import InputError
 from fedmammo.models.package import ABOUT, CARD, WEIGHTS, Package
 
+ARMS = {"local": {}, "federated": {}, "federated-head": {"diagnosis.train": "head"}}
 MODEL = "federated-real-seed0-draw0-fold0-all"
 
 
@@ -29,9 +30,9 @@ def run(
     phantom_cohort: Cohort,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """Blocks of a network learned: what is given away is more than a head."""
+    """Blocks of a network learned: what is given away is more than a head. In a variant the head alone did."""
     study = new_study()
-    study |= {"cohort": {"path": str(phantom_cohort.folder)}, "arms": ["local", "federated"]}
+    study |= {"cohort": {"path": str(phantom_cohort.folder)}, "arms": ARMS}
     study["diagnosis"] |= {"train": "last_blocks:1", "features": [1, 2], "directions": 5, "harmonisation": "window"}
     return run_inline(parse(study, "small"), tmp_path_factory.mktemp("export") / "run")
 
@@ -53,13 +54,16 @@ def write_image(folder: Path, name: str, pixels: np.ndarray) -> None:
     Image.fromarray(pixels).save(folder / name)
 
 
-def test_it_scores_as_it_did_in_its_study(run: Path, model: Path, phantom_cohort: Cohort, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arm", ["federated", "federated-head"])
+def test_it_scores_as_it_did_in_its_study(run: Path, phantom_cohort: Cohort, tmp_path: Path, arm: str) -> None:
+    export(run, arm, tmp_path / "model")
+    (tmp_path / "images").mkdir()
     tested = np.flatnonzero(phantom_cohort.manifest["split"] == "test")
     for row in tested:
-        write_image(tmp_path, f"{row:03d}.png", phantom_cohort.patches[row])
-    found = scored(model, tmp_path)
+        write_image(tmp_path / "images", f"{row:03d}.png", phantom_cohort.patches[row])
+    found = scored(tmp_path / "model", tmp_path / "images")
     predictions = pd.read_csv(run / "predictions.csv")
-    own = predictions[(predictions["arm"] == "federated") & (predictions["split"] == "test")]
+    own = predictions[(predictions["arm"] == arm) & (predictions["split"] == "test")]
     assert list(found["image"]) == [f"{row:03d}.png" for row in tested]
     np.testing.assert_allclose(sorted(found["score"]), sorted(own["score"]), rtol=0, atol=1e-6)
 

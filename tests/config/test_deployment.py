@@ -264,17 +264,31 @@ def test_no_deployment_under_a_budget_is_scored_between_rounds(small_study: dict
         Deployment.model_validate(private.model_dump() | {"scored_every": 2})
 
 
-def test_recipes_are_tried_without_a_budget_alone_and_in_folds_that_there_are(small_study: dict[str, Any]) -> None:
-    """Each has a name of its own, and asks a hospital's people for nothing that they did not approve."""
-    study = parse(small_study | {"settings": ["real", "real-epsilon-6"]}, "small")
-    plain, private = (study.deployment("federated", setting) for setting in study.settings)
-    tried = plain.tried(3)
-    assert len({one.name for one in (plain, *tried)}) == len({one.digest for one in (plain, *tried)}) == 4
-    assert {one.study for one in tried} == {plain.study}
-    with pytest.raises(ValueError, match="inner: under a budget no recipe is tried on patients"):
-        Deployment.model_validate(private.tried(3)[0].model_dump())
-    with pytest.raises(ValueError, match="inner: there is no fold 3 of 3"):
-        Deployment.model_validate(plain.model_dump() | {"inner": (3, 3)})
+def test_recipes_are_tried_without_a_budget_in_folds_that_were_approved(small_study: dict[str, Any]) -> None:
+    """Each has a name of its own; how many folds there are is a part of what a hospital's people approve."""
+    arms = {"federated": {}, "federated-b": {}, "averaged": {}, "local": {}}
+    plain = parse(small_study | {"arms": arms}, "small").deployment("federated", "real")
+    study = parse(small_study | {"arms": arms | {"chosen": {}}, "evaluation": {"inner_folds": 3}}, "small")
+    outer, local, averaged, chosen = (
+        study.deployment(arm, "real") for arm in ("federated", "local", "averaged", "chosen")
+    )
+    assert (plain.inner_folds, outer.inner_folds, local.inner_folds) == (0, 3, 0)
+    assert averaged.recipes == ("federated", "federated-b")
+    assert chosen.recipes == ("federated", "federated-b", "averaged")
+    tried = outer.tried
+    assert len({one.name for one in (outer, *tried)}) == len({one.digest for one in (outer, *tried)}) == 4
+    assert {one.study for one in tried} == {outer.study} != {plain.study}
+    assert plain.tried == local.tried == []
+    for changes, line in (
+        ({"inner_fold": 3}, "inner_fold: there is no fold 3 of 3"),
+        ({"inner_folds": 0, "inner_fold": 0}, "inner_fold: there is no fold 0 of 0"),
+        ({"arm_name": "local"}, "inner_folds: recipes are tried where all hospitals learn together"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            Deployment.model_validate(outer.model_dump() | changes)
+    private = parse(small_study | {"settings": ["real-epsilon-6"]}, "small").deployment("federated", "real-epsilon-6")
+    with pytest.raises(ValueError, match="inner_folds: under a budget no recipe is tried on patients"):
+        Deployment.model_validate(private.model_dump() | {"inner_folds": 3})
 
 
 def test_only_a_federation_combines_models(small_study: dict[str, Any]) -> None:

@@ -99,8 +99,10 @@ def test_bfloat16_products_leave_float32_gradients_near_those_of_float32() -> No
     assert 0 < (half - right).norm() < 0.05 * right.norm()
 
 
-def test_the_closed_form_of_a_linear_head() -> None:
-    classifier, read = classifier_of("test_vit", "head")
+@pytest.mark.parametrize("directions", [None, 5])
+def test_the_closed_form_of_a_linear_head(directions: int | None) -> None:
+    classifier, read = classifier_of("test_vit", "head", directions=directions)
+    classifier.head.bias.data.fill_(3.0)
     standard = classifier.standard(read).detach()
     found = linear_gradients(classifier.head, standard, TARGETS, WEIGHTS, WHOSE, 2)
     for patient, expected in enumerate(loop(classifier, read)):

@@ -11,8 +11,11 @@ import pytest
 import fedmammo
 from fedmammo.config.evaluation import EvaluationConfig
 from fedmammo.config.study import parse
+from fedmammo.disk.files import write_text
 from fedmammo.errors import InputError
+from fedmammo.evaluation.predictions import COLUMNS
 from fedmammo.run.choice import choose
+from fedmammo.run.folder import RunFolder
 
 CONFIG = EvaluationConfig(unit="image")
 IDENTITY = ["seed", "draw", "fold", "split", "image"]
@@ -50,7 +53,7 @@ def nested_study(phantom_study: dict[str, Any]) -> dict[str, Any]:
             "chosen": {},
         },
         "evaluation": {
-            "folds": 2, "folds_over": ["train"], "inner_folds": 2,
+            "folds": 2, "folds_over": ["train"], "inner_folds": 2, "every": 1,
             "primary": {"arm": "chosen", "against": "federated"},
         },
     }  # fmt: skip
@@ -86,7 +89,7 @@ def test_its_predictions_are_those_of_what_was_chosen(
 def test_what_is_tried_learns_from_the_other_inner_folds_alone(
     nested_study: dict[str, Any], run_inline: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A choice is that of studies of their own, whose validation patients are the inner fold."""
+    """Scores in inner folds are those of each training image by a model that did not learn from it."""
     seen: list[pd.DataFrame] = []
 
     def keep(folder: Path, predictions: dict[str, pd.DataFrame], config: EvaluationConfig) -> str:
@@ -97,6 +100,7 @@ def test_what_is_tried_learns_from_the_other_inner_folds_alone(
     nested_study["hospitals"]["seed"] = [0]
     folder = run_inline(parse(nested_study, "small"), tmp_path / "run")
     tested = fedmammo.open_run(folder).predictions
+    assert len(seen) == 2
     for fold, rows in enumerate(seen):
         others = set(tested[tested["fold"] == fold]["image"])
         assert set(rows["split"]) == {"validation"}
@@ -105,12 +109,31 @@ def test_what_is_tried_learns_from_the_other_inner_folds_alone(
         assert set(rows["fold"]) == {0, 1}
 
 
+def test_what_a_kill_left_of_what_was_tried_is_cleared_away(nested_study: dict[str, Any], tmp_path: Path) -> None:
+    """Killed between keeping and tidying: it is read, not run again, and its folder goes."""
+    study = parse(nested_study, "small")
+    chosen, one = study.deployment("chosen", "real"), study.deployment("federated", "real").tried[0]
+    folder, table = RunFolder(tmp_path), pd.DataFrame(columns=list(COLUMNS))
+    folder.tried(chosen, one, lambda _: table)
+    write_text(folder.checkpoint(one), "left")
+    folder.tried(chosen, one, lambda _: pytest.fail("it is there"))
+    assert not folder.folder(one).exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"arms": ["federated", "chosen"]}, "is made of federated and its variants"),
         ({"arms": {"federated": {}, "federated-a": {}, "chosen": {"federation.rounds": 1}}}, "no overrides"),
         ({"arms": ["federated", "federated-a", "chosen"], "settings": ["real-epsilon-1"]}, "takes no budget"),
+        (
+            {
+                "arms": ["federated", "federated-a", "chosen"],
+                "settings": ["augmented"],
+                "synthesis": {"source": "gan", "images": 8},
+            },
+            "takes no images of GANs",
+        ),
     ],
 )
 def test_what_it_cannot_choose_among_is_refused(

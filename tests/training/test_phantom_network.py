@@ -58,13 +58,15 @@ class Stopped(Exception):
 
 
 def test_what_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stopped after the second of three steps; another lesson is refused."""
+    """Stopped after the second of three steps; another lesson is refused. Ordinary randomness goes on, too."""
     monkeypatch.setattr(phantom_network, "TRIED", 32)
     monkeypatch.setattr(phantom_network, "CHECKPOINT_SECONDS", 0)
     asked = {"network": "test_vit", "weights": "none", "features": "3,6", "train": "all"}
     out, lesson = tmp_path / "out.safetensors", Lesson(6, 2, 1)
+    drawn: list[float] = []
 
     def stop(step: int, steps: int) -> None:
+        drawn.append(torch.rand(()).item())  # as paths that a network drops would be
         if step == 2:
             raise Stopped
 
@@ -73,8 +75,15 @@ def test_what_was_stopped_goes_on_to_the_same_weights(tmp_path: Path, monkeypatc
     with pytest.raises(InputError, match=r"checkpoint: is of another pretraining"):
         pretrain(out, asked, 0.01, Lesson(8, 2, 1), lambda *_: None)
     steps: list[int] = []
-    pretrain(out, asked, 0.01, lesson, lambda step, _: steps.append(step))
+    again: list[float] = []
+
+    def note(step: int, _: int) -> None:
+        steps.append(step)
+        again.append(torch.rand(()).item())
+
+    pretrain(out, asked, 0.01, lesson, note)
     assert steps == [3]
+    assert again == drawn[1:], "what is kept is of before the second draw"
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
     pretrain(tmp_path / "whole.safetensors", asked, 0.01, lesson, lambda *_: None)
     assert out.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()

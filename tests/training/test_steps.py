@@ -157,6 +157,22 @@ def test_the_contrast_is_the_same_wherever_the_head_stands(own_cohort: Cohort) -
         assert bias == pytest.approx(0, abs=1e-8)
 
 
+def test_the_bias_of_a_head_on_directions_is_as_small_an_input_as_one_of_them(own_cohort: Cohort) -> None:
+    """On 4 directions it counts half, in what is learned and in scores: logit = w x + b / 2.
+
+    Weight 0, so that every logit is b / 2 = .5: the weights' gradient is 1/2 [(p - 1) 2 + p (1 - 1 + 3) / 3], that of
+    the bias half of 1/2 [(p - 1) + p].
+    """
+    hand = Hand(own_cohort, directions=4)
+    hand.inputs.model.directions.copy_(torch.eye(64)[:, :4])
+    incoming, p = {"head.weight": torch.zeros(1, 4), "head.bias": torch.ones(1)}, sigmoid(0.5)
+    assert score(hand.inputs, hand.a, incoming)[0] == pytest.approx(p)
+    trained, _, _ = train(hand.inputs, [hand.a, hand.b], hand.config, 1, generator(), incoming, {})
+    weight, bias = (trained.model[f"head.{name}"] for name in ("weight", "bias"))
+    assert weight[0, 0].item() == pytest.approx(-0.4 * ((p - 1) * 2 + p) / 2)
+    assert bias.item() == pytest.approx(1 - 0.4 * ((p - 1) + p) / 4)
+
+
 def test_label_smoothing(own_cohort: Cohort) -> None:
     """Labels .9 and .1: weight 0 gets 1/2 [(.5 - .9) 2 + 1/3 (.4 x 1 + .4 x -1 + .4 x 3)] = -.2; a step of .4: 0.08."""
     weights, bias, numbers = Hand(own_cohort, label_smoothing=0.2).train()
