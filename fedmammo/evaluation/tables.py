@@ -158,7 +158,9 @@ def between_hospitals(scores: Scores, config: EvaluationConfig) -> list[Pair]:
 
 
 def pairs_of_settings(scores: Scores, recipes: dict[tuple[str, str], str] | None) -> list[Pair]:
-    """Pair settings of one arm: another source with real patients under the same budget, and a budget with none."""
+    """Pair settings of one arm: another source with real patients under the same budget; a budget with none, and with
+    the model before any patient.
+    """
     settings = list(dict.fromkeys(one.setting for one in scores.predictions.series))
     pairs = []
     for name in settings:
@@ -170,7 +172,7 @@ def pairs_of_settings(scores: Scores, recipes: dict[tuple[str, str], str] | None
                 twins = [other for other in of_kind if Setting.of(other).like == name]
                 without = [*twins, *of_kind]
                 same = [one for one in without if not recipes or recipes.get((arm, one)) == recipes.get((arm, name))]
-                others += same[:1]
+                others += [*same[:1], "public"]  # what the budget costs, and what its patients add
             pairs += [Pair(Series(arm, name, ALL), Series(arm, other, ALL)) for other in others if other in settings]
     return pairs
 

@@ -34,7 +34,7 @@ ARM_COLOURS = (
     "#e69f00",
     "#56b4e9",
     "#9a6324",
-    "#117733",
+    "#332288",
     "#882255",
 )
 ARM_SHAPES = (
@@ -46,7 +46,7 @@ ARM_SHAPES = (
     "triangle-right",
     "triangle-left",
     "cross",
-    "stroke",
+    "arrow",
     "wedge",
 )
 NAMES = (

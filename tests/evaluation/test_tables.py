@@ -186,6 +186,13 @@ def test_a_budgets_cost_is_told_by_the_same_recipe_alone(study: Study) -> None:
     assert tables(pd.concat(parts[:2]), recipes).comparisons.empty
 
 
+def test_what_patients_add_under_a_budget_is_told_against_the_model_before_any(study: Study) -> None:
+    settings = ("public", "real-epsilon-6")
+    parts = [study(seeds=1, generator=at, arms=("federated",)).assign(setting=one) for at, one in enumerate(settings)]
+    comparisons = tables(pd.concat(parts)).comparisons
+    assert set(zip(comparisons["setting"], comparisons["against_setting"], strict=True)) == {settings[::-1]}
+
+
 def test_the_reader_is_compared_and_has_no_probabilities(study: Study) -> None:
     table = study(patients=60, seeds=1)
     luck = np.random.default_rng(0).integers(0, 2, len(table))
