@@ -90,16 +90,21 @@ def _scores(run: Run, deployment: Deployment, trained_at: str) -> str:
         "tested_at": run.together,
         "unit": unit,
     }
-    rows = table[(table[list(place)] == pd.Series(place)).all(axis=1)]
+    rows = table[(table[list(place)] == pd.Series(place)).all(axis=1) & table["value"].notna()]
     if rows.empty:
         return "The run has no scores of this model on patients of all hospitals."
+    how = "95 % intervals over patients"
+    keys = {"metric": "metric", "value": "value", "ci_low": "from", "ci_high": "to"}
+    if rows["ci_low"].isna().all():
+        how = "without intervals, which the run has of the mean of several such models alone"
+        keys = {"metric": "metric", "value": "value"}
+    keys |= {"patients": "patients", "positives": "malignant"}
     lines = [
-        f"Split {deployment.tested}, per {unit}, 95 % intervals over patients:",
+        f"Split {deployment.tested}, per {unit}, {how}:",
         "",
-        "| metric | value | from | to | patients | malignant |",
-        "|---|---|---|---|---|---|",
+        "| " + " | ".join(keys.values()) + " |",
+        "|---" * len(keys) + "|",
     ]
-    keys = ("metric", "value", "ci_low", "ci_high", "patients", "positives")
     for values in rows[list(keys)].itertuples(index=False):
         lines.append("| " + " | ".join(shown(value) for value in values) + " |")
     return "\n".join(lines)
@@ -114,4 +119,5 @@ def _cuts(about: dict[str, Any]) -> str:
     for name, meaning in meanings.items():
         score = "too few validation patients" if about[name] is None else f"{about[name]:.4f}"
         lines.append(f"| {name} | {score} | {meaning} |")
-    return "\n".join([*lines, "", f"Per {about['unit']}: the mean score of its images is compared with a cut."])
+    pooled = {"probability": "probability of its images", "log_odds": "log odds of its images, as a probability,"}
+    return "\n".join([*lines, "", f"Per {about['unit']}: the mean {pooled[about['pooling']]} is compared with a cut."])
