@@ -165,8 +165,7 @@ class DiagnosisConfig(Section):
     loss: Loss = Field(
         default="logistic",
         description="`logistic`, cross-entropy; or `contrast`, of a head: a step goes along the difference of the "
-        "classes' means, whatever the head says so far. One step then spends a budget on one sum, where noise is the "
-        "least for what is learned.",
+        "classes' means, whatever the head says so far, so that one step can spend a whole budget on one sum.",
     )
 
     @model_validator(mode="after")

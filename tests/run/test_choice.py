@@ -86,10 +86,10 @@ def test_its_predictions_are_those_of_what_was_chosen(
     assert not [*folder.glob("deployments/*inner*"), *folder.rglob("tried-*")], "what was tried leaves nothing"
 
 
-def test_what_is_tried_learns_from_the_other_inner_folds_alone(
+def test_in_inner_folds_each_training_image_is_scored_once_and_no_tested_one(
     nested_study: dict[str, Any], run_inline: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Scores in inner folds are those of each training image by a model that did not learn from it."""
+    """Who learns there is `divide`'s to say (tests/hospitals/test_holder.py)."""
     seen: list[pd.DataFrame] = []
 
     def keep(folder: Path, predictions: dict[str, pd.DataFrame], config: EvaluationConfig) -> str:
