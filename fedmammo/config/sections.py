@@ -96,8 +96,17 @@ class OptimizerConfig(Section):
 
     name: Literal["adamw", "sgd"] = Field(default="adamw", description="AdamW, or SGD with momentum.")
     learning_rate: float = Field(gt=0, description="Step size.")
+    head_learning_rate: float | None = Field(
+        default=None,
+        gt=0,
+        description="Step size of the head where layers of the network learn too; none takes that of them.",
+    )
     weight_decay: float = Field(default=0.0, ge=0, description="Decoupled (adamw) or L2 (sgd) weight decay.")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd; adamw ignores it.")
+
+    def rate(self, tensor: str) -> float:
+        """Return the step size of the trained tensor of this name."""
+        return self.head_learning_rate if self.head_learning_rate and tensor.startswith("head.") else self.learning_rate
 
 
 Loss = Literal["logistic", "contrast"]
@@ -172,6 +181,12 @@ class DiagnosisConfig(Section):
     def _contrast_is_of_heads(self) -> "DiagnosisConfig":
         if self.loss == "contrast" and self.train != "head":
             raise ValueError("loss: contrast is of a head alone; it has train: head")
+        return self
+
+    @model_validator(mode="after")
+    def _a_head_alone_has_one_rate(self) -> "DiagnosisConfig":
+        if self.optimizer.head_learning_rate and self.train == "head":
+            raise ValueError("optimizer.head_learning_rate: with train: head the head's step size is learning_rate")
         return self
 
     @field_validator("features", mode="before")

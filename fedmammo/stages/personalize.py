@@ -27,7 +27,7 @@ def steps_at_home(work: Work, number: int) -> TakeSteps:
     ) -> Taken:
         config = deployment.diagnosis
         if rate is not None:
-            optimizer = config.optimizer.model_copy(update={"learning_rate": rate})
+            optimizer = config.optimizer.model_copy(update={"learning_rate": rate, "head_learning_rate": None})
             config = config.model_copy(update={"optimizer": optimizer})
         found, _, after = train(
             work.inputs,

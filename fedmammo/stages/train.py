@@ -133,7 +133,7 @@ def _step(turn: Turn) -> tuple[Tensors, Tensors]:
     """Step along the mean over everybody who answered, noised once; the optimiser's state is kept."""
     gradient = _gradient(turn)
     parameters = {name: nn.Parameter(tensor.clone()) for name, tensor in turn.model.items()}
-    optimizer = make_optimizer(turn.deployment.diagnosis.optimizer, list(parameters.values()))
+    optimizer = make_optimizer(turn.deployment.diagnosis.optimizer, parameters)
     restore(optimizer, parameters, of_kind(turn.kept, "optimizer"))
     for name, parameter in parameters.items():
         parameter.grad = gradient[name].to(parameter)

@@ -35,6 +35,8 @@ class QFedAvg(BaseStrategy):
             return f"QFedAvg needs hospitals' losses, which depend on patients without noise; {setting} has a budget"
         if isinstance(source, FromGan) and source.by_strategy:
             return f"QFedAvg combines classifiers by their loss, not GANs; take combine: pool for {setting}"
+        if deployment.diagnosis.optimizer.head_learning_rate:
+            return "QFedAvg knows one step size; leave out diagnosis.optimizer.head_learning_rate"
         return super().refuses(deployment, hospitals)
 
     def parameters(self, deployment: "Deployment") -> dict[str, Any]:

@@ -50,10 +50,10 @@ class Scaffold(BaseStrategy):
 
     def after(self, local: LocalRound, trained: Tensors) -> tuple[Tensors, Tensors]:
         """Send c_i' - c_i, keep c_i'."""
-        travelled = local.deployment.federation.local_steps * local.deployment.diagnosis.optimizer.learning_rate
+        steps, optimizer = local.deployment.federation.local_steps, local.deployment.diagnosis.optimizer
         change, own = {}, {}
         for name, after in trained.items():
-            change[name] = (local.model[name] - after) / travelled - local.beside.get(name, 0)
+            change[name] = (local.model[name] - after) / (steps * optimizer.rate(name)) - local.beside.get(name, 0)
             own[name] = change[name] + local.kept.get(name, 0)
         return change, own
 

@@ -1,6 +1,6 @@
 """A hospital's optimisers: made from the study's schema, and their state as tensors that can be kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -8,13 +8,14 @@ from torch import Tensor
 from fedmammo.config.sections import OptimizerConfig
 
 
-def make_optimizer(config: OptimizerConfig, parameters: Sequence[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the hospital's optimiser."""
+def make_optimizer(config: OptimizerConfig, parameters: Mapping[str, torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Build the hospital's optimiser of these tensors by name."""
+    groups = [{"params": [parameter], "lr": config.rate(name)} for name, parameter in parameters.items()]
     if config.name == "sgd":
         return torch.optim.SGD(
-            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+            groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
-    return torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def state_of(optimizer: torch.optim.Optimizer, parameters: dict[str, torch.nn.Parameter]) -> dict[str, Tensor]:

@@ -91,7 +91,7 @@ def train(
     classifier = inputs.model
     parameters = classifier.trained()
     _load(parameters, incoming)
-    optimizer = make_optimizer(config.optimizer, list(parameters.values()))
+    optimizer = make_optimizer(config.optimizer, parameters)
     restore(optimizer, parameters, state)
     reader = Reader(inputs, config.loss)
     losses, images = [], 0

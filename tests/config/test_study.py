@@ -74,6 +74,7 @@ WRONG_VALUES = {
     "diagnosis.augmentation.views_per_step": [0],
     "diagnosis.optimizer.name": ["adam", "AdamW"],
     "diagnosis.optimizer.learning_rate": [0, -1, "fast", float("inf"), float("nan"), True],
+    "diagnosis.optimizer.head_learning_rate": [0, -1, "fast"],
     "diagnosis.optimizer.weight_decay": [-0.1],
     "diagnosis.optimizer.momentum": [-0.1, 1],
     "diagnosis.patient_fraction": [0, 1.01],
@@ -205,6 +206,21 @@ def test_every_key_has_its_wrong_values(small_study: dict[str, Any]) -> None:
 def test_dirichlet_has_a_concentration_that_can_be_drawn_from(small_study: dict[str, Any], alpha: float) -> None:
     small_study["hospitals"]["assignment"] = {"by": "dirichlet", "count": 3, "alpha": alpha}
     assert fault(small_study).startswith("study.yaml: hospitals.assignment.alpha: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "train", "other", "said"),
+    [
+        ("loss", "contrast", "all", "head", "loss: contrast is of a head alone"),
+        ("optimizer.head_learning_rate", 0.1, "head", "all", "optimizer.head_learning_rate: with train: head"),
+    ],
+)
+def test_what_goes_with_some_trained_layers_alone(
+    small_study: dict[str, Any], key: str, value: Any, train: str, other: str, said: str
+) -> None:
+    content = changed(small_study, f"diagnosis.{key}", value)
+    assert fault(changed(content, "diagnosis.train", train)).startswith(f"study.yaml: diagnosis: {said}")
+    parse(changed(content, "diagnosis.train", other), "study.yaml")
 
 
 def test_an_unknown_arm_is_named(small_study: dict[str, Any]) -> None:

@@ -119,6 +119,14 @@ def test_losses_that_qfedavg_cannot_have(
     assert mean.strategy.refuses(mean, 3) is None
 
 
+def test_two_rates_that_qfedavg_cannot_have(choose: Choose) -> None:
+    content = choose("QFedAvg").model_dump()
+    content["diagnosis"] |= {"train": "all"}
+    content["diagnosis"]["optimizer"] |= {"head_learning_rate": 0.1}
+    deployment = parse(content, "study.yaml").deployment("federated", "real")
+    assert "one step size" in str(deployment.strategy.refuses(deployment, 3))
+
+
 def test_what_a_strategy_refuses_is_found_before_anything_runs(phantom_study: dict[str, Any]) -> None:
     """In the federated arm, also where a setting's own overrides name the strategy; others combine nothing."""
     krum = {"name": "Krum", "num_malicious_nodes": 1}

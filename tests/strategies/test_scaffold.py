@@ -128,6 +128,16 @@ def test_the_servers_rate_is_how_far_the_model_goes(deployment: Deployment) -> N
     assert strategy.at_server(turn) == (tensors(1.5), tensors(-4.0))
 
 
+def test_a_variate_knows_the_heads_rate(deployment: Deployment) -> None:
+    """From 0 to 1 in one step: at rate .5 the gradient was -2, at the head's .25 it was -4."""
+    optimizer = deployment.diagnosis.optimizer.model_copy(update={"head_learning_rate": 0.25})
+    diagnosis = deployment.diagnosis.model_copy(update={"optimizer": optimizer, "train": "all"})
+    both = {"chain.weight": torch.zeros(1), "head.weight": torch.zeros(1)}
+    local = LocalRound(deployment.model_copy(update={"diagnosis": diagnosis}), both, {}, {})
+    change, _ = deployment.strategy.after(local, {name: torch.ones(1) for name in both})
+    assert change == {"chain.weight": torch.tensor([-2.0]), "head.weight": torch.tensor([-4.0])}
+
+
 def published(federation: Any, local_steps: int, rounds: int, rate: float) -> tuple[Tensors, Tensors]:
     """Algorithm 1 of Karimireddy et al. 2020 with option II: the model x and the server's variate c, in float64.
 
