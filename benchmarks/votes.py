@@ -1,0 +1,203 @@
+"""Private evolution, one generation: whether votes of patients for drawn patches help a head under a budget.
+
+Drawn patches are sorted into cells (k-means, on features that are whitened along the directions in which drawn patches
+differ). Every training patient has one vote, shared by its images, for the cells in which these lie and for its own
+label; each of five hospitals adds noise to its counts, as `trust: local` does (Lin et al. 2023, arXiv 2305.15560, whose
+votes choose synthetic images; here the pool is public, and votes say how often, and with which label, its images
+count). A head that begins as drawn masses taught it then learns from the pool alone. Beside it: gradient descent on the
+patients' own gradients with the whole budget (the recipe of configs/paper/private.yaml), and a fifth of the budget (of
+mu squared) for votes, the rest for descent from there. Five folds by patient over `train`, five ways to deal them, with
+noise of their own; AUROC per lesion, and the same minus descent's, with the standard deviation between the five.
+
+    python benchmarks/votes.py COHORT DRAWN_COHORT WEIGHTS
+
+Prints a row for each way, and writes them to results/votes.csv. All cells and rates that were tried are printed: the
+best of them flatters votes.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from common import RESULTS
+from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.cluster import KMeans
+from sklearn.model_selection import StratifiedKFold
+
+from fedmammo.cohort.store import Cohort
+from fedmammo.config.sections import DiagnosisConfig
+from fedmammo.evaluation.ranking import auroc
+from fedmammo.evaluation.tested import Tested
+from fedmammo.evaluation.units import Grouping
+from fedmammo.features.inputs import Inputs
+from fedmammo.hospitals.records import true_records
+from fedmammo.privacy.accounting import calibrate
+
+Floats = NDArray[np.float64]
+HOSPITALS, FOLDS, DEALS, DELTA, SHARE = 5, 5, 5, 1e-4, 0.2
+STEPS, CLIPPING, MOMENTUM = 100, 0.3, 0.9
+DESCENT = {None: 4.0, 6.0: 2.0, 1.0: 0.12}  # rates of configs/paper/private.yaml
+DIRECTIONS, CELLS, RATES = 128, (10, 30, 100), (0.03, 0.1, 0.5)
+
+
+class Patches:
+    """What the head reads of a cohort's patches, the mean of all eight views, and in what space votes are cast."""
+
+    def __init__(self, folder: Path, weights: str) -> None:
+        self.cohort = Cohort.open(folder)
+        self.read, head = self._read(weights, directions=256, whitening=0.25)
+        self.start = np.append(head.weight.detach().numpy()[0], head.bias.item())
+        self.bias = head.bias_input
+        self.read = np.column_stack([self.read, np.full(len(self.read), self.bias)])
+        self.place, _ = self._read(weights, directions=DIRECTIONS, whitening=0.5)
+
+    def _read(self, weights: str, **space: float) -> tuple[Floats, torch.nn.Module]:
+        config = DiagnosisConfig.model_validate({
+            "network": "vit_small_patch14_dinov2", "weights": weights, "image_size": 224, "features": [6, 10],
+            "head": "weights", "stand_ins": "varied", "augmentation": {"flips": "dihedral"},
+            "optimizer": {"learning_rate": 1.0}, **space,
+        })  # fmt: skip
+        inputs = Inputs(self.cohort, config, torch.device("cpu"), true_records(self.cohort))
+        rows = np.arange(len(self.cohort.manifest))
+        inputs.compute(rows)
+        with torch.no_grad():
+            views = [inputs.standard(rows, np.full(len(rows), view)).numpy() for view in range(len(inputs.views))]
+        return np.mean(views, axis=0, dtype=np.float64), inputs.model.head
+
+
+def noise_multiplier(epsilon: float | None, steps: int, share: float) -> float:
+    """Return that of each step, of a stage with this share of the budget's mu squared; all patients are in a step."""
+    if epsilon is None:
+        return 0.0
+    return calibrate([(1.0, steps, share), (1.0, 1, 1 - share)][: 1 if share == 1 else 2], epsilon, DELTA)[0]
+
+
+def descend(start: Floats, gradient: Callable[[Floats], Floats], steps: int, rate: float, last: int) -> Floats:
+    """Return the mean of the last models of SGD with momentum."""
+    weights, velocity, total = start.copy(), np.zeros_like(start), np.zeros_like(start)
+    for step in range(steps):
+        velocity = MOMENTUM * velocity + gradient(weights)
+        weights = weights - rate * velocity
+        total += weights if step >= steps - last else 0
+    return total / last
+
+
+class Training:
+    """The training patients of a fold: rows of images, whose they are."""
+
+    def __init__(self, real: Patches, rows: NDArray[np.int64], noise: np.random.Generator) -> None:
+        self.read, self.place, self.noise = real.read[rows], real.place[rows], noise
+        self.malignant = real.cohort.manifest["malignant"].to_numpy(dtype=float)[rows]
+        self.patient, names = pd.factorize(real.cohort.manifest["patient"].iloc[rows])
+        self.part = 1 / np.bincount(self.patient)[self.patient]  # of an image in its patient
+        self.patients = len(names)
+
+    def votes(self, cells: KMeans, epsilon: float | None, share: float) -> Floats:
+        """Count votes, (labels, cells), with the noise of all hospitals; nothing below 0."""
+        counts = np.zeros((2, cells.n_clusters))
+        np.add.at(counts, (self.malignant.astype(int), cells.predict(self.place)), self.part)
+        scale = noise_multiplier(epsilon, 1, share) * HOSPITALS**0.5
+        return np.maximum(counts + scale * self.noise.normal(size=counts.shape), 0)
+
+    def descent(self, start: Floats, epsilon: float | None, share: float) -> Floats:
+        """Learn from patients' clipped gradients, noised."""
+        scale = noise_multiplier(epsilon, STEPS, share) * HOSPITALS**0.5 * CLIPPING
+
+        def gradient(weights: Floats) -> Floats:
+            slopes = self.part * (expit(self.read @ weights) - self.malignant)
+            own = np.zeros((self.patients, len(weights)))
+            np.add.at(own, self.patient, slopes[:, None] * self.read)
+            own *= np.minimum(1, CLIPPING / np.linalg.norm(own, axis=1))[:, None]
+            return (own.sum(axis=0) + scale * self.noise.normal(size=len(weights))) / self.patients
+
+        return descend(start, gradient, STEPS, DESCENT[epsilon], STEPS // 2)
+
+
+def of_pool(drawn: Patches, cells: KMeans, votes: Floats, rate: float) -> Floats:
+    """Learn from drawn images, each of which counts as often as its cell's votes say, with both labels."""
+    benign, malignant = (votes / np.bincount(cells.labels_))[:, cells.labels_]
+    total = max(float(votes.sum()), 1.0)
+
+    def gradient(weights: Floats) -> Floats:
+        return drawn.read.T @ (expit(drawn.read @ weights) * (benign + malignant) - malignant) / total
+
+    return descend(drawn.start, gradient, 2 * STEPS, rate, 1)
+
+
+Way = tuple[float | None, str]
+"""Epsilon, and what is learned from."""
+
+
+def ways(training: Training, drawn: Patches, cells: list[KMeans]) -> Iterator[tuple[Way, Floats]]:
+    """Learn in every way from the training patients of a fold."""
+    yield (None, "no patient"), drawn.start
+    for epsilon in DESCENT:
+        yield (epsilon, "descent"), training.descent(drawn.start, epsilon, 1)
+        for one in cells:
+            votes, some = training.votes(one, epsilon, 1), training.votes(one, epsilon, SHARE)
+            for rate in RATES:
+                name = f"votes, {one.n_clusters} cells, rate {rate}"
+                yield (epsilon, name), of_pool(drawn, one, votes, rate)
+                if epsilon is not None:
+                    start = of_pool(drawn, one, some, rate)
+                    yield (epsilon, f"{name}, then descent"), training.descent(start, epsilon, 1 - SHARE)
+
+
+class Scored:
+    """AUROC per lesion over `train`, each fold's by models that did not learn from it."""
+
+    def __init__(self, real: Patches) -> None:
+        table = real.cohort.manifest
+        self.read, self.trained = real.read, np.flatnonzero(table["split"] == "train")
+        self.table = table.iloc[self.trained]
+        self.lesions = Grouping.of(
+            self.table.groupby(["patient", "side", "abnormality"], dropna=False).ngroup().to_numpy()
+        )
+        self.label = self.lesions.label(self.table["malignant"].to_numpy(dtype=np.int64))
+        self.patients = self.table.groupby("patient", sort=False)["malignant"].max()
+
+    def folds(self, deal: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+        """Yield rows of the cohort that train, and which images of `train` are tested."""
+        split = StratifiedKFold(FOLDS, shuffle=True, random_state=deal).split(self.patients, self.patients)
+        for _, tested in split:
+            own = self.table["patient"].isin(self.patients.index[tested]).to_numpy()
+            yield self.trained[~own], own
+
+    def auroc(self, logits: Floats, fold: NDArray[np.int64]) -> float:
+        """Measure it from logits and folds of images, (images of `train`,)."""
+        score, nothing = self.lesions.mean(expit(logits), "log_odds"), np.full(len(self.label), np.nan)
+        units = np.arange(len(self.label))
+        return auroc(Tested(self.label, score, units, fold[self.lesions.at], nothing, nothing, nothing)).value
+
+
+def main(cohort: str, drawn_cohort: str, weights: str) -> None:
+    """Measure all ways on the same folds."""
+    real, drawn = (Patches(Path(folder), weights) for folder in (cohort, drawn_cohort))
+    cells = [KMeans(count, n_init=4, random_state=0).fit(drawn.place) for count in CELLS]
+    scored, found = Scored(real), dict[Way, list[float]]()
+    for deal in range(DEALS):
+        logits, fold_of = dict[Way, Floats](), np.zeros(len(scored.trained), dtype=np.int64)
+        for fold, (rows, own) in enumerate(scored.folds(deal)):
+            fold_of[own] = fold
+            training = Training(real, rows, np.random.default_rng([deal, fold]))
+            for way, model in ways(training, drawn, cells):
+                logits.setdefault(way, np.zeros(len(own)))[own] = real.read[scored.trained[own]] @ model
+        for way, one in logits.items():
+            found.setdefault(way, []).append(scored.auroc(one, fold_of))
+        print(f"deal {deal + 1} of {DEALS}", file=sys.stderr, flush=True)
+    table = []
+    for (epsilon, way), values in found.items():
+        against = np.subtract(values, found[epsilon, "descent"])
+        table.append((epsilon or "none", way, np.mean(values), against.mean(), against.std(ddof=1)))
+    columns = ["epsilon", "way", "auroc_per_lesion", "minus_descent", "sd"]
+    result = pd.DataFrame(table, columns=columns).round(4)
+    print(result.to_string(index=False))
+    result.to_csv(RESULTS / "votes.csv", index=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4])
