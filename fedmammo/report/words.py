@@ -17,6 +17,7 @@ LABELS = {
 }  # of verdicts
 MANY = 8  # hospitals, from which on the most frequent answer names none
 DONE = {False: "simulated", True: "done at real hospitals"}  # whether a study is one at real hospitals
+TOGETHER = ("federated", "scheduled", "chosen", "averaged", "ensemble", "personalized")  # arms of all
 CAUTION = "few patients: read with caution"
 CHANCE = 80  # per cent, with which patients that are needed would show the margin
 
@@ -54,8 +55,10 @@ def lead(verdicts: pd.DataFrame) -> Parts:
 
 def _subject(row: dict[Any, Any]) -> tuple[str, str]:
     """Return what is asked about, and the metric's name."""
-    joining = (row["arm"], row["against"]) == ("federated", "local")
-    who = "joining" if joining else f"{row['arm']} in place of {row['against']}"
+    arm, against = row["arm"], row["against"]
+    who = f"{arm} in place of {against}"
+    if against == "local" and arm.partition("-")[0] in TOGETHER:
+        who = "joining" if arm == "federated" else f"joining ({arm})"
     return who, f"the {str(row['metric']).upper().replace('_', ' ')} per {row['unit']}"
 
 

@@ -54,6 +54,10 @@ def test_no_sentence_contradicts_its_interval(one: float, other: float, place: s
          "No difference can be shown with 38 patients: 0.01 (-0.02 to 0.04); a loss of more than 0.05 is ruled out."),
         (row_of(-0.12, -0.02),
          "Joining lowers the AUROC per lesion: -0.07 (-0.12 to -0.02); whether by more than 0.05 was not shown."),
+        (row_of(0.01, 0.11) | {"arm": "chosen"},
+         "Joining (chosen) raises the AUROC per lesion by 0.06 (0.01 to 0.11)."),
+        (row_of(0.01, 0.11) | {"arm": "federated-slow", "against": "federated"},
+         "Federated-slow in place of federated raises the AUROC per lesion by 0.06 (0.01 to 0.11)."),
         (row_of(np.nan, np.nan), "It cannot be told: few."),
     ],
 )  # fmt: skip
