@@ -147,7 +147,7 @@ def _of_config(run: Run) -> dict[str, Parts]:
         "views": [f"flips: {diagnosis.augmentation.flips}, crops: ", said("diagnosis.augmentation.crops"),
                   ", views in a step: ", said("diagnosis.augmentation.views_per_step")],
         "optimizer": [OPTIMISERS[diagnosis.optimizer.name], ", learning rate ",
-                      said("diagnosis.optimizer.learning_rate"), ", weight decay ",
+                      said("diagnosis.optimizer.learning_rate"), *_of_the_head(diagnosis, said), ", weight decay ",
                       said("diagnosis.optimizer.weight_decay")],
         "fraction": [said("diagnosis.patient_fraction")],
         "rounds": [said("federation.rounds")],
@@ -197,6 +197,12 @@ def _features(diagnosis: DiagnosisConfig, said: _Config) -> Parts:
     if diagnosis.features == "pooled":
         return ["the network's pooled output"]
     return ["the tokens after these of its blocks: ", *said.each("diagnosis.features")]
+
+
+def _of_the_head(diagnosis: DiagnosisConfig, said: _Config) -> Parts:
+    if diagnosis.optimizer.head_learning_rate is None:
+        return []
+    return [" (of the head ", said("diagnosis.optimizer.head_learning_rate"), ")"]
 
 
 def _strategy(said: _Config) -> Parts:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fedmammo.config.study import StudyConfig
 from fedmammo.report.blocks import Cell
 from fedmammo.report.facts import CONFIG, facts_of, fill, plain, sentences
 from fedmammo.report.prose import METHOD
@@ -36,6 +37,14 @@ def test_some_facts_in_words(run: Run) -> None:
     assert facts["versions"] == "torch 2.13.0, on cpu"
     assert facts["funding"] == "what people say of funding"
     assert facts["partition"].startswith("patients of the split train trained")
+
+
+def test_the_heads_own_rate_is_told(run: Run) -> None:
+    content = run.study.model_dump(mode="json")
+    content["diagnosis"]["train"] = "all"
+    content["diagnosis"]["optimizer"]["head_learning_rate"] = 0.5
+    facts = facts_of(Run(run.folder, StudyConfig.model_validate(content)))
+    assert plain(facts["optimizer"]) == "SGD with momentum, learning rate 0.1 (of the head 0.5), weight decay 0"
 
 
 def test_every_cell_is_in_its_table_or_in_the_configuration(run: Run) -> None:
