@@ -95,6 +95,12 @@ def start_of(config: DiagnosisConfig, seed: int, public: Path) -> dict[str, Tens
     return {name: found[name] for name in ("head.weight", "head.bias")}  # in the classifier's order
 
 
+def stand_ins_of(config: DiagnosisConfig, device: torch.device, public: Path) -> Tensor:
+    """Return what the head reads of the drawn patches that centre and scale it, (patches, width), before they do."""
+    opened = open_classifier(config, device, public)
+    return _read_stand_ins(opened.network(), network_of(config), opened.prefix, public.resolve())
+
+
 def network_of(config: DiagnosisConfig) -> DiagnosisConfig:
     """Return what a network is, without its views and how it is trained: those who differ in these share it."""
     return DiagnosisConfig.model_validate({name: getattr(config, name) for name in NETWORK} | {"optimizer": ANY})
