@@ -30,11 +30,11 @@ def lead(verdicts: pd.DataFrame) -> Parts:
     own = verdicts[~verdicts["tested_at"].isin([ALL, MEAN])]
     if own["ci_low"].isna().all():
         return plain(dict(verdicts.iloc[0]), 0)
-    subject, metric = _subject(dict(own.iloc[0]))
+    subject, metric, none = _subject(dict(own.iloc[0]))
     groups = {
         f"{subject} raises {metric}": own["ci_low"] > 0,
         f"{subject} lowers {metric}": own["ci_high"] < 0,
-        "no difference can be shown": (own["ci_low"] <= 0) & (own["ci_high"] >= 0),
+        none: (own["ci_low"] <= 0) & (own["ci_high"] >= 0),
         "it cannot be told": own["ci_low"].isna(),
     }
     largest = max(groups, key=lambda name: int(groups[name].sum()))
@@ -53,13 +53,13 @@ def lead(verdicts: pd.DataFrame) -> Parts:
     return [_begin(str(said[1])), *said[2:], *caution, "."]
 
 
-def _subject(row: dict[Any, Any]) -> tuple[str, str]:
-    """Return what is asked about, and the metric's name."""
+def _subject(row: dict[Any, Any]) -> tuple[str, str, str]:
+    """Return what is asked about, the metric's name, and how it is said that nothing was shown."""
     arm, against = row["arm"], row["against"]
-    who = f"{arm} in place of {against}"
+    who, none = f"{arm} in place of {against}", f"no difference between {arm} and {against} can be shown"
     if against == "local" and arm.partition("-")[0] in TOGETHER:
-        who = "joining" if arm == "federated" else f"joining ({arm})"
-    return who, f"the {str(row['metric']).upper().replace('_', ' ')} per {row['unit']}"
+        who, none = "joining" if arm == "federated" else f"joining ({arm})", "no difference can be shown"
+    return who, f"the {str(row['metric']).upper().replace('_', ' ')} per {row['unit']}", none
 
 
 def plain(row: dict[str, Any], at: int) -> Parts:
@@ -69,7 +69,7 @@ def plain(row: dict[str, Any], at: int) -> Parts:
         return Cell("verdicts", at, key, row[key])
 
     everybody = row["tested_at"] == ALL
-    who, metric = _subject(row)
+    who, metric, none = _subject(row)
     against = " against the mean local model" if everybody and row["against"] == "local" else ""
     where = "Over all hospitals' patients, " if everybody else ""
     if row["tested_at"] == MEAN:
@@ -87,7 +87,7 @@ def plain(row: dict[str, Any], at: int) -> Parts:
     ruled_out: Parts = ["; a loss of more than ", cell("margin"), " is ruled out"] * (row["verdict"] == "non-inferior")
     more = pd.notna(row["patients_needed"]) and row["patients_needed"] > row["patients"]
     needed: Parts = ["; about ", cell("patients_needed"), " would show ", cell("margin"), f" ({CHANCE} % sure)"]
-    said = [_begin(f"{where}no difference can be shown with "), cell("patients"), " patients: ", *change]
+    said = [_begin(f"{where}{none} with "), cell("patients"), " patients: ", *change]
     return [*said, *ruled_out, *(needed if more else []), *caution, "."]
 
 

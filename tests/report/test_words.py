@@ -56,6 +56,9 @@ def test_no_sentence_contradicts_its_interval(one: float, other: float, place: s
          "Joining lowers the AUROC per lesion: -0.07 (-0.12 to -0.02); whether by more than 0.05 was not shown."),
         (row_of(0.01, 0.11) | {"arm": "chosen"},
          "Joining (chosen) raises the AUROC per lesion by 0.06 (0.01 to 0.11)."),
+        (row_of(-0.02, 0.04, needed=np.nan) | {"arm": "federated-slow", "against": "federated"},
+         "No difference between federated-slow and federated can be shown with 38 patients: 0.01 (-0.02 to 0.04); "
+         "a loss of more than 0.05 is ruled out."),
         (row_of(0.01, 0.11) | {"arm": "federated-slow", "against": "federated"},
          "Federated-slow in place of federated raises the AUROC per lesion by 0.06 (0.01 to 0.11)."),
         (row_of(np.nan, np.nan), "It cannot be told: few."),
