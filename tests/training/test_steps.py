@@ -256,24 +256,6 @@ def test_a_first_step_of_adamw(own_cohort: Cohort) -> None:
     assert torch.allclose(weights[1:], torch.tensor(0.8))
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
-def test_the_head_may_step_at_a_rate_of_its_own(phantom_cohort: Cohort, name: str) -> None:
-    """The first step is as far as the rate, up to AdamW's small number below: of the head 4 times that of the block."""
-    models = []
-    for rates in ({"learning_rate": 0.02}, {"learning_rate": 0.005, "head_learning_rate": 0.02}):
-        config = diagnosis(train="last_blocks:1", optimizer={"name": name, "momentum": 0.0, **rates})
-        inputs = Inputs(phantom_cohort, config, CPU, true_records(phantom_cohort))
-        inputs.compute(np.arange(4))
-        initial = initial_model(config, 0)
-        (model, _), _, _ = train(inputs, [np.arange(4)], config, 1, generator(), initial, {})
-        models.append({name: model[name] - initial[name] for name in model})
-    one, two = models
-    for tensor in one:
-        head = tensor.startswith("head.")
-        torch.testing.assert_close(two[tensor], one[tensor] if head else one[tensor] / 4, rtol=1e-3, atol=1e-6)
-    assert all(moved.any() for moved in one.values())
-
-
 # Rounds
 
 
