@@ -38,6 +38,8 @@ ABOUT: dict[Kind, str] = {
     "scheduled": "hospitals learn together, each in the rounds of hospitals.schedule",
     "coalitions": "every group of hospitals that is no other arm's learns together",
 }
+TOGETHER: tuple[Kind, ...] = ("federated", "scheduled", "chosen", "averaged", "ensemble", "personalized")
+"""Arms in which a hospital gets what all hospitals learned together."""
 AVERAGED = "averaged"  # has no variants
 ARMS: tuple[Kind, ...] = ("centralized", "local", "federated")  # of a study that names none
 NAME = rf"^({'|'.join(KINDS)})(-[A-Za-z0-9_.]+)?$"

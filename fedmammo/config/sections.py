@@ -108,6 +108,10 @@ class OptimizerConfig(Section):
         """Return the step size of the trained tensor of this name."""
         return self.head_learning_rate if self.head_learning_rate and tensor.startswith("head.") else self.learning_rate
 
+    def at(self, rate: float) -> "OptimizerConfig":
+        """Return the same with this step size, for all tensors."""
+        return self.model_copy(update={"learning_rate": rate, "head_learning_rate": None})
+
 
 Loss = Literal["logistic", "contrast"]
 

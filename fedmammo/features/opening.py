@@ -96,7 +96,7 @@ def start_of(config: DiagnosisConfig, seed: int, public: Path) -> dict[str, Tens
 
 
 def stand_ins_of(config: DiagnosisConfig, device: torch.device, public: Path) -> Tensor:
-    """Return what the head reads of the drawn patches that centre and scale it, (patches, width), before they do."""
+    """Return what the head reads of the drawn patches that centre and scale it, as it is: (patches, width)."""
     opened = open_classifier(config, device, public)
     return _read_stand_ins(opened.network(), network_of(config), opened.prefix, public.resolve())
 

@@ -20,7 +20,7 @@ class FineTuning(BasePersonal):
     name: Literal["FineTuning"] = "FineTuning"
     steps: int = Field(default=20, ge=1, description="Steps at home.")
     learning_rate: float | None = Field(
-        default=None, gt=0, description="Step size of these; the diagnosis optimiser's, if not given."
+        default=None, gt=0, description="Step size of these, the head's too; the optimiser's, if not given."
     )
     tensors: Literal["all", "head"] = Field(
         default="all", description="What steps change: all that is trained, or the head alone."

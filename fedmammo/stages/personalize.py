@@ -27,8 +27,7 @@ def steps_at_home(work: Work, number: int) -> TakeSteps:
     ) -> Taken:
         config = deployment.diagnosis
         if rate is not None:
-            optimizer = config.optimizer.model_copy(update={"learning_rate": rate, "head_learning_rate": None})
-            config = config.model_copy(update={"optimizer": optimizer})
+            config = config.model_copy(update={"optimizer": config.optimizer.at(rate)})
         found, _, after = train(
             work.inputs,
             work.holder.training,

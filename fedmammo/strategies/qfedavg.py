@@ -36,7 +36,7 @@ class QFedAvg(BaseStrategy):
         if isinstance(source, FromGan) and source.by_strategy:
             return f"QFedAvg combines classifiers by their loss, not GANs; take combine: pool for {setting}"
         if deployment.diagnosis.optimizer.head_learning_rate:
-            return "QFedAvg knows one step size; leave out diagnosis.optimizer.head_learning_rate"
+            return "QFedAvg divides all tensors by one step size; leave out diagnosis.optimizer.head_learning_rate"
         return super().refuses(deployment, hospitals)
 
     def parameters(self, deployment: "Deployment") -> dict[str, Any]:

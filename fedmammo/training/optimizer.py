@@ -1,6 +1,7 @@
 """A hospital's optimisers: made from the study's schema, and their state as tensors that can be kept."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,9 @@ from fedmammo.config.sections import OptimizerConfig
 
 def make_optimizer(config: OptimizerConfig, parameters: Mapping[str, torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Build the hospital's optimiser of these tensors by name."""
-    groups = [{"params": [parameter], "lr": config.rate(name)} for name, parameter in parameters.items()]
+    groups: Any = list(parameters.values())
+    if config.head_learning_rate:  # a group for each tensor: their order stays
+        groups = [{"params": [parameter], "lr": config.rate(name)} for name, parameter in parameters.items()]
     if config.name == "sgd":
         return torch.optim.SGD(
             groups, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay

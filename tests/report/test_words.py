@@ -68,9 +68,10 @@ def test_what_is_said(row: dict[str, Any], text: str) -> None:
     assert said(row) == text
 
 
-def leading(*limits: tuple[float, float]) -> str:
+def leading(*limits: tuple[float, float], **arms: str) -> str:
     places = [*("abcdefghijkl"[: len(limits)])]
     rows = [row_of(0.01, 0.02, "all"), *(row_of(*pair, place) for pair, place in zip(limits, places, strict=True))]
+    rows = [row | arms for row in rows]
     return "".join(part if isinstance(part, str) else str(part.value) for part in lead(pd.DataFrame(rows)))
 
 
@@ -86,4 +87,9 @@ def test_the_lead_names_hospitals_by_what_their_intervals_say() -> None:
         == "It cannot be told at i; joining raises the AUROC per lesion at the other hospitals."
     )
     assert leading(up, up) == "Joining raises the AUROC per lesion at every hospital."
+    slow = {"arm": "federated-slow", "against": "federated"}
+    both = "federated-slow in place of federated raises the AUROC per lesion"
+    none_of_both = "o difference between federated-slow and federated can be shown"
+    assert leading(up, up, **slow) == f"F{both[1:]} at every hospital."
+    assert leading(open_, open_, **slow) == f"N{none_of_both} at any hospital."
     assert leading(none, none).startswith("Over all hospitals' patients, joining raises")

@@ -124,7 +124,7 @@ def test_two_rates_that_qfedavg_cannot_have(choose: Choose) -> None:
     content["diagnosis"] |= {"train": "all"}
     content["diagnosis"]["optimizer"] |= {"head_learning_rate": 0.1}
     deployment = parse(content, "study.yaml").deployment("federated", "real")
-    assert "one step size" in str(deployment.strategy.refuses(deployment, 3))
+    assert "by one step size" in str(deployment.strategy.refuses(deployment, 3))
 
 
 def test_what_a_strategy_refuses_is_found_before_anything_runs(phantom_study: dict[str, Any]) -> None:
