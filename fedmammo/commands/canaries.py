@@ -134,8 +134,9 @@ class Audited:
         work(site, Job("agree", deployment.digest, plan=plan.digest), {}, f'{{"{NAME}": {sizes[NAME]}}}')
         work(site, Job("features", deployment.digest, 1), {})
         model: Tensors = {name: torch.zeros_like(tensor) for name, tensor in self._own.model.trained().items()}
-        mechanism, rate = plan.mechanism("train"), deployment.diagnosis.optimizer.learning_rate
+        mechanism, optimizer = plan.mechanism("train"), deployment.diagnosis.optimizer
         changes, same = [], []
+        before = np.zeros(model["head.weight"].shape[1])
         for number in range(1, mechanism.rounds + 1):
             job = Job("train", deployment.digest, number, plan=plan.digest)
             answer, again = (work(site, job, {"arrays": model}) for _ in range(2))
@@ -145,10 +146,12 @@ class Audited:
             after = answer.tensors
             if plan.trust == "central":
                 after = self._step(plan, number, model, answer.tensors)
-            moved = (model["head.weight"] - after["head.weight"])[0].double().numpy() / rate
+            moved = (model["head.weight"] - after["head.weight"])[0].double().numpy() / optimizer.learning_rate
             seen = self._seen(known)
-            part = float(moved @ seen) / max(float(known @ seen), 1e-300)  # momentum adds steps up
-            changes.append(moved - part * known)
+            step = moved - optimizer.momentum * before if optimizer.name == "sgd" else moved  # momentum adds steps up
+            part = float(step @ seen) / max(float(known @ seen), 1e-300)
+            changes.append(step - part * known)
+            before = moved
             if plan.trust == "central":
                 model = after  # whoever gets the model chooses none
         return self._found(np.array(changes), mechanism, plan, float(np.mean(same)))
@@ -200,9 +203,14 @@ class Audited:
 
 
 def as_audited(deployment: Deployment, budget: float) -> Deployment:
-    """Return a deployment's steps on patients as those of one hospital, with what they cost as the whole budget."""
+    """Return a deployment's steps on patients as those of one hospital, with what they cost as the whole budget.
+
+    A round is one step: noise is the same, and whoever attacks sees each step by itself.
+    """
     if deployment.privacy is None:
         raise ValueError("without a budget nothing is audited with canaries")
+    federation = deployment.federation
+    steps = federation.rounds * federation.local_steps
     dealing = Dealing(test="test", folds=0, validation_fraction=0, stratified=False)
     return deployment.model_copy(
         update={
@@ -212,6 +220,7 @@ def as_audited(deployment: Deployment, budget: float) -> Deployment:
             "draw": 0,
             "fold": 0,
             "dealing": dealing,
+            "federation": federation.model_copy(update={"rounds": steps, "local_steps": 1, "averaged_rounds": 1}),
             "privacy": deployment.privacy.model_copy(update={"generator_share": 0.0}),
         }
     )

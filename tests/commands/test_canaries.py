@@ -40,8 +40,8 @@ def attack(phantom_study: dict[str, Any], phantom_cohort: Cohort, tmp_path: Path
     phantom_study["diagnosis"]["optimizer"] = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.0}
     phantom_study["settings"] = ["real-epsilon-20"]
 
-    def attacked(trust: str = "local", **changes: Any) -> Found:
-        phantom_study["federation"] = {"rounds": 8, "local_steps": 1}
+    def attacked(trust: str = "local", local_steps: int = 1, **changes: Any) -> Found:
+        phantom_study["federation"] = {"rounds": 8 // local_steps, "local_steps": local_steps}
         phantom_study["privacy"] = {"trust": trust, "clipping_norm": 0.2}
         phantom_study["diagnosis"] |= changes
         deployment = as_audited(parse(phantom_study, "small").deployment("federated", "real-epsilon-20"), EPSILON)
@@ -72,6 +72,15 @@ def test_a_sound_mechanism_shows_what_was_claimed(attack: Attack, trust: str) ->
     assert found.noise.low < 0 < found.noise.high or abs(found.noise.value) < 0.3
     assert found.replay.value == 1
     assert len(found.there) == 42 and 0 < found.there.sum() < 42
+
+
+def test_steps_and_momentum_that_move_the_model_far_hide_nothing(attack: Attack) -> None:
+    """What patients add is known of a step from a known model: whole rounds of steps are taken one by one."""
+    optimizer = {"name": "sgd", "learning_rate": 100.0, "momentum": 0.9}
+    found = attack(local_steps=4, optimizer=optimizer)
+    low, high = mu_in(found)
+    assert low < MU < high and low > 1
+    assert abs(found.noise.value) < 0.3
 
 
 def test_noise_that_is_used_again_in_every_round_is_seen(attack: Attack, monkeypatch: pytest.MonkeyPatch) -> None:
