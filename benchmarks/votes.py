@@ -44,7 +44,8 @@ from fedmammo.features.inputs import Inputs
 from fedmammo.features.opening import stand_ins_of
 from fedmammo.hospitals.records import true_records
 from fedmammo.models.head import OneLogit
-from fedmammo.privacy.accounting import calibrate
+from fedmammo.planning.tested import KEYS
+from fedmammo.privacy.accounting import mu_of
 
 Floats = NDArray[np.float64]
 HOSPITALS, FOLDS, DEALS, DELTA, SHARE = 5, 5, 5, 1e-4, 0.2
@@ -108,7 +109,7 @@ def noise_multiplier(epsilon: float | None, steps: int, share: float) -> float:
     """Return that of each step, of a stage with this share of the budget's mu squared; all patients are in a step."""
     if epsilon is None:
         return 0.0
-    return calibrate([(1.0, steps, share), (1.0, 1, 1 - share)][: 1 if share == 1 else 2], epsilon, DELTA)[0]
+    return float(np.sqrt(steps / share)) / mu_of(epsilon, DELTA)
 
 
 def descend(start: Floats, gradient: Callable[[Floats], Floats], steps: int, rate: float, last: int) -> Floats:
@@ -188,11 +189,9 @@ class Scored:
 
     def __init__(self, real: Patches) -> None:
         table = real.table
-        self.read, self.trained = real.read, np.flatnonzero(table["split"] == "train")
+        self.trained = np.flatnonzero(table["split"] == "train")
         self.table = table.iloc[self.trained]
-        self.lesions = Grouping.of(
-            self.table.groupby(["patient", "side", "abnormality"], dropna=False).ngroup().to_numpy()
-        )
+        self.lesions = Grouping.of(self.table.groupby(list(KEYS["lesion"]), dropna=False).ngroup().to_numpy())
         self.label = self.lesions.label(self.table["malignant"].to_numpy(dtype=np.int64))
         self.patients = self.table.groupby("patient", sort=False)["malignant"].max()
 

@@ -50,7 +50,7 @@ def audit(run: Path, canaries: int, models: int, seed: int, report: Callable[[st
     auditor = Auditor(config, cohort, Public(config, run), canaries, models // 2 * 2, seed)
     rows: list[dict[str, object]] = []
     for setting in config.settings:
-        if first[setting].setting.kind not in ("synthetic", "public"):  # these learn from no patient
+        if first[setting].setting.of_patients:
             report(f"auditing {setting}")
             rows += [{"setting": setting, **row} for row in auditor.audit(first[setting])]
     table = pd.DataFrame(rows, columns=COLUMNS)

@@ -148,7 +148,8 @@ class Audited:
                 after = self._step(plan, number, model, answer.tensors)
             moved = (model["head.weight"] - after["head.weight"])[0].double().numpy() / optimizer.learning_rate
             seen = self._seen(known)
-            step = moved - optimizer.momentum * before if optimizer.name == "sgd" else moved  # momentum adds steps up
+            # Momentum adds steps up: without what it carries over, a step of SGD is its noised gradient.
+            step = moved - optimizer.momentum * before if optimizer.name == "sgd" else moved
             part = float(step @ seen) / max(float(known @ seen), 1e-300)
             changes.append(step - part * known)
             before = moved

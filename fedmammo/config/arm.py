@@ -38,8 +38,6 @@ ABOUT: dict[Kind, str] = {
     "scheduled": "hospitals learn together, each in the rounds of hospitals.schedule",
     "coalitions": "every group of hospitals that is no other arm's learns together",
 }
-TOGETHER: tuple[Kind, ...] = ("federated", "scheduled", "chosen", "averaged", "ensemble", "personalized")
-"""Arms in which a hospital gets what all hospitals learned together."""
 AVERAGED = "averaged"  # has no variants
 ARMS: tuple[Kind, ...] = ("centralized", "local", "federated")  # of a study that names none
 NAME = rf"^({'|'.join(KINDS)})(-[A-Za-z0-9_.]+)?$"
@@ -107,6 +105,11 @@ class Arm(NamedTuple):
     def of_parts(self) -> bool:
         """Whether each deployment is that of some of the hospitals."""
         return self.kind in _OF_PARTS
+
+    @property
+    def joins(self) -> bool:
+        """Whether hospitals keep their images and get what all of them learned together."""
+        return self.kind == "ensemble" or (self.federated and not self.of_parts)
 
     @property
     def trained(self) -> bool:

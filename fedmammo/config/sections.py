@@ -8,6 +8,7 @@ from fedmammo.config.schedule import Attendance
 from fedmammo.config.schema import Section
 from fedmammo.config.seeds import different_seeds, list_of_seeds
 from fedmammo.hospitals.rules import Assignment
+from fedmammo.personal.base import HEAD
 from fedmammo.personal.fine_tuning import FineTuning
 from fedmammo.personal.registry import Personal
 from fedmammo.strategies.fedavg import FedAvg
@@ -106,7 +107,7 @@ class OptimizerConfig(Section):
 
     def rate(self, tensor: str) -> float:
         """Return the step size of the trained tensor of this name."""
-        return self.head_learning_rate if self.head_learning_rate and tensor.startswith("head.") else self.learning_rate
+        return self.head_learning_rate if self.head_learning_rate and tensor.startswith(HEAD) else self.learning_rate
 
     def at(self, rate: float) -> "OptimizerConfig":
         """Return the same with this step size, for all tensors."""

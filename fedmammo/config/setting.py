@@ -39,3 +39,8 @@ class Setting(NamedTuple):
         if like:
             return cls(cast(Kind, kind), None, f"{kind}{_BUDGET}{budget}")
         return cls(cast(Kind, kind), float(budget) if budget else None)
+
+    @property
+    def of_patients(self) -> bool:
+        """Whether a classifier learns from patients."""
+        return self.kind not in ("synthetic", "public")

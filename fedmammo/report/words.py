@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from fedmammo.config.arm import ALL, MEAN, TOGETHER, Arm
+from fedmammo.config.arm import ALL, MEAN, Arm
 from fedmammo.report.blocks import Cell
 from fedmammo.report.chapter import Parts, cells, listed
 
@@ -56,7 +56,7 @@ def _subject(row: dict[Any, Any]) -> tuple[str, str, str]:
     """Return what is asked about, the metric's name, and how it is said that nothing was shown."""
     arm, against = row["arm"], row["against"]
     who, none = f"{arm} in place of {against}", f"no difference between {arm} and {against} can be shown"
-    if against == "local" and Arm.of(arm).kind in TOGETHER:
+    if against == "local" and Arm.of(arm).joins:
         who, none = "joining" if arm == "federated" else f"joining ({arm})", "no difference can be shown"
     return who, f"the {str(row['metric']).upper().replace('_', ' ')} per {row['unit']}", none
 

@@ -35,7 +35,7 @@ def curves_of(config: StudyConfig, folder: RunFolder, finished: Iterable[Deploym
     rows: list[tuple[object, ...]] = []
     for place in sorted(together, key=lambda place: rank(place[0])):
         deployments, rounds = together[place], together[place][0].federation.rounds
-        trained = deployments[0].setting.kind not in ("synthetic", "public")
+        trained = deployments[0].setting.of_patients
         for number in scored_rounds(config.evaluation.every, rounds) if trained else ():
             rows += _points(config, metric, number, folder.scores(deployments, number))
         rows += _points(config, metric, rounds, folder.predictions(deployments)[list(COLUMNS)])

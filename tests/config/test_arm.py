@@ -2,7 +2,7 @@
 
 import pytest
 
-from fedmammo.config.arm import ALL, ARMS, Arm, ArmName, Group
+from fedmammo.config.arm import ALL, ARMS, KINDS, Arm, ArmName, Group
 
 HOSPITALS = ["B", "A", "C"]
 EXPECTED: dict[ArmName, list[Group]] = {
@@ -24,6 +24,11 @@ def test_one_arm_pools_patients_and_another_combines_models() -> None:
         "local": (False, False),
         "federated": (False, True),
     }
+
+
+def test_in_which_arms_hospitals_join() -> None:
+    alone_or_in_part = {"centralized", "local", "without_one", "coalitions"}
+    assert {kind for kind in KINDS if Arm.of(kind).joins} == set(KINDS) - alone_or_in_part
 
 
 def test_one_hospital_is_a_group_of_one_in_every_arm() -> None:

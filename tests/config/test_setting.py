@@ -44,3 +44,7 @@ def test_another_name_is_refused(name: str) -> None:
 def test_a_study_names_no_budget_that_is_not_a_plain_number(name: str) -> None:
     with pytest.raises(ValidationError):
         NAMES.validate_python(name)
+
+
+def test_which_settings_learn_from_patients() -> None:
+    assert {kind for kind in KINDS if Setting(kind, None).of_patients} == {"real", "augmented", "pretrained"}

@@ -26,7 +26,7 @@ def diagnosis(optimizer: dict[str, Any]) -> DiagnosisConfig:
 
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_the_head_may_step_at_a_rate_of_its_own(phantom_cohort: Cohort, name: str) -> None:
-    """The first step is as far as the rate, up to AdamW's small number below: of the head 4 times that of the block."""
+    """A step is as long as its rate (AdamW's to a thousandth): the head's is the same twice, the block's a quarter."""
     models = []
     for rates in ({"learning_rate": 0.02}, {"learning_rate": 0.005, "head_learning_rate": 0.02}):
         config = diagnosis({"name": name, "momentum": 0.0, **rates})
@@ -49,7 +49,7 @@ def test_one_rate_takes_the_place_of_two() -> None:
 
 
 def test_two_rates_live_on_between_rounds(phantom_cohort: Cohort) -> None:
-    """Two steps in one round are the same, bit for bit, as in two: all of one patient's images are in every step."""
+    """Two steps in one round equal one in each of two, bit for bit: all images of one patient are in every step."""
     optimizer = {"name": "sgd", "learning_rate": 0.005, "head_learning_rate": 0.02, "momentum": 0.9}
     config = diagnosis(optimizer)
     inputs = Inputs(phantom_cohort, config, torch.device("cpu"), true_records(phantom_cohort))
